@@ -1,0 +1,259 @@
+"""The contract between processors and everything that writes or sends their results.
+
+Frozen records only: what a processor is given (Study), what it says (Analysis) and the one
+Protocol that it implements. No behaviour beyond validation, no model, no file, no database.
+Imported by every room, therefore light: pydicom and numpy, never torch or MONAI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+Pixels = NDArray[np.float32]
+PixelReader = Callable[[str, int], Pixels]
+
+
+class State(StrEnum):
+    """What the model says of one finding (DICOM CID 240)."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNDETERMINED = "undetermined"
+
+
+class Status(StrEnum):
+    """How one analysis ended."""
+
+    COMPLETED = "completed"
+    UNSUITABLE = "unsuitable"
+    FAILED = "failed"
+
+
+class ProcessorError(Exception):
+    """Base of what a processor raises on purpose; fails the run with `str(error)` as reason."""
+
+    def __init__(self, what: str, *, then: str = "") -> None:
+        super().__init__(f"{what} {then}".strip())
+
+
+class UnreadablePixels(ProcessorError):
+    """An instance's pixels cannot be decoded (codec, truncated, contradicting attributes)."""
+
+
+class ModelOutputNotFinite(ProcessorError):
+    """The network returned NaN or infinity: no finding may be made of it."""
+
+
+class BundleError(ProcessorError):
+    """A bundle cannot be used: missing, altered, of another architecture or unsafe to load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept; `scheme` as in DICOM (SCT, DCM, LN, UCUM, 99...)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A closed polygon on one source image.
+
+    points: (column, row) with (0, 0) the top left corner of the top left pixel, in the pixel grid
+    of the stored source frame (PS3.3 C.18.6); the last point equals the first; at least 7 points.
+    """
+
+    instance_uid: str
+    points: tuple[tuple[float, float], ...]
+    frame: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.points) < 4 or self.points[0] != self.points[-1]:
+            raise ValueError("a region is a closed polygon of at least three corners")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding on one image.
+
+    probability: calibrated, 0..1. band: (low, high) around `threshold` inside which the state is
+    undetermined. code: None when the label has no verified code (it is then not emitted as code).
+    """
+
+    label: str
+    instance_uid: str
+    probability: float
+    threshold: float
+    state: State
+    band: tuple[float, float]
+    code: Code | None = None
+    site: Code | None = None
+    frame: int = 1
+    regions: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.probability <= 1.0 and 0.0 <= self.threshold <= 1.0):
+            raise ValueError(f"{self.label}: probability and threshold lie in 0..1")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One number of an explanation's faithfulness with its pass mark."""
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool = True
+
+    @property
+    def passed(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a strip: uint8 (rows, columns), alpha -1 (least) .. 0 (original) .. +1 (most).
+
+    probability: the model's own answer to this frame, re-encoded; NaN is not allowed.
+    """
+
+    pixels: NDArray[np.uint8]
+    alpha: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the model says what it says of one finding.
+
+    difference: signed float32 map, evidence-weighted, same grid as the frames; or None.
+    shown: False when a check failed; `reason` then says which, and no strip may be presented
+    as an explanation.
+    """
+
+    finding: str
+    instance_uid: str
+    method: str
+    frames: tuple[Frame, ...]
+    difference: Pixels | None
+    faithfulness: tuple[Check, ...]
+    shown: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of the draft, the labels of the findings it rests on, and where it is from."""
+
+    text: str
+    findings: tuple[str, ...]
+    source: str = "rule"  # generated | nearest | rule
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """The draft impression, most critical sentence first."""
+
+    language: str
+    sentences: tuple[Sentence, ...]
+    criticality: str = "routine"
+
+    @property
+    def text(self) -> str:
+        return " ".join(sentence.text for sentence in self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What computed a result; sha256: of its weights, 64 hexadecimal digits."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a processor may not judge a study.
+
+    kind: stable word for rules, metrics and tests (view, body-part, modality, age, blank, inverted,
+    rotated, out-of-distribution, no-pixels, unreadable, frames, species, contradiction ...).
+    reason: one sentence for the radiologist, in the node's language, without patient data.
+    """
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One received instance: its header without pixel data, decoded with its character set."""
+
+    uid: str
+    header: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The accepted instances of one study, in a stable order, with their pixels on demand.
+
+    pixels(instance_uid, frame): float32 (rows, columns), 0..1, as a radiologist sees it (bone
+    bright), on the stored pixel grid. Raises UnreadablePixels.
+    """
+
+    uid: str
+    instances: tuple[Instance, ...]
+    pixels: PixelReader
+
+    def header(self, instance_uid: str) -> Dataset:
+        return next(i.header for i in self.instances if i.uid == instance_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a processor says of a study; `reason` is empty only when status is completed.
+
+    notes: sentences that belong in every report of this result (age unknown, model validated
+    only for ..., weaker than the trivial baseline in adults ...), in the node's language.
+    """
+
+    study_instance_uid: str
+    processor: str
+    algorithm: Algorithm
+    status: Status
+    reason: str = ""
+    kind: str = ""
+    findings: tuple[Finding, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+    impression: Impression | None = None
+    notes: tuple[str, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.status is Status.COMPLETED) == bool(self.reason):
+            raise ValueError("a completed analysis has no reason, any other has one")
+
+
+class Processor(Protocol):
+    """A model that judges studies. Raises only ProcessorError; anything else is a bug."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def algorithm(self) -> Algorithm: ...
+
+    def accepts(self, study: Study) -> Refusal | None:
+        """Why this study must not be judged, or None."""
+
+    def analyse(self, study: Study) -> Analysis:
+        """Judge an accepted study."""
