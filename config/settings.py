@@ -1,0 +1,212 @@
+"""What node.yaml may say: frozen, typed, with every default in one place.
+
+Pure: nothing here reads a file, the environment or a clock (see `config.load` for that). Unknown
+keys are errors. Validate with `Settings.model_validate_json` (JSON mode: strict about numbers and
+booleans, yet a list is a tuple and a string a path). Durations are seconds and sizes are bytes
+after parsing; the file writes them as people do (10s, 2min, 3d, 128KiB, 4GiB).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_DURATION = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
+_SIZE = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _with_unit(units: dict[str, Any], example: str) -> BeforeValidator:
+    pattern = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(units, key=len, reverse=True))})")
+
+    def parse(value: object) -> object:
+        found = pattern.fullmatch(value.strip()) if isinstance(value, str) else None
+        if not found:
+            raise ValueError(f"write a number with its unit, for example {example}")
+        return float(found[1]) * units[found[2]]
+
+    return BeforeValidator(parse, json_schema_input_type=str)
+
+
+def _ae_title(value: str) -> str:
+    # PS3.5 6.2: AE, 16 bytes of the default repertoire without backslash and control characters
+    if not re.fullmatch(r"[ !-\[\]-~]{1,16}", value) or value != value.strip():
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return value
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("write host:port, for example 0.0.0.0:11112")
+    return value
+
+
+Seconds = Annotated[float, _with_unit(_DURATION, "10s, 2min, 3d")]
+Bytes = Annotated[float, _with_unit(_SIZE, "128KiB, 4GiB"), AfterValidator(int)]
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Address = Annotated[str, AfterValidator(_address)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+ReportKind = Literal["secondary_capture", "structured_report", "text_report", "hl7_oru"]
+ALL_REPORTS: tuple[ReportKind, ...] = (
+    "secondary_capture",
+    "structured_report",
+    "text_report",
+    "hl7_oru",
+)
+DEFAULT_LABEL = (
+    "Not for diagnostic use. Preliminary result of a model, not reviewed by a radiologist."
+)
+
+
+class Part(BaseModel):
+    """A mapping of node.yaml: frozen, strict, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Node(Part):
+    ae_title: AETitle = Field(description="our AE title; the PACS calls us by it")
+    listen: Address = Field("0.0.0.0:11112", description="address and port of the DICOM listener")
+    status: Address = Field("127.0.0.1:8112", description="/healthz /readyz /metrics")
+    data_dir: Path = Field(Path("/var/lib/dictamen"), description="spool and database")
+    database: str = Field("sqlite", description="sqlite, or a SQLAlchemy URL of PostgreSQL")
+    audit_key_file: Path = Field(description="keys the audit chain and hashed ids")
+    language: Literal["en", "es"] = Field("en", description="of labels, captions and texts")
+    label: str = Field(DEFAULT_LABEL, min_length=20, max_length=200)
+    name: str = Field("node-1", max_length=16, description="this node's serial in the objects")
+    log: Literal["json", "console"] = "json"
+
+    @property
+    def database_url(self) -> str:
+        if self.database == "sqlite":
+            return f"sqlite:///{self.data_dir / 'dictamen.db'}"
+        return self.database
+
+
+class Peer(Part):
+    ae_title: AETitle
+    host: str | None = Field(None, description="address the AE title is bound to; absent: any")
+
+
+class Limits(Part):
+    associations: int = Field(100, ge=1, le=10_000, description="at once, all peers together")
+    per_address: int = Field(20, ge=1, description="at once from one IP address")
+    handshake: Seconds = Field(5.0, gt=0, description="until an association must be established")
+    idle: Seconds = Field(60.0, gt=0, description="silence after which an association is ended")
+    pdu: Bytes = Field(128 * 2**10, ge=4096, le=2**27, description="longest PDU we take")
+    instance: Bytes = Field(4 * 2**30, ge=2**20, description="largest instance we take")
+    stop: Seconds = Field(20.0, gt=0, description="time that running work gets at a stop")
+
+
+class Intake(Part):
+    accept_from: tuple[Peer, ...] | Literal["anyone"] = Field()
+    limits: Limits = Limits()
+    disk_reserve: Bytes = Field(5 * 2**30, ge=0, description="free space under which we refuse")
+    on_conflict: Literal["keep_first", "keep_both", "refuse"] = "keep_first"
+    quarantine: bool = Field(True, description="keep refused bytes for a person")
+
+
+class Settle(Part):
+    quiet: Seconds = Field(10.0, gt=0, description="silence after which the study is complete")
+    longest: Seconds = Field(120.0, gt=0, description="longest wait, whatever still arrives")
+    expect: Expect | None = None
+
+
+class Expect(Part):
+    instances: int = Field(ge=1, description="this many matching instances end the wait")
+
+
+class Processor(Part):
+    name: Name
+    kind: Literal["vae_bundle"] = "vae_bundle"
+    bundle: str = Field(description="a shipped name or a path")
+    when: dict[str, Any] = Field(description="rule over DICOM keywords, see the guide")
+    settle: Settle = Settle()
+    explain: tuple[Literal["traversal"], ...] = Field(("traversal",))
+    mode: Literal["live", "shadow"] = "live"
+    reports: tuple[ReportKind, ...] = Field(ALL_REPORTS)
+    unsuitable: tuple[Literal["text_report", "hl7_oru"], ...] = ("text_report",)
+    send_to: tuple[Name, ...] = Field(())
+
+
+class Reports(Part):
+    strip: Literal["cine", "single_frames", "mosaic"] = "cine"
+    issuer: str | None = Field(None, description="assigning authority where the source names none")
+
+
+class Workers(Part):
+    processes: int | Literal["auto"] = Field("auto")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeout: Seconds = Field(120.0, gt=0, description="longest run before its worker is killed")
+    lease: Seconds = Field(30.0, gt=0, description="silence of a worker before its run is freed")
+    max_attempts: int = Field(3, ge=1, le=10)
+
+
+class DicomDestination(Part):
+    kind: Literal["dicom"]
+    ae_title: AETitle
+    host: str
+    port: Port = 104
+    give_up_after: Seconds = 3 * 86400.0
+    timeout: Seconds = 30.0
+
+
+class MllpDestination(Part):
+    kind: Literal["mllp"]
+    host: str
+    port: Port = 2575
+    application: str = Field(max_length=180)
+    facility: str = Field(max_length=180)
+    processing: Literal["P", "T", "D"] = "P"
+    give_up_after: Seconds = 3 * 86400.0
+    timeout: Seconds = 30.0
+    ae_retries: int = Field(3, ge=0, le=20, description="retries after an AE, then held")
+
+
+class FolderDestination(Part):
+    kind: Literal["folder"]
+    path: Path = Field()
+    give_up_after: Seconds = 3 * 86400.0
+
+
+Destination = Annotated[
+    DicomDestination | MllpDestination | FolderDestination, Field(discriminator="kind")
+]
+
+
+class Retention(Part):
+    studies: Seconds = 7 * 86400.0
+    reports: Seconds = 30 * 86400.0
+    quarantine: Seconds = 90 * 86400.0
+    audit: Seconds = 10 * 31557600.0
+
+
+class Settings(Part):
+    """The whole of node.yaml."""
+
+    node: Node
+    intake: Intake
+    processors: tuple[Processor, ...] = Field()
+    reports: Reports = Reports()
+    workers: Workers = Workers()
+    destinations: dict[Name, Destination] = Field(default_factory=dict)
+    retention: Retention = Retention()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Settings:
+        for processor in self.processors:
+            for target in processor.send_to:
+                if target not in self.destinations:
+                    raise ValueError(f"processor {processor.name} sends to unknown {target!r}")
+        names = [processor.name for processor in self.processors]
+        if len(set(names)) != len(names):
+            raise ValueError("two processors have the same name")
+        return self
+
+
+Settle.model_rebuild()

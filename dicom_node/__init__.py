@@ -1,0 +1,1 @@
+"""Everything that talks or decides: intake, routing, pipeline, destinations, courier, CLI."""

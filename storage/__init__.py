@@ -1,0 +1,1 @@
+"""Remembers studies, runs, deliveries and the audit trail."""
