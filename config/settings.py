@@ -9,32 +9,61 @@ after parsing; the file writes them as people do (10s, 2min, 3d, 128KiB, 4GiB).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
-_DURATION = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
-_SIZE = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_DURATION: dict[str, float] = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
+_SIZE: dict[str, float] = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
-def _with_unit(units: dict[str, Any], example: str) -> BeforeValidator:
-    pattern = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(units, key=len, reverse=True))})")
+def _pattern(units: dict[str, float]) -> str:
+    return rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(units, key=len, reverse=True))})"
 
-    def parse(value: object) -> object:
+
+def _with_unit(
+    units: dict[str, float], example: str, number: Callable[[float], float]
+) -> BeforeValidator:
+    pattern = re.compile(_pattern(units))
+
+    def parse(value: object, info: ValidationInfo) -> object:
+        if info.mode == "python" and isinstance(value, int | float):
+            return number(value)  # code that builds settings writes seconds and bytes
         found = pattern.fullmatch(value.strip()) if isinstance(value, str) else None
         if not found:
             raise ValueError(f"write a number with its unit, for example {example}")
-        return float(found[1]) * units[found[2]]
+        return number(float(found[1]) * units[found[2]])
 
-    return BeforeValidator(parse, json_schema_input_type=str)
+    return BeforeValidator(parse)
+
+
+def _unit_schema(units: dict[str, float], name: str, example: str) -> WithJsonSchema:
+    # x-unit: config.schema writes the defaults of such a field as people write them
+    shape = {"type": "string", "pattern": f"^{_pattern(units)}$", "x-unit": name}
+    return WithJsonSchema({**shape, "examples": example.split(", ")})
 
 
 def _ae_title(value: str) -> str:
     # PS3.5 6.2: AE, 16 bytes of the default repertoire without backslash and control characters
     if not re.fullmatch(r"[ !-\[\]-~]{1,16}", value) or value != value.strip():
         raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return value
+
+
+def _database(value: str) -> str:
+    if value != "sqlite" and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("write sqlite, or postgresql+psycopg://user:${PGPASSWORD}@host/name")
     return value
 
 
@@ -45,8 +74,16 @@ def _address(value: str) -> str:
     return value
 
 
-Seconds = Annotated[float, _with_unit(_DURATION, "10s, 2min, 3d")]
-Bytes = Annotated[float, _with_unit(_SIZE, "128KiB, 4GiB"), AfterValidator(int)]
+# The serializers let `Settings.model_dump_json` be read back: settings in force go to the processes.
+Seconds = Annotated[
+    float, _with_unit(_DURATION, "10s, 2min, 3d"), PlainSerializer(lambda seconds: f"{seconds:.3f}s")
+]
+Bytes = Annotated[
+    float,
+    _with_unit(_SIZE, "128KiB, 4GiB"),
+    AfterValidator(int),
+    PlainSerializer(lambda size: f"{size}B"),
+]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

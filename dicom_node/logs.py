@@ -1,0 +1,92 @@
+"""Log lines: an event name and fields, JSON or console, never a patient's name.
+
+Study UIDs are hashed with the audit key at info level and above, so that two lines about one
+study can be joined without saying which study it is. Warnings of pydicom and highdicom may carry
+values of patients: they are counted by category, their text is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+Line = MutableMapping[str, Any]
+_STUDY_FIELDS = ("study", "study_uid")
+
+
+def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process."""
+    out = stream or sys.stderr
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=True)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _hash_studies(key),
+            _frames_only,
+            _one_line,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    # Libraries log values of data sets; nothing of theirs below an error, and no message at all.
+    logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
+    warnings.showwarning = _count_warning
+
+
+def hashed(key: bytes, identifier: str) -> str:
+    """A keyed hash of an identifier, short enough to read aloud."""
+    return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _hash_studies(key: bytes) -> Any:
+    def process(_: Any, __: str, line: Line) -> Line:
+        for name in _STUDY_FIELDS:
+            if name in line:
+                line[name] = hashed(key, str(line[name]))
+        return line
+
+    return process
+
+
+def _frames_only(_: Any, __: str, line: Line) -> Line:
+    """A traceback without the exception's text, which may quote a data set."""
+    error = line.pop("exc_info", None)
+    if error:
+        kind, _value, trace = sys.exc_info() if error is True else (type(error), error, error.__traceback__)
+        frames = traceback.format_tb(trace)
+        line["error"] = getattr(kind, "__name__", str(kind))
+        line["frames"] = [" ".join(frame.split()) for frame in frames[-8:]]
+    return line
+
+
+def _one_line(_: Any, __: str, line: Line) -> Line:
+    """Control characters of peers (line breaks, terminal codes) are shown, never obeyed."""
+    for name, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            line[name] = value.encode("unicode_escape").decode("ascii")
+    return line
+
+
+def _count_warning(
+    message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
+    structlog.get_logger().debug(
+        "library.warning", category=category.__name__, where=f"{filename.rsplit('/', 1)[-1]}:{lineno}"
+    )

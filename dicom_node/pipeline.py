@@ -1,0 +1,225 @@
+"""One run: load the study, judge it, write its reports, file them in the outbox.
+
+`judge` is pure but for the pixels it reads and is all that `dictamen analyse` needs; `file` puts
+the outcome into the database in one transaction, after the reports' bytes are durable. What a
+processor raises on purpose fails the run with its reason; anything else is a bug: it fails the
+run too, with its traceback in the log and not in the report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dicom_node import metrics
+from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
+from processors.pixels import render
+from reports import Options, Report, write_all
+from reports.identity import IdentityUnclear, of
+from reports.result import result
+from storage import AuditEntry, NewReport, Run, RunState, Storage
+
+log = structlog.get_logger()
+_INTERNAL = {
+    "en": "Not assessed because of an internal error; the log has the details.",
+    "es": "No valorado por un error interno; el registro tiene los detalles.",
+}
+
+
+class InputMissing(ProcessorError):
+    """A stored object is no longer where it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The outcome of one run before it is filed."""
+
+    analysis: Analysis
+    reports: tuple[Report, ...]
+    made_at: datetime
+
+
+def load(uid: str, files: Mapping[str, Path]) -> Study:
+    """A study of the files of its instances (SOP Instance UID -> file). Raises InputMissing."""
+
+    def read(instance_uid: str, **options: Any) -> Dataset:
+        try:
+            return dcmread(files[instance_uid], force=True, **options)
+        except OSError as error:
+            raise InputMissing(
+                f"Input missing: a stored object cannot be read ({error.strerror}).",
+                then="Send the study again.",
+            ) from error
+
+    def header(instance_uid: str) -> Dataset:
+        dataset = read(instance_uid, stop_before_pixels=True)
+        dataset.decode()
+        return dataset
+
+    headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
+    return Study(uid, headers, lambda instance_uid, frame: render(read(instance_uid), frame))
+
+
+def judge(
+    processor: Processor, study: Study, options: Options, kinds: Callable[[Status], Sequence[str]]
+) -> Judged:
+    """Ask the processor, write the reports that its status calls for. Raises IdentityUnclear."""
+    for instance in study.instances:
+        of(instance.header)
+    began = time.perf_counter()
+    analysis = _ask(processor, study, options.language)
+    asked = time.perf_counter()
+    made_at = datetime.now(UTC).replace(microsecond=0)
+    reports = write_all(analysis, study, options, made_at, kinds(analysis.status))
+    timings = {
+        **analysis.timings_ms,
+        "analyse": round((asked - began) * 1e3, 1),
+        "write": round((time.perf_counter() - asked) * 1e3, 1),
+    }
+    return Judged(replace(analysis, timings_ms=timings), reports, made_at)
+
+
+def run(
+    storage: Storage,
+    claimed: Run,
+    processor: Processor,
+    options: Options,
+    kinds: Callable[[Status], Sequence[str]],
+    destinations: Callable[[Report], tuple[str, ...]],
+) -> RunState:
+    """Carry one claimed run to its end and file it. Raises LeaseLost if it is no longer ours."""
+    began = time.perf_counter()
+    try:
+        study = _stored_study(storage, claimed)
+        judged = judge(processor, study, _with_predecessor(storage, claimed, options), kinds)
+    except IdentityUnclear as error:
+        return _hold(storage, claimed, str(error))
+    except ProcessorError as error:
+        judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
+    state = _file(storage, claimed, judged, destinations)
+    _measure(claimed.processor, judged.analysis, time.perf_counter() - began)
+    return state
+
+
+def failed(processor: Processor, study_uid: str, reason: str) -> Analysis:
+    """The analysis of a study that could not be judged."""
+    return Analysis(study_uid, processor.name, processor.algorithm, Status.FAILED, reason)
+
+
+def _ask(processor: Processor, study: Study, language: str) -> Analysis:
+    try:
+        refusal = processor.accepts(study)
+        if refusal:
+            return Analysis(
+                study.uid,
+                processor.name,
+                processor.algorithm,
+                Status.UNSUITABLE,
+                refusal.reason,
+                kind=refusal.kind,
+            )
+        return processor.analyse(study)
+    except ProcessorError as error:
+        return failed(processor, study.uid, str(error))
+    except Exception:  # noqa: BLE001 - a bug must not take the worker or the study with it
+        log.exception("run.crashed", study=study.uid, processor=processor.name)
+        return failed(processor, study.uid, _INTERNAL[language])
+
+
+def _stored_study(storage: Storage, claimed: Run) -> Study:
+    wanted = set(claimed.instances)
+    stored = storage.studies.instances(claimed.study_uid)
+    files = {i.sop_uid: storage.spool.path(i.path) for i in stored if i.sop_uid in wanted}
+    if wanted - set(files):
+        raise InputMissing("Input missing: an instance of the study is gone.", then="Send it again.")
+    return load(claimed.study_uid, files)
+
+
+def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:
+    if claimed.predecessor is None:
+        return options
+    older = storage.runs.reports(claimed.predecessor)
+    return replace(options, predecessors={report.kind: report.uid for report in older})
+
+
+def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:
+    """Nothing is sent; the study waits for a person."""
+    storage.runs.finish(
+        claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=()
+    )
+    storage.studies.hold(claimed.study_uid, reason)
+    return RunState.SET_ASIDE
+
+
+def _file(
+    storage: Storage,
+    claimed: Run,
+    judged: Judged,
+    destinations: Callable[[Report], tuple[str, ...]],
+) -> RunState:
+    analysis, state = judged.analysis, RunState(judged.analysis.status.value)
+    live = claimed.mode == "live"
+    filed, files = [], {}
+    for report in judged.reports:
+        sha256 = hashlib.sha256(report.payload).hexdigest()
+        ending = "hl7" if report.kind == "hl7_oru" else "dcm"
+        name = f"{sha256[:2]}/{report.kind}-{report.index}-{sha256[:32]}.{ending}"
+        path = storage.spool.write("reports", name, report.payload)
+        files[report.uid] = path
+        filed.append(
+            NewReport(
+                kind=report.kind,
+                index=report.index,
+                uid=report.uid,
+                sha256=sha256,
+                size=len(report.payload),
+                path=path,
+                sop_class=report.sop_class,
+                destinations=destinations(report) if live else (),
+            )
+        )
+    storage.runs.finish(
+        claimed,
+        state=state,
+        reason=analysis.reason,
+        analysis=result(analysis, judged.reports, files),
+        reports=filed,
+        audit=(_accessed(claimed, analysis),),
+    )
+    return state
+
+
+def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
+    """The model has read the study (PS3.15 A.5.3.6, DICOM Instances Accessed)."""
+    return AuditEntry(
+        event="110103",
+        action="R",
+        outcome=4 if analysis.status is Status.FAILED else 0,
+        study_uid=claimed.study_uid,
+        who=f"{analysis.algorithm.name} {analysis.algorithm.version}",
+        details={
+            "run": claimed.id,
+            "attempt": claimed.attempt,
+            "status": analysis.status.value,
+            "reason": analysis.reason,
+            "weights_sha256": analysis.algorithm.sha256,
+            "mode": claimed.mode,
+        },
+    )
+
+
+def _measure(processor: str, analysis: Analysis, seconds: float) -> None:
+    metrics.count(f"run.{analysis.status.value}")
+    for stage, milliseconds in analysis.timings_ms.items():
+        metrics.STAGE_SECONDS.labels(processor, stage).observe(milliseconds / 1e3)
+    metrics.STAGE_SECONDS.labels(processor, "run").observe(seconds)
+    log.info("run.ended", processor=processor, status=analysis.status.value, seconds=round(seconds, 3))

@@ -1,0 +1,11 @@
+"""Who we are, in every object, message and log line."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+NAME = "dictamen"
+MANUFACTURER = "dictamen"
+
+try:
+    VERSION = version("dictamen")
+except PackageNotFoundError:  # run from a checkout that was not installed
+    VERSION = "0+unknown"
