@@ -69,7 +69,9 @@ def _frames_only(_: Any, __: str, line: Line) -> Line:
     """A traceback without the exception's text, which may quote a data set."""
     error = line.pop("exc_info", None)
     if error:
-        kind, _value, trace = sys.exc_info() if error is True else (type(error), error, error.__traceback__)
+        kind, _value, trace = (
+            sys.exc_info() if error is True else (type(error), error, error.__traceback__)
+        )
         frames = traceback.format_tb(trace)
         line["error"] = getattr(kind, "__name__", str(kind))
         line["frames"] = [" ".join(frame.split()) for frame in frames[-8:]]
@@ -88,5 +90,7 @@ def _count_warning(
     message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
 ) -> None:
     structlog.get_logger().debug(
-        "library.warning", category=category.__name__, where=f"{filename.rsplit('/', 1)[-1]}:{lineno}"
+        "library.warning",
+        category=category.__name__,
+        where=f"{filename.rsplit('/', 1)[-1]}:{lineno}",
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 from prometheus_client import Counter, Histogram
 
 EVENTS = Counter(
-    "dictamen_events_total", "What happened, by event name (see the administrator's guide)", ["event"]
+    "dictamen_events_total",
+    "What happened, by event name (see the administrator's guide)",
+    ["event"],
 )
 STAGE_SECONDS = Histogram(
     "dictamen_stage_seconds",

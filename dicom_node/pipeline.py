@@ -130,7 +130,7 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
         return processor.analyse(study)
     except ProcessorError as error:
         return failed(processor, study.uid, str(error))
-    except Exception:  # noqa: BLE001 - a bug must not take the worker or the study with it
+    except Exception:
         log.exception("run.crashed", study=study.uid, processor=processor.name)
         return failed(processor, study.uid, _INTERNAL[language])
 
@@ -140,7 +140,9 @@ def _stored_study(storage: Storage, claimed: Run) -> Study:
     stored = storage.studies.instances(claimed.study_uid)
     files = {i.sop_uid: storage.spool.path(i.path) for i in stored if i.sop_uid in wanted}
     if wanted - set(files):
-        raise InputMissing("Input missing: an instance of the study is gone.", then="Send it again.")
+        raise InputMissing(
+            "Input missing: an instance of the study is gone.", then="Send it again."
+        )
     return load(claimed.study_uid, files)
 
 
@@ -153,9 +155,7 @@ def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Optio
 
 def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:
     """Nothing is sent; the study waits for a person."""
-    storage.runs.finish(
-        claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=()
-    )
+    storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
     storage.studies.hold(claimed.study_uid, reason)
     return RunState.SET_ASIDE
 
@@ -222,4 +222,6 @@ def _measure(processor: str, analysis: Analysis, seconds: float) -> None:
     for stage, milliseconds in analysis.timings_ms.items():
         metrics.STAGE_SECONDS.labels(processor, stage).observe(milliseconds / 1e3)
     metrics.STAGE_SECONDS.labels(processor, "run").observe(seconds)
-    log.info("run.ended", processor=processor, status=analysis.status.value, seconds=round(seconds, 3))
+    log.info(
+        "run.ended", processor=processor, status=analysis.status.value, seconds=round(seconds, 3)
+    )

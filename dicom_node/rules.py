@@ -57,9 +57,13 @@ class Equal:
         return value is not None and str(value).strip().casefold() == self.value.casefold()
 
     def __str__(self) -> str:
-        return "empty" if self.value is None else f"{self.value:g}" if isinstance(
-            self.value, float
-        ) else self.value
+        return (
+            "empty"
+            if self.value is None
+            else f"{self.value:g}"
+            if isinstance(self.value, float)
+            else self.value
+        )
 
 
 @dataclass(frozen=True, slots=True)

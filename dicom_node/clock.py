@@ -1,0 +1,127 @@
+"""What happens by the clock: settling, lease watch, time-outs, retention. One function each.
+
+APScheduler only calls them. Each may be killed and called again at any time: what they decide
+stands in the database. Leases are watched on this process's monotonic clock (a beat that does not
+change), so that a jump of the wall clock frees no run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from config import Settings
+from dicom_node import metrics, routing
+from storage import Run, Storage
+
+log = structlog.get_logger()
+
+
+def settle(storage: Storage, settings: Settings, now: datetime) -> int:
+    """Plan the runs of every study that has settled; returns how many runs are new."""
+    new = 0
+    for study in storage.studies.unplanned():
+        instances = storage.studies.instances(study.uid)
+        if not instances:
+            continue
+        choices = routing.choose(settings, instances, study.planned_instances, now)
+        if all(choice.wait > 0 for choice in choices):
+            continue
+        done = all(choice.wait <= 0 for choice in choices)
+        runs = storage.studies.plan(
+            study.uid,
+            routing.plan(choices),
+            trace=[choice.trace() for choice in choices],
+            instances_seen=len(instances),
+            done=done,
+            at=now,
+        )
+        new += len(runs)
+        for run in runs:
+            metrics.count("run.planned")
+            log.info("run.planned", study=study.uid, run=run.id, processor=run.processor)
+        if done and not any(choice.picked for choice in choices):
+            metrics.count("study.not_selected")
+            log.info("study.not_selected", study=study.uid)
+    return new
+
+
+@dataclass(slots=True)
+class LeaseWatch:
+    """Frees the runs of workers that no longer beat, and names those that run too long."""
+
+    lease: float
+    timeout: float
+    max_attempts: int
+    monotonic: Callable[[], float] = time.monotonic
+    _beats: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+    _begun: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def look(self, storage: Storage, kill: Callable[[str], bool]) -> None:
+        """One look at all running runs; `kill(owner)` ends a worker of ours, False if not ours."""
+        now, seen = self.monotonic(), set()
+        for run in storage.runs.running():
+            key = (run.id, run.attempt)
+            seen.add(key)
+            beat, since = self._beats.get(key, (run.beat, now))
+            self._beats[key] = (run.beat, now if beat != run.beat else since)
+            begun = self._begun.setdefault(key, now)
+            if now - begun > self.timeout and kill(run.owner):
+                self._free(storage, run, f"took longer than {self.timeout:g} s")
+            elif now - self._beats[key][1] > self.lease:
+                self._free(storage, run, f"its worker was silent for {self.lease:g} s")
+        for stale in set(self._beats) - seen:
+            self._beats.pop(stale)
+            self._begun.pop(stale, None)
+
+    def died(self, storage: Storage, owner: str, how: str) -> None:
+        """A worker of ours ended: free what it held without waiting for the lease."""
+        for run in storage.runs.running():
+            if run.owner == owner:
+                self._free(storage, run, how)
+
+    def _free(self, storage: Storage, run: Run, why: str) -> None:
+        state = storage.runs.release(run, why, max_attempts=self.max_attempts)
+        metrics.count(f"run.released.{state.value}")
+        log.warning(
+            "run.released",
+            study=run.study_uid,
+            run=run.id,
+            attempt=run.attempt,
+            why=why,
+            now=state.value,
+        )
+
+
+def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, int]:
+    """Retention: remove what is past its time and not needed any more; each purge is audited."""
+    keep = settings.retention
+    studies = 0
+    for uid in storage.studies.expired(now - timedelta(seconds=keep.studies), 500):
+        for path in storage.studies.forget(uid):
+            storage.spool.remove(path)
+        studies += 1
+    reports = 0
+    for path in storage.runs.forget_reports(now - timedelta(seconds=keep.reports)):
+        storage.spool.remove(path)
+        reports += 1
+    quarantined = _old_quarantine(storage, now - timedelta(seconds=keep.quarantine))
+    for path in quarantined:
+        storage.spool.remove(path)
+    counts = {"studies": studies, "reports": reports, "quarantine": len(quarantined)}
+    if any(counts.values()):
+        log.info("retention.purged", **counts)
+    return counts
+
+
+def _old_quarantine(storage: Storage, before: datetime) -> list[str]:
+    listing = list(storage.spool.listing("quarantine"))
+    return [
+        path
+        for path in listing
+        if datetime.fromtimestamp(storage.spool.path(path).stat().st_mtime, UTC) < before
+    ]

@@ -1,0 +1,101 @@
+"""The three kinds of process below a supervisor: intake, worker, courier.
+
+Each runs until its `stopping` event and meets the others only in the database and the spool.
+`python -m dicom_node.roles ROLE` is what a supervisor starts: settings in force come as JSON on
+standard input (a broken file on disk must not reach a restarted process), and the process ends
+with its supervisor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import Literal, get_args
+
+import structlog
+
+from config import Settings
+from dicom_node import logs, metrics, rooms
+
+Role = Literal["intake", "worker", "courier"]
+ROLES: tuple[Role, ...] = get_args(Role)
+log = structlog.get_logger()
+_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
+
+
+def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
+    """Be one process of the node until `stopping` is set. Imports only what its role needs."""
+    if role == "intake":
+        _intake(settings, stopping)
+    elif role == "worker":
+        _worker(settings, stopping)
+    else:
+        _courier(settings, stopping)
+
+
+def stop_on_signals(stopping: threading.Event) -> None:
+    """TERM or INT drains; a second one ends at once."""
+
+    def hear(number: int, _: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hear)
+
+
+def _intake(settings: Settings, stopping: threading.Event) -> None:
+    from dicom_node import intake
+
+    storage = rooms.storage(settings, "intake")
+    try:
+        intake.serve(settings, storage, stopping, on_event=metrics.count)
+    finally:
+        storage.close()
+
+
+def _worker(settings: Settings, stopping: threading.Event) -> None:
+    from dicom_node import wiring, worker  # ONNX Runtime and the models: in this role alone
+
+    storage = rooms.storage(settings, "worker")
+    try:
+        worker.serve(storage, wiring.judges(settings), stopping, lease=settings.workers.lease)
+    finally:
+        storage.close()
+
+
+def _courier(settings: Settings, stopping: threading.Event) -> None:
+    from dicom_node import courier
+
+    storage = rooms.storage(settings, "courier")
+    try:
+        courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
+    finally:
+        storage.close()
+
+
+def main() -> int:
+    """Entry of a child process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # the supervisor ended before the line above took hold
+        return 1
+    role = next(name for name in ROLES if name == sys.argv[1])
+    settings = Settings.model_validate_json(sys.stdin.buffer.read())
+    key = settings.node.audit_key_file.read_bytes().strip()
+    logs.configure(settings.node.log, key, process=role)
+    stopping = threading.Event()
+    stop_on_signals(stopping)
+    try:
+        run(role, settings, stopping)
+    except Exception:
+        log.exception("process.crashed", role=role)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

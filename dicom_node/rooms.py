@@ -1,0 +1,32 @@
+"""Builds the rooms that need no model: storage and destinations.
+
+Apart from `dicom_node.wiring`, so that intake and courier never load a model's runtime.
+"""
+
+from __future__ import annotations
+
+from config import Settings
+from dicom_node.destinations import Destination
+from dicom_node.destinations.build import build
+from storage import Storage, open_storage
+
+
+def audit_key(settings: Settings) -> bytes:
+    """The key of the audit chain and of hashed identifiers."""
+    return settings.node.audit_key_file.read_bytes().strip()
+
+
+def storage(settings: Settings, who: str) -> Storage:
+    """The node's memory; `who` stands in the audit rows."""
+    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+    return open_storage(
+        settings.node.database_url, settings.node.data_dir, audit_key(settings), who=who
+    )
+
+
+def destinations(settings: Settings) -> dict[str, tuple[Destination, float]]:
+    """Each destination with the seconds after which a delivery is given up."""
+    return {
+        name: (build(name, peer, settings.node.ae_title), peer.give_up_after)
+        for name, peer in settings.destinations.items()
+    }

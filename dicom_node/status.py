@@ -1,0 +1,99 @@
+"""/healthz, /readyz and /metrics over HTTP, on loopback by default.
+
+healthz: this process answers. readyz: the node would do its work now, or the reasons why not.
+metrics: Prometheus text; counters of all processes, gauges from the database at this moment.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from storage import Storage, StorageError
+
+
+class _Gauges:
+    """Queues, ages and free disk, read at each scrape."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        now = datetime.now(UTC)
+        runs = GaugeMetricFamily("dictamen_runs", "Runs by state", labels=["state"])
+        for state, count in self._storage.runs.counts().items():
+            runs.add_metric([state.value], count)
+        yield runs
+        deliveries = GaugeMetricFamily(
+            "dictamen_deliveries", "Deliveries by state", labels=["destination", "state"]
+        )
+        for (destination, outcome), count in self._storage.outbox.counts().items():
+            deliveries.add_metric([destination, outcome.value], count)
+        yield deliveries
+        oldest = self._storage.runs.oldest_ready()
+        yield GaugeMetricFamily(
+            "dictamen_oldest_ready_seconds",
+            "Age of the oldest run that waits for a worker",
+            value=(now - oldest).total_seconds() if oldest else 0,
+        )
+        ages = GaugeMetricFamily(
+            "dictamen_oldest_delivery_seconds",
+            "Age of the oldest undelivered report",
+            labels=["destination"],
+        )
+        for destination, since in self._storage.outbox.oldest_waiting().items():
+            ages.add_metric([destination], (now - since).total_seconds())
+        yield ages
+        yield GaugeMetricFamily(
+            "dictamen_disk_free_bytes",
+            "Free space of the spool",
+            value=self._storage.spool.free_bytes(),
+        )
+
+
+def serve(
+    address: str, storage: Storage, reasons: Callable[[], Sequence[str]], metrics_dir: str
+) -> ThreadingHTTPServer:
+    """Start answering in threads of their own; the caller shuts the server down."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=metrics_dir)
+    registry.register(_Gauges(storage))
+
+    def ready() -> tuple[int, str, bytes]:
+        why = list(reasons())
+        body = json.dumps({"ready": not why, "reasons": why}).encode()
+        return (503 if why else 200), "application/json", body
+
+    def scrape() -> tuple[int, str, bytes]:
+        try:
+            return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
+        except StorageError as error:
+            return 503, "text/plain", f"{type(error).__name__}\n".encode()
+
+    pages = {"/healthz": lambda: (200, "text/plain", b"ok\n"), "/readyz": ready, "/metrics": scrape}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(self.path)
+            code, kind, body = page() if page else (404, "text/plain", b"not found\n")
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Scrapes are no news."""
+
+    host, _, port = address.rpartition(":")
+    server = ThreadingHTTPServer((host, int(port)), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
+    return server

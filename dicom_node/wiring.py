@@ -1,0 +1,104 @@
+"""Builds processors from settings and says what becomes of their results.
+
+With `dicom_node.rooms` (storage, destinations) the one place where rooms are joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import config.settings as cfg
+from config import Settings
+from dicom_node import product
+from processors import Processor, Status
+from processors.runtime import open_bundle
+from processors.vae.processor import VaeBundleProcessor
+from reports import Options, Receiver, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A processor with what its results become: options, kinds by status, destinations."""
+
+    processor: Processor
+    options: Options
+    kinds: Callable[[Status], Sequence[str]]
+    destinations: Callable[[Report], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """The processors of this node by name, warm."""
+
+    processors: Mapping[str, Judge]
+
+    def of(self, name: str) -> Judge:
+        return self.processors[name]
+
+
+def judges(settings: Settings) -> Judges:
+    """Build and warm every processor. Raises processors.ProcessorError for an unusable bundle."""
+    return Judges({p.name: _judge(settings, p) for p in settings.processors})
+
+
+def options(settings: Settings, processor: cfg.Processor) -> Options:
+    """What this processor's reports look like; the digest covers all that shapes them."""
+    receivers = tuple(
+        Receiver(name, peer.application, peer.facility, peer.processing)
+        for name in processor.send_to
+        if isinstance(peer := settings.destinations[name], cfg.MllpDestination)
+    )
+    shape = [
+        settings.node.language,
+        settings.node.label,
+        settings.reports.model_dump(mode="json"),
+        processor.model_dump(mode="json", include={"explain", "bundle", "kind"}),
+    ]
+    return Options(
+        language=settings.node.language,
+        label=settings.node.label,
+        strip=settings.reports.strip,
+        node=settings.node.name,
+        ae_title=settings.node.ae_title,
+        version=product.VERSION,
+        issuer=settings.reports.issuer,
+        receivers=receivers,
+        config_digest=hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def bundle_of(processor: cfg.Processor) -> str:
+    """What `open_bundle` takes: a shipped name, or a path."""
+    return processor.bundle if "/" not in processor.bundle else str(Path(processor.bundle))
+
+
+def _judge(settings: Settings, processor: cfg.Processor) -> Judge:
+    bundle = open_bundle(bundle_of(processor), device=settings.workers.device)
+    return Judge(
+        processor=VaeBundleProcessor(
+            processor.name, bundle, settings.node.language, explain=processor.explain
+        ),
+        options=options(settings, processor),
+        kinds=lambda status: (
+            processor.unsuitable if status is Status.UNSUITABLE else processor.reports
+        ),
+        destinations=lambda report: targets(settings, processor, report),
+    )
+
+
+def targets(settings: Settings, processor: cfg.Processor, report: Report) -> tuple[str, ...]:
+    """Which of the processor's destinations take a report: each the kinds it can carry."""
+    found = []
+    for name in processor.send_to:
+        kind = settings.destinations[name].kind
+        if report.kind == "hl7_oru":
+            fits = report.destination == name or (kind == "folder" and report.index == 0)
+        else:
+            fits = kind in ("dicom", "folder")
+        if fits:
+            found.append(name)
+    return tuple(found)

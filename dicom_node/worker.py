@@ -1,0 +1,84 @@
+"""One worker process: claims runs one at a time and carries each to its end.
+
+Crash-only: it may be killed at any moment. A beat thread says that it lives; the supervisor ends
+it from outside when a run takes too long, and frees its run when the beat stops.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from dicom_node import metrics, pipeline
+from dicom_node.wiring import Judges
+from storage import LeaseLost, Run, Storage, StorageError
+
+log = structlog.get_logger()
+POLL = 0.25  # seconds between two looks for a run; a run takes longer than that
+
+
+def owner() -> str:
+    """Who holds a lease: host and process; a supervisor knows its children by it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease: float) -> None:
+    """Work until `stopping` is set; the run in hand is then ended, not given back."""
+    me = owner()
+    log.info("worker.ready", processors=sorted(judges.processors))
+    while not stopping.is_set():
+        try:
+            claimed = storage.runs.claim(me)
+        except StorageError as error:
+            log.warning("worker.storage", error=type(error).__name__)
+            claimed = None
+        if claimed is None:
+            stopping.wait(POLL)
+            continue
+        _carry(storage, judges, claimed, lease)
+
+
+def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None:
+    log.info("run.started", study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
+    try:
+        with _beating(storage, claimed, lease / 3):
+            judge = judges.of(claimed.processor)
+            pipeline.run(
+                storage, claimed, judge.processor, judge.options, judge.kinds, judge.destinations
+            )
+    except LeaseLost:
+        metrics.count("run.lease_lost")
+        log.warning("run.lease_lost", run=claimed.id, attempt=claimed.attempt)
+    except StorageError as error:
+        # The lease runs out and the run is taken up again; nothing of it was filed.
+        log.warning("run.storage", run=claimed.id, error=type(error).__name__)
+    except Exception:
+        metrics.count("run.crashed")
+        log.exception("run.crashed", run=claimed.id)
+
+
+@contextmanager
+def _beating(storage: Storage, claimed: Run, every: float) -> Iterator[None]:
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(every):
+            try:
+                storage.runs.beat(claimed)
+            except LeaseLost:
+                return
+            except StorageError:
+                continue
+
+    thread = threading.Thread(target=beat, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
