@@ -87,10 +87,7 @@ def _one_line(_: Any, __: str, line: Line) -> Line:
 
 
 def _count_warning(
-    message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+    _message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
 ) -> None:
-    structlog.get_logger().debug(
-        "library.warning",
-        category=category.__name__,
-        where=f"{filename.rsplit('/', 1)[-1]}:{lineno}",
-    )
+    where = f"{filename.rsplit('/', 1)[-1]}:{lineno}"
+    structlog.get_logger().debug("library.warning", category=category.__name__, where=where)

@@ -1,0 +1,146 @@
+"""A study's way through the node in sentences that a person understands, English or Spanish.
+
+Pure: records in, sentences out. What `dictamen explain` prints, and the reason that
+`dictamen analyse` gives for a study that no rule picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from storage import Delivery, Run, StudyRecord
+
+_TEXT = {
+    "en": {
+        "received": "{n} instances received between {first} and {last}; the study is {state}.",
+        "held": "It waits for a person: {reason}",
+        "picked": "{processor} picked {n} of its instances.",
+        "skipped": "{processor} left {n} instances out: {why}.",
+        "wait": "{processor} still waits {wait:.0f} s for more instances.",
+        "run": "Run {id} of {processor} (attempt {attempt}): {state}{reason}",
+        "superseded": "Run {id} takes the place of run {older}: instances came after it.",
+        "finding": "  {label}: {state}, probability {probability:.0%}, threshold {threshold:.0%}",
+        "delivery": "  {kind} to {destination}: {state} after {attempts} attempts{answer}",
+        "none": "Not assessed because no rule of node.yaml picked it. {why}",
+        "not_yet": "No rule has looked at it yet.",
+    },
+    "es": {
+        "received": "{n} instancias recibidas entre {first} y {last}; el estudio está {state}.",
+        "held": "Espera a una persona: {reason}",
+        "picked": "{processor} eligió {n} de sus instancias.",
+        "skipped": "{processor} dejó fuera {n} instancias: {why}.",
+        "wait": "{processor} espera aún {wait:.0f} s por si llegan más instancias.",
+        "run": "Ejecución {id} de {processor} (intento {attempt}): {state}{reason}",
+        "superseded": "La ejecución {id} sustituye a la {older}: llegaron instancias después.",
+        "finding": "  {label}: {state}, probabilidad {probability:.0%}, umbral {threshold:.0%}",
+        "delivery": "  {kind} a {destination}: {state} tras {attempts} intentos{answer}",
+        "none": "No valorado porque ninguna regla de node.yaml lo eligió. {why}",
+        "not_yet": "Ninguna regla lo ha mirado todavía.",
+    },
+}
+_STATES_ES = {
+    "open": "abierto",
+    "settled": "completo",
+    "held": "retenido",
+    "waiting": "en espera",
+    "ready": "lista",
+    "running": "en curso",
+    "completed": "completada",
+    "unsuitable": "no valorable",
+    "failed": "fallida",
+    "set_aside": "apartada",
+    "superseded": "sustituida",
+    "sending": "enviándose",
+    "delivered": "entregado",
+    "rejected": "rechazado",
+    "given_up": "abandonado",
+    "present": "presente",
+    "absent": "ausente",
+    "undetermined": "indeterminado",
+}
+
+
+def tell(
+    study: StudyRecord,
+    runs: Sequence[tuple[Run, Mapping[str, Any] | None]],
+    deliveries: Sequence[Delivery],
+    language: str,
+) -> list[str]:
+    """The story of one study. runs: each with its analysis as stored (`result.json`), or None."""
+    text = _TEXT[language]
+    lines = [
+        text["received"].format(
+            n=study.instances,
+            first=f"{study.first_received:%Y-%m-%d %H:%M:%S}",
+            last=f"{study.last_received:%H:%M:%S} UTC",
+            state=_state(study.state.value, language),
+        )
+    ]
+    if study.reason:
+        lines.append(text["held"].format(reason=study.reason))
+    lines += decision(study.trace, language)
+    for run, analysis in runs:
+        lines += _run(run, analysis, language)
+        lines += [_delivery(item, language) for item in deliveries if item.run_id == run.id]
+    return lines
+
+
+def decision(trace: Sequence[Mapping[str, Any]], language: str) -> list[str]:
+    """What each processor's rule made of the study."""
+    text, lines = _TEXT[language], []
+    for choice in trace:
+        name = choice["processor"]
+        if choice["picked"]:
+            lines.append(text["picked"].format(processor=name, n=len(choice["picked"])))
+        lines += [
+            text["skipped"].format(processor=name, n=count, why=why)
+            for why, count in choice["skipped"].items()
+        ]
+        if not choice["settled"]:
+            lines.append(text["wait"].format(processor=name, wait=choice["wait"]))
+    return lines or [text["not_yet"]]
+
+
+def not_selected(trace: Sequence[Mapping[str, Any]], language: str) -> str:
+    """Why a study that no rule picked has no result."""
+    return _TEXT[language]["none"].format(why=" ".join(decision(trace, language)))
+
+
+def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[str]:
+    text = _TEXT[language]
+    lines = [
+        text["run"].format(
+            id=run.id,
+            processor=run.processor,
+            attempt=run.attempt,
+            state=_state(run.state.value, language),
+            reason=f". {run.reason}" if run.reason else ".",
+        )
+    ]
+    if run.predecessor is not None:
+        lines.append(text["superseded"].format(id=run.id, older=run.predecessor))
+    for finding in (analysis or {}).get("findings", ()):
+        lines.append(
+            text["finding"].format(
+                label=finding["label"],
+                state=_state(finding["state"], language),
+                probability=finding["probability"],
+                threshold=finding["threshold"],
+            )
+        )
+    return lines
+
+
+def _delivery(delivery: Delivery, language: str) -> str:
+    return _TEXT[language]["delivery"].format(
+        kind=delivery.report.kind,
+        destination=delivery.destination,
+        state=_state(delivery.state.value, language),
+        attempts=delivery.attempts,
+        answer=f" ({delivery.answer})" if delivery.answer else "",
+    )
+
+
+def _state(state: str, language: str) -> str:
+    return _STATES_ES.get(state, state) if language == "es" else state.replace("_", " ")
