@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
-from config import Settings, SettingsError
-from dicom_node import clock, intake, product, rooms, status
+from config import Settings, SettingsError, load
+from dicom_node import clock, intake, product, rooms, rules, status
 from dicom_node.roles import Role
 from storage import AuditEntry, Storage, StorageError
 
@@ -311,3 +312,8 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def reread(path: Path) -> Settings:
+    """node.yaml as it is now; raises SettingsError with every problem."""
+    return load(path, os.environ, check_rule=rules.faults)

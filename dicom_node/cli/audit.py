@@ -1,0 +1,85 @@
+"""audit: list, verify, export."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from dicom_node.cli.common import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    memory,
+    out,
+    print_one,
+    print_rows,
+)
+from storage import AuditEntry
+
+app = typer.Typer(help="The append-only audit log.", no_args_is_help=True)
+
+
+class Form(StrEnum):
+    DICOM = "dicom"
+    JSONL = "jsonl"
+
+
+@app.command("list")
+def list_events(
+    study: Annotated[str | None, typer.Option(help="Only of this study.")] = None,
+    after: Annotated[int, typer.Option(help="Only after this sequence number.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most this many.")] = 100,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List audit events; looking is itself recorded."""
+    with memory(config) as (_, storage):
+        found = storage.audit.list(study_uid=study, after=after, limit=limit)
+        storage.audit.append(AuditEntry("110101", "R", details={"shown": len(found)}))
+        rows = [
+            {
+                "sequence": record.sequence,
+                "at": record.at,
+                "event": record.entry.event,
+                "kind": record.entry.kind,
+                "action": record.entry.action,
+                "outcome": record.entry.outcome,
+                "study": record.entry.study_uid,
+                "who": record.entry.who,
+                "details": dict(record.entry.details),
+            }
+            for record in found
+        ]
+        print_rows(rows, as_json, title="Audit")
+
+
+@app.command()
+def verify(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Check the hash chain: changed, removed, re-ordered and inserted rows are named."""
+    with memory(config) as (_, storage):
+        faults = storage.audit.verify()
+    if as_json:
+        print_one({"clean": not faults, "faults": list(faults)}, as_json)
+    else:
+        for fault in faults:
+            out.print(Text(fault))
+        out.print("the chain is whole" if not faults else f"{len(faults)} faults")
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def export(
+    form: Annotated[Form, typer.Option("--format", help="DICOM audit messages, or JSON lines.")] = (
+        Form.JSONL
+    ),
+    after: Annotated[int, typer.Option(help="Only after this sequence number.")] = 0,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write the log to standard output, a message a line."""
+    with memory(config) as (_, storage):
+        for line in storage.audit.export(form.value, after=after):
+            typer.echo(line)
+        storage.audit.append(AuditEntry("110101", "R", details={"exported": form.value}))

@@ -1,0 +1,195 @@
+"""init, serve, check, echo, analyse, demo."""
+
+from __future__ import annotations
+
+import json
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.text import Text
+
+from config import schema, template
+from dicom_node import checks, logs, offline, roles, rooms, supervisor
+from dicom_node.cli.common import (
+    EX_CONFIG,
+    ConfigArgument,
+    ConfigOption,
+    JsonOption,
+    err,
+    fail,
+    out,
+    settings_of,
+)
+from processors import ProcessorError
+from storage import StorageError
+
+
+class Language(StrEnum):
+    EN = "en"
+    ES = "es"
+
+
+class Only(StrEnum):
+    INTAKE = "intake"
+    WORKER = "worker"
+    COURIER = "courier"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for command in (init, serve, check, echo, analyse, demo):
+        app.command()(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where node.yaml and its keys go.")] = Path(),
+    language: Annotated[Language, typer.Option(help="Of the comments and of the reports.")] = (
+        Language.EN
+    ),
+) -> None:
+    """Write a commented node.yaml and its audit key; never over an existing one."""
+    try:
+        written = template.write(folder, language.value)
+    except FileExistsError as error:
+        raise fail(f"{error.filename} exists already; nothing was written.") from error
+    for path in written:
+        out.print(f"wrote {path}")
+    out.print("Next: edit node.yaml, then: dictamen check node.yaml; dictamen serve node.yaml")
+
+
+def serve(
+    config: ConfigArgument,
+    only: Annotated[Only | None, typer.Option(help="Be this one process, alone.")] = None,
+) -> None:
+    """Run the node until TERM. HUP reads the settings again; KILL is always safe."""
+    settings = settings_of(config)
+    try:
+        logs.configure(
+            settings.node.log, rooms.audit_key(settings), process=only.value if only else "node"
+        )
+        if only:
+            stopping = threading.Event()
+            roles.stop_on_signals(stopping)
+            roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
+            return
+        _check_bundles(config)
+        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config))
+        raise typer.Exit(node.serve())
+    except (supervisor.StartError, StorageError, ProcessorError, OSError) as error:
+        raise fail(str(error)) from error
+
+
+def check(
+    config: Annotated[Path | None, typer.Argument(help="The node's settings.")] = None,
+    schema_only: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of node.yaml for editors.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the settings, try every peer, say what would go wrong."""
+    if schema_only:
+        typer.echo(json.dumps(schema.json_schema(), indent=1))
+        return
+    if config is None:
+        raise typer.BadParameter("name the settings file, or --schema")
+    settings = settings_of(config)
+    results = checks.run(
+        settings,
+        {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
+        bundles={p.name: _verify(p.bundle) for p in settings.processors},
+    )
+    checks.render(results, as_json)
+    raise typer.Exit(0 if all(result.ok for result in results) else 1)
+
+
+def echo(
+    destination: Annotated[str, typer.Argument(help="A name below destinations in node.yaml.")],
+    config: ConfigOption,
+) -> None:
+    """Try one destination: C-ECHO, MLLP connect, or a write to its folder."""
+    peers = rooms.destinations(settings_of(config))
+    if destination not in peers:
+        raise fail(f"no destination {destination!r}; there are {', '.join(peers) or 'none'}")
+    why = peers[destination][0].probe()
+    if why:
+        raise fail(f"{destination}: {why}")
+    out.print(f"{destination}: answers")
+
+
+def analyse(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files or folders.", exists=True)],
+    config: ConfigOption,
+    target: Annotated[Path, typer.Option("--out", help="Folder for results and reports.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Judge files without a network: reports and result.json for each study."""
+    from dicom_node import wiring  # the models' runtime, in this command alone
+
+    settings = settings_of(config)
+    logs.configure(settings.node.log, rooms.audit_key(settings), process="analyse")
+    try:
+        judges = wiring.judges(settings)
+    except ProcessorError as error:
+        raise fail(str(error)) from error
+    files = offline.files_of(paths)
+    with Progress(console=err, transient=True, disable=as_json) as progress:
+        task = progress.add_task(f"{len(files)} files", total=None)
+        done, rejected = offline.analyse(
+            files, settings, judges, target, lambda _: progress.advance(task)
+        )
+    for outcome in done:
+        line = {key: outcome.result[key] for key in ("study_instance_uid", "processor", "status")}
+        if as_json:
+            typer.echo(
+                json.dumps(
+                    {**line, "reason": outcome.result["reason"], "folder": str(outcome.folder)}
+                )
+            )
+        else:
+            out.print(
+                Text(
+                    f"{line['status']:11} {line['study_instance_uid']}  {outcome.result['reason']}"
+                )
+            )
+    for file in rejected:
+        if as_json:
+            typer.echo(
+                json.dumps({"file": str(file.file), "status": "rejected", "reason": file.reason})
+            )
+        else:
+            out.print(Text(f"rejected    {file.file}: {file.reason}"))
+    if not as_json:
+        out.print(f"{len(done)} results in {target}, {len(rejected)} files belong to no study")
+
+
+def demo(
+    target: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
+        "dictamen-demo"
+    ),
+    language: Annotated[Language, typer.Option(help="Of the reports.")] = Language.ES,
+) -> None:
+    """Show the whole way on synthetic patients: trial PACS, trial RIS and node on loopback."""
+    from dicom_node import demo as show  # draws patients with the model's decoder
+
+    raise typer.Exit(show.run(target, language.value))
+
+
+def _check_bundles(config: Path) -> None:
+    for processor in settings_of(config).processors:
+        _verify(processor.bundle)()
+
+
+def _verify(bundle: str) -> checks.Verify:
+    def verify() -> None:
+        from processors.runtime import verify_bundle
+
+        verify_bundle(bundle)
+
+    return verify
+
+
+__all__ = ["EX_CONFIG", "add_to"]

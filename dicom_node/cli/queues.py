@@ -1,0 +1,200 @@
+"""studies, runs and deliveries: list, show, retry."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from dicom_node.cli.common import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    fail,
+    memory,
+    out,
+    print_one,
+    print_rows,
+)
+from storage import Delivery, DeliveryState, Run, RunState, StudyRecord, StudyState
+
+studies = typer.Typer(help="What was received.", no_args_is_help=True)
+runs = typer.Typer(help="What was judged.", no_args_is_help=True)
+deliveries = typer.Typer(help="What was sent.", no_args_is_help=True)
+Limit = Annotated[int, typer.Option(help="At most this many, newest first.")]
+StudyOption = Annotated[str | None, typer.Option("--study", help="Only of this study.")]
+
+
+@studies.command("list")
+def list_studies(
+    state: Annotated[StudyState | None, typer.Option(help="Only in this state.")] = None,
+    limit: Limit = 100,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the studies received."""
+    with memory(config) as (_, storage):
+        found = storage.studies.list(state=state, limit=limit)
+        print_rows([_study_row(study) for study in found], as_json, title="Studies")
+
+
+@studies.command("show")
+def show_study(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one study and its instances."""
+    with memory(config) as (_, storage):
+        record = storage.studies.get(study)
+        if record is None:
+            raise fail(f"no study {study}")
+        print_one({**_study_row(record), "trace": record.trace}, as_json)
+        rows = [
+            {"sop_uid": i.sop_uid, "bytes": i.size, "from": i.calling_ae, "at": i.received_at}
+            for i in storage.studies.instances(study)
+        ]
+        if not as_json:
+            print_rows(rows, as_json, title="Instances")
+
+
+@studies.command("retry")
+def retry_study(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Release a held study: you have looked at it, and it may be judged."""
+    with memory(config) as (_, storage):
+        if not storage.studies.release(study, getpass.getuser()):
+            raise fail(f"study {study} is not held")
+        out.print("released; it settles anew")
+
+
+@runs.command("list")
+def list_runs(
+    state: Annotated[RunState | None, typer.Option(help="Only in this state.")] = None,
+    study: StudyOption = None,
+    limit: Limit = 100,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs."""
+    with memory(config) as (_, storage):
+        found = storage.runs.list(study_uid=study, state=state, limit=limit)
+        print_rows([_run_row(run) for run in found], as_json, title="Runs")
+
+
+@runs.command("show")
+def show_run(
+    run: Annotated[int, typer.Argument(help="Its number.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run with its analysis and its reports."""
+    with memory(config) as (_, storage):
+        record = storage.runs.get(run)
+        if record is None:
+            raise fail(f"no run {run}")
+        reports = [
+            {"kind": r.kind, "uid": r.uid, "bytes": r.size} for r in storage.runs.reports(run)
+        ]
+        print_one(
+            {**_run_row(record), "reports": reports, "analysis": storage.runs.analysis(run)},
+            as_json,
+        )
+
+
+@runs.command("retry")
+def retry_run(
+    run: Annotated[int, typer.Argument(help="Its number.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Run a failed or set-aside run again."""
+    with memory(config) as (_, storage):
+        if not storage.runs.retry(run, getpass.getuser()):
+            raise fail(f"run {run} is neither failed nor set aside")
+        out.print("ready again")
+
+
+@deliveries.command("list")
+def list_deliveries(
+    state: Annotated[DeliveryState | None, typer.Option(help="Only in this state.")] = None,
+    destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
+    study: StudyOption = None,
+    limit: Limit = 100,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the deliveries."""
+    with memory(config) as (_, storage):
+        found = storage.outbox.list(
+            study_uid=study, destination=destination, state=state, limit=limit
+        )
+        print_rows([_delivery_row(item) for item in found], as_json, title="Deliveries")
+
+
+@deliveries.command("show")
+def show_delivery(
+    delivery: Annotated[int, typer.Argument(help="Its number.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one delivery with the peer's last answer."""
+    with memory(config) as (_, storage):
+        record = storage.outbox.get(delivery)
+        if record is None:
+            raise fail(f"no delivery {delivery}")
+        print_one({**_delivery_row(record), "report": asdict(record.report)}, as_json)
+
+
+@deliveries.command("retry")
+def retry_delivery(
+    delivery: Annotated[int, typer.Argument(help="Its number.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Send a held, rejected or given-up report again, under the same UID."""
+    with memory(config) as (_, storage):
+        if not storage.outbox.retry(delivery, getpass.getuser()):
+            raise fail(f"delivery {delivery} is not held, rejected or given up")
+        out.print("waiting to be sent")
+
+
+def _study_row(study: StudyRecord) -> dict[str, Any]:
+    return {
+        "study": study.uid,
+        "state": study.state.value,
+        "instances": study.instances,
+        "first_received": study.first_received,
+        "last_received": study.last_received,
+        "reason": study.reason,
+    }
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "study": run.study_uid,
+        "processor": run.processor,
+        "mode": run.mode,
+        "state": run.state.value,
+        "attempt": run.attempt,
+        "created_at": run.created_at,
+        "ended_at": run.ended_at,
+        "predecessor": run.predecessor,
+        "reason": run.reason,
+    }
+
+
+def _delivery_row(item: Delivery) -> dict[str, Any]:
+    return {
+        "delivery": item.id,
+        "study": item.study_uid,
+        "kind": item.report.kind,
+        "destination": item.destination,
+        "state": item.state.value,
+        "attempts": item.attempts,
+        "next_try": item.next_try,
+        "answer": item.answer,
+    }
