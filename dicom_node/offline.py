@@ -34,7 +34,7 @@ _TEXT = {
         "two": "Failed: the files of this study name different patients; a person must look.",
         "unread": "it cannot be read as a DICOM data set ({error})",
         "incomplete": "it lacks {missing}, so that it belongs to no study",
-        "conflict": "another file has the same SOP Instance UID and other content; the first counts",
+        "conflict": "another file has its SOP Instance UID and other content; the first one counts",
     },
     "es": {
         "two": "Fallido: los archivos de este estudio nombran a pacientes distintos; "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -15,7 +16,6 @@ from rich.text import Text
 from config import schema, template
 from dicom_node import checks, logs, offline, roles, rooms, supervisor
 from dicom_node.cli.common import (
-    EX_CONFIG,
     ConfigArgument,
     ConfigOption,
     JsonOption,
@@ -142,26 +142,9 @@ def analyse(
             files, settings, judges, target, lambda _: progress.advance(task)
         )
     for outcome in done:
-        line = {key: outcome.result[key] for key in ("study_instance_uid", "processor", "status")}
-        if as_json:
-            typer.echo(
-                json.dumps(
-                    {**line, "reason": outcome.result["reason"], "folder": str(outcome.folder)}
-                )
-            )
-        else:
-            out.print(
-                Text(
-                    f"{line['status']:11} {line['study_instance_uid']}  {outcome.result['reason']}"
-                )
-            )
+        _say(outcome.result, as_json, folder=str(outcome.folder))
     for file in rejected:
-        if as_json:
-            typer.echo(
-                json.dumps({"file": str(file.file), "status": "rejected", "reason": file.reason})
-            )
-        else:
-            out.print(Text(f"rejected    {file.file}: {file.reason}"))
+        _say({"status": "rejected", "reason": file.reason, "file": str(file.file)}, as_json)
     if not as_json:
         out.print(f"{len(done)} results in {target}, {len(rejected)} files belong to no study")
 
@@ -178,6 +161,16 @@ def demo(
     raise typer.Exit(show.run(target, language.value))
 
 
+def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
+    names = ("study_instance_uid", "file", "processor", "status", "reason")
+    kept = {name: line[name] for name in names if name in line} | more
+    if as_json:
+        typer.echo(json.dumps(kept, ensure_ascii=False))
+    else:
+        what = kept.get("study_instance_uid") or kept.get("file")
+        out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"))
+
+
 def _check_bundles(config: Path) -> None:
     for processor in settings_of(config).processors:
         _verify(processor.bundle)()
@@ -190,6 +183,3 @@ def _verify(bundle: str) -> checks.Verify:
         verify_bundle(bundle)
 
     return verify
-
-
-__all__ = ["EX_CONFIG", "add_to"]
