@@ -20,10 +20,20 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
-_DURATION: dict[str, float] = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
+_DURATION: dict[str, float] = {
+    "ms": 0.001,
+    "s": 1,
+    "min": 60,
+    "h": 3600,
+    "d": 86400,
+    "w": 604800,
+    "y": 31557600,
+}
 _SIZE: dict[str, float] = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -69,20 +79,29 @@ def _database(value: str) -> str:
 
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if (
+        not colon
+        or not host
+        or not (port.isascii() and port.isdecimal())
+        or not 0 < int(port) < 65536
+    ):
         raise ValueError("write host:port, for example 0.0.0.0:11112")
     return value
 
 
-# The serializers let `Settings.model_dump_json` be read back: settings in force go to the processes.
+# The serializers let `Settings.model_dump_json` be read back: the settings in force go to the
+# processes in that form.
 Seconds = Annotated[
-    float, _with_unit(_DURATION, "10s, 2min, 3d"), PlainSerializer(lambda seconds: f"{seconds:.3f}s")
+    float,
+    _with_unit(_DURATION, "10s, 2min, 3d", float),
+    _unit_schema(_DURATION, "duration", "10s, 2min, 3d"),
+    PlainSerializer(lambda seconds: f"{seconds:.3f}s", when_used="json"),
 ]
 Bytes = Annotated[
-    float,
-    _with_unit(_SIZE, "128KiB, 4GiB"),
-    AfterValidator(int),
-    PlainSerializer(lambda size: f"{size}B"),
+    int,
+    _with_unit(_SIZE, "128KiB, 4GiB", int),
+    _unit_schema(_SIZE, "size", "128KiB, 4GiB"),
+    PlainSerializer(lambda size: f"{size}B", when_used="json"),
 ]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Address = Annotated[str, AfterValidator(_address)]
@@ -103,7 +122,8 @@ DEFAULT_LABEL = (
 class Part(BaseModel):
     """A mapping of node.yaml: frozen, strict, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # an input can hold a secret that ${VARIABLE} filled in, and errors find their way into logs
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class Node(Part):
@@ -111,12 +131,19 @@ class Node(Part):
     listen: Address = Field("0.0.0.0:11112", description="address and port of the DICOM listener")
     status: Address = Field("127.0.0.1:8112", description="/healthz /readyz /metrics")
     data_dir: Path = Field(Path("/var/lib/dictamen"), description="spool and database")
-    database: str = Field("sqlite", description="sqlite, or a SQLAlchemy URL of PostgreSQL")
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        "sqlite", repr=False, description="sqlite, or a SQLAlchemy URL of PostgreSQL"
+    )
+    database_password_file: Path | None = Field(
+        None, description="holds the password for the URL of database"
+    )
     audit_key_file: Path = Field(description="keys the audit chain and hashed ids")
     language: Literal["en", "es"] = Field("en", description="of labels, captions and texts")
-    label: str = Field(DEFAULT_LABEL, min_length=20, max_length=200)
+    label: str = Field(
+        DEFAULT_LABEL, min_length=20, max_length=200, description="stands in every output"
+    )
     name: str = Field("node-1", max_length=16, description="this node's serial in the objects")
-    log: Literal["json", "console"] = "json"
+    log: Literal["json", "console"] = Field("json", description="form of the log lines")
 
     @property
     def database_url(self) -> str:
@@ -126,7 +153,7 @@ class Node(Part):
 
 
 class Peer(Part):
-    ae_title: AETitle
+    ae_title: AETitle = Field(description="calling AE title")
     host: str | None = Field(None, description="address the AE title is bound to; absent: any")
 
 
@@ -141,17 +168,21 @@ class Limits(Part):
 
 
 class Intake(Part):
-    accept_from: tuple[Peer, ...] | Literal["anyone"] = Field()
+    accept_from: tuple[Peer, ...] | Literal["anyone"] = Field(
+        description="who may send: a list of peers, or the word anyone"
+    )
     limits: Limits = Limits()
     disk_reserve: Bytes = Field(5 * 2**30, ge=0, description="free space under which we refuse")
-    on_conflict: Literal["keep_first", "keep_both", "refuse"] = "keep_first"
+    on_conflict: Literal["keep_first", "keep_both", "refuse"] = Field(
+        "keep_first", description="same SOP Instance UID, other bytes"
+    )
     quarantine: bool = Field(True, description="keep refused bytes for a person")
 
 
 class Settle(Part):
     quiet: Seconds = Field(10.0, gt=0, description="silence after which the study is complete")
     longest: Seconds = Field(120.0, gt=0, description="longest wait, whatever still arrives")
-    expect: Expect | None = None
+    expect: Expect | None = Field(None, description="ends the wait early")
 
 
 class Expect(Part):
@@ -159,56 +190,70 @@ class Expect(Part):
 
 
 class Processor(Part):
-    name: Name
-    kind: Literal["vae_bundle"] = "vae_bundle"
-    bundle: str = Field(description="a shipped name or a path")
+    name: Name = Field(description="stands in logs, reports and file names")
+    kind: Literal["vae_bundle"] = Field("vae_bundle", description="which kind of model")
+    bundle: str = Field(
+        description="a shipped name or a path",
+        min_length=1,
+        json_schema_extra={"x-path": "unless a plain name"},
+    )
     when: dict[str, Any] = Field(description="rule over DICOM keywords, see the guide")
-    settle: Settle = Settle()
-    explain: tuple[Literal["traversal"], ...] = Field(("traversal",))
-    mode: Literal["live", "shadow"] = "live"
-    reports: tuple[ReportKind, ...] = Field(ALL_REPORTS)
-    unsuitable: tuple[Literal["text_report", "hl7_oru"], ...] = ("text_report",)
-    send_to: tuple[Name, ...] = Field(())
+    settle: Settle = Field(Settle(), description="when a study is taken as complete")
+    explain: tuple[Literal["traversal"], ...] = Field(
+        ("traversal",), description="methods of explanation"
+    )
+    mode: Literal["live", "shadow"] = Field("live", description="shadow: judged, sent nowhere")
+    reports: tuple[ReportKind, ...] = Field(ALL_REPORTS, description="what a result becomes")
+    unsuitable: tuple[Literal["text_report", "hl7_oru"], ...] = Field(
+        ("text_report",), description="what a refusal becomes; [] sends nothing"
+    )
+    send_to: tuple[Name, ...] = Field(
+        (), description="names of destinations; each takes the kinds it can carry"
+    )
 
 
 class Reports(Part):
-    strip: Literal["cine", "single_frames", "mosaic"] = "cine"
+    strip: Literal["cine", "single_frames", "mosaic"] = Field(
+        "cine", description="form of the strip, for viewers without cine"
+    )
     issuer: str | None = Field(None, description="assigning authority where the source names none")
 
 
 class Workers(Part):
-    processes: int | Literal["auto"] = Field("auto")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto", description="workers at once"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
     timeout: Seconds = Field(120.0, gt=0, description="longest run before its worker is killed")
     lease: Seconds = Field(30.0, gt=0, description="silence of a worker before its run is freed")
-    max_attempts: int = Field(3, ge=1, le=10)
+    max_attempts: int = Field(3, ge=1, le=10, description="then a run is set aside")
 
 
 class DicomDestination(Part):
     kind: Literal["dicom"]
-    ae_title: AETitle
-    host: str
+    ae_title: AETitle = Field(description="the peer's AE title")
+    host: str = Field(min_length=1, description="name or address")
     port: Port = 104
-    give_up_after: Seconds = 3 * 86400.0
-    timeout: Seconds = 30.0
+    give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
+    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
 
 
 class MllpDestination(Part):
     kind: Literal["mllp"]
-    host: str
+    host: str = Field(min_length=1, description="name or address")
     port: Port = 2575
-    application: str = Field(max_length=180)
-    facility: str = Field(max_length=180)
-    processing: Literal["P", "T", "D"] = "P"
-    give_up_after: Seconds = 3 * 86400.0
-    timeout: Seconds = 30.0
+    application: str = Field(min_length=1, max_length=180, description="MSH-5")
+    facility: str = Field(min_length=1, max_length=180, description="MSH-6")
+    processing: Literal["P", "T", "D"] = Field("P", description="MSH-11")
+    give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
+    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one ACK")
     ae_retries: int = Field(3, ge=0, le=20, description="retries after an AE, then held")
 
 
 class FolderDestination(Part):
     kind: Literal["folder"]
-    path: Path = Field()
-    give_up_after: Seconds = 3 * 86400.0
+    path: Path = Field(description="made if absent")
+    give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
 
 
 Destination = Annotated[
@@ -217,10 +262,10 @@ Destination = Annotated[
 
 
 class Retention(Part):
-    studies: Seconds = 7 * 86400.0
-    reports: Seconds = 30 * 86400.0
-    quarantine: Seconds = 90 * 86400.0
-    audit: Seconds = 10 * 31557600.0
+    studies: Seconds = Field(7 * 86400.0, gt=0, description="received instances")
+    reports: Seconds = Field(30 * 86400.0, gt=0, description="results and their reports")
+    quarantine: Seconds = Field(90 * 86400.0, gt=0, description="refused bytes")
+    audit: Seconds = Field(10 * 31557600.0, gt=0, description="the audit log")
 
 
 class Settings(Part):
@@ -228,7 +273,7 @@ class Settings(Part):
 
     node: Node
     intake: Intake
-    processors: tuple[Processor, ...] = Field()
+    processors: tuple[Processor, ...] = Field(description="which model judges which study")
     reports: Reports = Reports()
     workers: Workers = Workers()
     destinations: dict[Name, Destination] = Field(default_factory=dict)
