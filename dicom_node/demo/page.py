@@ -1,0 +1,99 @@
+"""One HTML page of a demonstration's results, with a PNG of every overlay beside it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from pydicom import dcmread
+
+from dicom_node.demo.peers import TrialPacs
+
+if TYPE_CHECKING:
+    from dicom_node.demo.show import Row
+
+_TEXT = {
+    "en": {
+        "title": "Demonstration of dictamen",
+        "warn": "Every patient is synthetic: drawn by the model's own decoder from averages over "
+        "at least five patients. Nothing here is for diagnostic use.",
+        "none": "No picture: a result without a finding is a text report and a message.",
+        "ack": "answer of the RIS",
+    },
+    "es": {
+        "title": "Demostración de dictamen",
+        "warn": "Todos los pacientes son sintéticos: dibujados por el decodificador del modelo a "
+        "partir de promedios de al menos cinco pacientes. Nada de esto es válido para diagnóstico.",
+        "none": "Sin imagen: un resultado sin hallazgo es un informe de texto y un mensaje.",
+        "ack": "respuesta del RIS",
+    },
+}
+_STYLE = """
+:root{color-scheme:dark}
+body{background:#14171a;color:#e8e6e3;font:16px/1.5 system-ui,sans-serif;max-width:72rem;
+ margin:2rem auto;padding:0 1rem}
+.warn{border-left:.4rem solid #e69f00;padding:.6rem 1rem;background:#221d12}
+section{border-top:1px solid #3a4048;padding:1.2rem 0}
+img{max-width:100%;height:auto}
+h2{margin:.2rem 0}
+.state{font-weight:700}
+code{font-size:.8rem;color:#9aa4ae;word-break:break-all}
+figure{margin:1rem 0}
+figcaption{color:#9aa4ae}
+"""
+
+
+def write(target: Path, rows: Sequence[Row], pacs: TrialPacs, language: str) -> Path:
+    """Write TARGET/results.html and TARGET/pictures/*.png; returns the page."""
+    pictures = target / "pictures"
+    pictures.mkdir(exist_ok=True)
+    text = _TEXT[language]
+    parts = [_section(row, pacs, pictures, text) for row in rows]
+    page = (
+        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{text['title']}</title><style>{_STYLE}</style>"
+        f"<h1>{text['title']}</h1><p class=warn>{text['warn']}</p>{''.join(parts)}</html>\n"
+    )
+    file = target / "results.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _section(row: Row, pacs: TrialPacs, pictures: Path, text: dict[str, str]) -> str:
+    say = html.escape
+    shown = [_picture(kind, uid, pacs, pictures) for kind, uid in row.in_pacs]
+    figures = "".join(part for part in shown if part) or f"<p>{text['none']}</p>"
+    lines = "".join(f"<li>{say(finding)}</li>" for finding in row.findings)
+    uids = "".join(f"<br><code>{say(kind)} {say(uid)}</code>" for kind, uid in row.in_pacs)
+    return (
+        f"<section><h2>{say(row.patient.title)}</h2>"
+        f"<p><span class=state>{say(row.status)}</span> {say(row.reason)}</p>"
+        f"<ul>{lines}</ul><p>{say(row.impression)}</p>{figures}"
+        f"<p>{text['ack']}: {say(row.ack)} · {row.seconds:.1f} s{uids}</p></section>"
+    )
+
+
+def _picture(kind: str, uid: str, pacs: TrialPacs, pictures: Path) -> str:
+    """An overlay as PNG; a strip as its frames side by side; nothing for reports."""
+    if kind not in ("overlay", "strip"):
+        return ""
+    pixels = dcmread(pacs.file_of(uid)).pixel_array
+    name = f"{kind}-{uid[-16:]}.png"
+    if pixels.ndim == 4:
+        frames = [Image.fromarray(frame) for frame in pixels]
+        width, height = frames[0].size
+        scale = min(1.0, 420 / width)
+        size = (round(width * scale), round(height * scale))
+        sheet = Image.new("RGB", (size[0] * len(frames), size[1]))
+        for index, frame in enumerate(frames):
+            sheet.paste(frame.resize(size), (index * size[0], 0))
+        sheet.save(pictures / name)
+    else:
+        Image.fromarray(pixels).save(pictures / name)
+    return (
+        f'<figure><img src="pictures/{name}" alt="{kind}"><figcaption>{kind}</figcaption></figure>'
+    )
