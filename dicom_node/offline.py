@@ -21,7 +21,7 @@ from pydicom import dcmread
 
 from config import Settings
 from dicom_node import pipeline, routing, story
-from dicom_node.intake.headers import identity_of, of
+from dicom_node.intake import headers
 from dicom_node.wiring import Judge, Judges
 from processors import ProcessorError
 from reports.identity import IdentityUnclear
@@ -124,7 +124,7 @@ def _instance(file: Path) -> tuple[StoredInstance, Identity]:
         raise _Incomplete(", ".join(missing))
     # Stopping before the pixels hides whether there are any; the rules want to know.
     full = dcmread(file, force=True, defer_size=1024)
-    identity = identity_of(dataset)
+    identity = headers.identity(dataset)
     instance = StoredInstance(
         sop_uid=str(dataset.SOPInstanceUID),
         sop_class=str(dataset.SOPClassUID),
@@ -136,7 +136,7 @@ def _instance(file: Path) -> tuple[StoredInstance, Identity]:
         path=str(file),
         calling_ae="",
         address="",
-        headers=of(full),
+        headers=headers.of(dataset, has_pixels="PixelData" in full),
         received_at=datetime.now(UTC),
     )
     return instance, identity
