@@ -24,7 +24,8 @@ class Fate(StrEnum):
 class Parcel:
     """One report on its way. kind, uid, sop_class and payload as in `reports.Report`.
 
-    attempts: 1 at the first try.
+    attempts: 1 at the first try; grows while a peer is down too. refusals: how often the peer
+    itself refused this very content so far; what "a few times, then held" counts.
     """
 
     delivery_id: int
@@ -34,19 +35,27 @@ class Parcel:
     payload: bytes
     study_uid: str
     attempts: int
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """answer: the peer's own words: "0xB000", "RJ 1/1/7 called AE title not recognised", "AE: ..".
 
-    peer_wide: the peer as a whole did not answer, so the rest of the batch waits as well.
+    An empty answer with TRY_LATER means "not tried". status: the answer without the peer's free
+    text, so without any patient's data: what a log may carry. peer_wide: the peer as a whole did
+    not answer, so the rest of the batch waits as well and keeps its place. refused: the peer
+    refused this content, which counts as one refusal. alarm: no time heals this, a person must
+    look; where it is peer-wide, retries are slow.
     """
 
     delivery_id: int
     fate: Fate
     answer: str
     peer_wide: bool = False
+    status: str = ""
+    refused: bool = False
+    alarm: bool = False
 
 
 class Destination(Protocol):
@@ -62,4 +71,4 @@ class Destination(Protocol):
         """Try each parcel once, in order; one Outcome per parcel."""
 
     def probe(self) -> str:
-        """ "" if the peer answers (C-ECHO, connect, writable), else its own reason with the address."""
+        """The peer's own reason with its address, "" if it answers (C-ECHO, connect, writable)."""
