@@ -24,8 +24,8 @@ from dicom_node import pipeline, routing, story
 from dicom_node.intake import headers
 from dicom_node.wiring import Judge, Judges
 from processors import ProcessorError
-from reports.identity import IdentityUnclear
-from reports.result import result
+from reports import ReportError, result
+from reports.result import unpicked
 from storage import Identity, StoredInstance
 
 log = structlog.get_logger()
@@ -169,7 +169,7 @@ def _judged(uid: str, choice: routing.Choice, judge: Judge, folder: Path) -> Out
     try:
         study = pipeline.load(uid, files)
         judged = pipeline.judge(judge.processor, study, judge.options, judge.kinds)
-    except (IdentityUnclear, ProcessorError) as error:
+    except (ReportError, ProcessorError) as error:
         analysis = pipeline.failed(judge.processor, uid, str(error))
         judged = pipeline.Judged(analysis, (), datetime.now(UTC))
     place = folder / choice.processor.name
@@ -187,19 +187,7 @@ def _bare(uid: str, folder: Path, status: str, reason: str) -> Outcome:
     """A result without a processor: nothing was asked to judge the study."""
     place = folder / "none"
     place.mkdir(parents=True, exist_ok=True)
-    empty: dict[str, Any] = {
-        "study_instance_uid": uid,
-        "processor": None,
-        "algorithm": None,
-        "status": status,
-        "reason": reason,
-        "findings": [],
-        "impression": None,
-        "explanations": [],
-        "reports": [],
-        "timings_ms": {},
-    }
-    return _write(place, empty)
+    return _write(place, {**unpicked(uid, reason), "status": status})
 
 
 def _write(place: Path, content: Mapping[str, Any]) -> Outcome:

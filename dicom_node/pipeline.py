@@ -23,9 +23,8 @@ from pydicom.dataset import Dataset
 from dicom_node import metrics
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.pixels import render
-from reports import Options, Report, write_all
-from reports.identity import IdentityUnclear, of
-from reports.result import result
+from reports import IdentityUnclear, Options, Report, ReportError, result, write_all
+from reports.identity import of
 from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
@@ -103,7 +102,7 @@ def run(
         judged = judge(processor, study, _with_predecessor(storage, claimed, options), kinds)
     except IdentityUnclear as error:
         return _hold(storage, claimed, str(error))
-    except ProcessorError as error:
+    except (ProcessorError, ReportError) as error:
         judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
     state = _file(storage, claimed, judged, destinations)
     _measure(claimed.processor, judged.analysis, time.perf_counter() - began)

@@ -174,12 +174,13 @@ class Supervisor:
         """HUP: a broken file leaves the old settings in force."""
         try:
             new = self.load()
-            fixed = ("data_dir", "database", "audit_key_file", "status")
-            if any(getattr(new.node, n) != getattr(self.settings.node, n) for n in fixed):
-                raise SettingsError(f"node.{', node.'.join(fixed)} change only at a restart")
         except SettingsError as error:
-            log.error("settings.refused", problems=str(error))
-            self._audit_settings(8, str(error))
+            self._refuse_settings(str(error))
+            return
+        fixed = ("data_dir", "database", "audit_key_file", "status")
+        moved = [n for n in fixed if getattr(new.node, n) != getattr(self.settings.node, n)]
+        if moved:
+            self._refuse_settings(f"node.{', node.'.join(moved)} can change only at a restart")
             return
         old, self.settings = self.settings, new
         self._watch = _lease_watch(new)
@@ -189,6 +190,10 @@ class Supervisor:
         for child in self._children:
             if child.process and not (child.role == "intake" and same_door):
                 child.process.send_signal(signal.SIGTERM)
+
+    def _refuse_settings(self, why: str) -> None:
+        log.error("settings.refused", problems=why)
+        self._audit_settings(8, why)
 
     # ---- stop -------------------------------------------------------------------------------
     def _stop_all(self) -> int:
