@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node import metrics
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
+from processors.analysis import Pixels
 from processors.pixels import render
 from reports import IdentityUnclear, Options, Report, ReportError, result, write_all
 from reports.identity import of
@@ -64,8 +66,12 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
         dataset.decode()
         return dataset
 
+    @lru_cache(maxsize=2)  # gate and model look at the same picture; a volume must not pile up
+    def pixels(instance_uid: str, frame: int) -> Pixels:
+        return render(read(instance_uid), frame)
+
     headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
-    return Study(uid, headers, lambda instance_uid, frame: render(read(instance_uid), frame))
+    return Study(uid, headers, pixels)
 
 
 def judge(

@@ -1,0 +1,55 @@
+"""What a log line may hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+
+import pytest
+import structlog
+
+from dicom_node import logs
+
+KEY = b"0123456789abcdef"
+
+
+@pytest.fixture
+def lines():
+    stream = io.StringIO()
+    shown = warnings.showwarning
+    logs.configure("json", KEY, process="test", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    warnings.showwarning = shown
+
+
+def test_a_study_uid_is_hashed_with_the_key(lines):
+    structlog.get_logger().info("run.started", study="1.2.3")
+    assert lines()[0]["study"] == logs.hashed(KEY, "1.2.3") != logs.hashed(b"other", "1.2.3")
+
+
+def test_a_traceback_has_frames_and_no_text_of_the_exception(lines):
+    try:
+        raise ValueError("Ejemplo^Begoña")
+    except ValueError:
+        structlog.get_logger().exception("run.crashed")
+    (line,) = lines()
+    assert line["error"] == "ValueError"
+    assert "test_logs" in " ".join(line["frames"])
+    assert "Bego" not in json.dumps(line)
+
+
+def test_log_injection(lines):
+    structlog.get_logger().info("association.refused", calling="EVIL\n\x1b[2J{}")
+    (line,) = lines()
+    assert line["calling"] == "EVIL\\n\\x1b[2J{}"
+
+
+def test_a_library_warning_loses_its_text(lines):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = logs._count_warning
+        warnings.warn("PatientName is Ejemplo^Begoña", UserWarning, stacklevel=1)
+    assert "Ejemplo" not in json.dumps(lines())
