@@ -72,9 +72,9 @@ def _frames_only(_: Any, __: str, line: Line) -> Line:
         kind, _value, trace = (
             sys.exc_info() if error is True else (type(error), error, error.__traceback__)
         )
-        frames = traceback.format_tb(trace)
+        frames = traceback.extract_tb(trace)[-8:]
         line["error"] = getattr(kind, "__name__", str(kind))
-        line["frames"] = [" ".join(frame.split()) for frame in frames[-8:]]
+        line["frames"] = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames]
     return line
 
 
@@ -87,7 +87,12 @@ def _one_line(_: Any, __: str, line: Line) -> Line:
 
 
 def _count_warning(
-    _message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+    _message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    _file: TextIO | None = None,
+    _line: str | None = None,
 ) -> None:
     where = f"{filename.rsplit('/', 1)[-1]}:{lineno}"
     structlog.get_logger().debug("library.warning", category=category.__name__, where=where)
