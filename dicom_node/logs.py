@@ -2,7 +2,7 @@
 
 Study UIDs are hashed with the audit key at info level and above, so that two lines about one
 study can be joined without saying which study it is. Warnings of pydicom and highdicom may carry
-values of patients: they are counted by category, their text is dropped.
+values of patients, and so may their own log lines: both are dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hmac
 import logging
 import sys
 import traceback
-import warnings
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -47,7 +46,7 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries log values of data sets; nothing of theirs below an error, and no message at all.
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
-    warnings.showwarning = _count_warning
+    logging.captureWarnings(True)
 
 
 def hashed(key: bytes, identifier: str) -> str:
@@ -84,15 +83,3 @@ def _one_line(_: Any, __: str, line: Line) -> Line:
         if isinstance(value, str) and not value.isprintable():
             line[name] = value.encode("unicode_escape").decode("ascii")
     return line
-
-
-def _count_warning(
-    _message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    _file: TextIO | None = None,
-    _line: str | None = None,
-) -> None:
-    where = f"{filename.rsplit('/', 1)[-1]}:{lineno}"
-    structlog.get_logger().debug("library.warning", category=category.__name__, where=where)
