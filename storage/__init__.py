@@ -1,1 +1,80 @@
-"""Remembers studies, runs, deliveries and the audit trail."""
+"""Remembers studies, runs, deliveries and the audit trail, and keeps the files.
+
+In: a database URL (SQLite, or PostgreSQL), a folder, the key of the audit chain. Out: four
+gateways (`studies`, `runs`, `outbox`, `audit`) that speak in the frozen records of
+`storage.records`, and a `spool` whose files survive a power cut. One method is one transaction;
+every change of a state carries its audit event in the same one. Uniqueness does the work of
+locks, a claim's number is the fence behind which its result is taken, and no time of day decides
+who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
+Never: a session, a row or a table leaves this room; no DICOM network, no HL7, no model, no
+patient's name in a message or an audit event. Open it after a fork, not before.
+"""
+
+from storage._backup import backup, restore
+from storage._storage import Storage, open_storage
+from storage._upgrade import upgrade
+from storage.errors import (
+    LeaseLost,
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageIOError,
+    StorageOutdated,
+    StorageReadOnly,
+)
+from storage.records import (
+    Added,
+    AddedAs,
+    AuditEntry,
+    AuditRecord,
+    Books,
+    Delivery,
+    DeliveryState,
+    Identity,
+    NewInstance,
+    NewReport,
+    PlannedRun,
+    ReportRecord,
+    Run,
+    RunState,
+    StoredInstance,
+    StudyRecord,
+    StudyState,
+)
+from storage.spool import Incoming, Spool
+
+__all__ = [
+    "Added",
+    "AddedAs",
+    "AuditEntry",
+    "AuditRecord",
+    "Books",
+    "Delivery",
+    "DeliveryState",
+    "Identity",
+    "Incoming",
+    "LeaseLost",
+    "NewInstance",
+    "NewReport",
+    "PlannedRun",
+    "ReportRecord",
+    "Run",
+    "RunState",
+    "Spool",
+    "Storage",
+    "StorageBusy",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageFull",
+    "StorageIOError",
+    "StorageOutdated",
+    "StorageReadOnly",
+    "StoredInstance",
+    "StudyRecord",
+    "StudyState",
+    "backup",
+    "open_storage",
+    "restore",
+    "upgrade",
+]

@@ -144,7 +144,11 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a processor on a settled study. attempt: the fencing token of a claim."""
+    """One execution of a processor on a settled study.
+
+    attempt: the fencing token of a claim, never used twice. tries: the attempts that count
+    towards the most allowed (a graceful stop or a person's retry takes them back).
+    """
 
     id: int
     study_uid: str
@@ -162,6 +166,7 @@ class Run:
     ended_at: datetime | None
     predecessor: int | None
     urgent: bool = False
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

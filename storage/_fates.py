@@ -1,0 +1,89 @@
+"""Decides which error of this room a database driver's error stands for.
+
+SQLite: result codes (sqlite.org/rescode.html). PostgreSQL: SQLSTATE (its manual, appendix A).
+A driver's message may quote values of a row, that is, a patient's name: it never goes into
+ours, only the code and its name do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from storage.errors import (
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageIOError,
+    StorageReadOnly,
+)
+
+
+class Again(Exception):
+    """This transaction met another one; it may simply be run once more.
+
+    lasting: what to raise if it keeps happening.
+    """
+
+    def __init__(self, lasting: StorageError) -> None:
+        super().__init__(str(lasting))
+        self.lasting = lasting
+
+
+RESTORE = (
+    "Stop the node, move the file and its -wal and -shm aside, run `dictamen db restore` with "
+    "the newest backup, and start again; the stored objects are untouched."
+)
+_SQLITE: dict[int, type[StorageError]] = {
+    sqlite3.SQLITE_BUSY: StorageBusy,
+    sqlite3.SQLITE_LOCKED: StorageBusy,
+    sqlite3.SQLITE_CANTOPEN: StorageBusy,
+    sqlite3.SQLITE_PROTOCOL: StorageBusy,
+    sqlite3.SQLITE_FULL: StorageFull,
+    sqlite3.SQLITE_READONLY: StorageReadOnly,
+    sqlite3.SQLITE_PERM: StorageReadOnly,
+    sqlite3.SQLITE_IOERR: StorageIOError,
+    sqlite3.SQLITE_CORRUPT: StorageCorrupt,
+    sqlite3.SQLITE_NOTADB: StorageCorrupt,
+}
+_POSTGRESQL: dict[str, type[StorageError]] = {
+    "53100": StorageFull,
+    "25006": StorageReadOnly,
+    "42501": StorageReadOnly,
+    "58030": StorageIOError,
+    "XX001": StorageCorrupt,
+    "XX002": StorageCorrupt,
+}
+_MEET_AGAIN = {"40001", "40P01", "23505"}  # serialisation, deadlock, unique key
+_THEN: dict[type[StorageError], str] = {
+    StorageBusy: "Try again; if it stays, see who holds it.",
+    StorageFull: "Free space on its disk.",
+    StorageReadOnly: "Make it writable for this user.",
+    StorageIOError: "Check the disk and restart.",
+    StorageCorrupt: RESTORE,
+}
+
+
+def fate(error: DBAPIError, name: str) -> Exception:
+    """The error to raise for `error` of the database called `name`."""
+    cause = error.orig
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) or 0
+        said = getattr(cause, "sqlite_errorname", "") or type(cause).__name__
+        kind = _SQLITE.get(code & 0xFF, StorageError)
+    else:
+        said = f"SQLSTATE {state}" if state else "no connection"
+        kind = _postgresql(state)
+    found = kind(f"{name}: {said}.", then=_THEN.get(kind, ""))
+    if isinstance(error, IntegrityError):
+        found = StorageError(f"{name}: a rule of the tables was broken ({said}).")
+    return Again(found) if state in _MEET_AGAIN else found
+
+
+def _postgresql(state: str | None) -> type[StorageError]:
+    if state is None or state[:2] in {"08", "53", "55", "57"}:
+        return _POSTGRESQL.get(state or "", StorageBusy)
+    return _POSTGRESQL.get(state, StorageError)

@@ -1,0 +1,217 @@
+"""Decides what becomes of one received instance: new, repeat or conflict; held or not.
+
+Whose study it is, is what its first instance said. An instance that names another patient puts
+the study on hold, whether its bytes are kept or not: nobody but a person can say which of the
+two is right. An empty issuer agrees with any; the first one that is said counts from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from storage._fates import Again
+from storage._plain import plain, text
+from storage.database import Transaction
+from storage.errors import StorageBusy
+from storage.records import Added, AddedAs, AuditEntry, NewInstance, StudyState
+from storage.tables import instances, series, studies
+
+POLICIES = ("keep_first", "keep_both", "refuse")
+OTHER_PATIENT = "an instance names another patient than the study's first one"
+TWO_CONTENTS = "one SOP Instance UID came with two different contents"
+
+
+def lock(transaction: Transaction, uid: str) -> Row[Any] | None:
+    """The study's row, locked until the commit (PostgreSQL; SQLite has one writer anyway)."""
+    query = select(studies).where(studies.c.uid == uid).with_for_update(key_share=True)
+    return transaction.connection.execute(query).one_or_none()
+
+
+def hold(transaction: Transaction, uid: str, reason: str) -> None:
+    """Put the study on hold; the caller says in the audit why, beyond the change of state."""
+    values = {"state": StudyState.HELD, "reason": text(reason)}
+    transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+    details = {"reason": reason}
+    transaction.audit(AuditEntry("110100", "E", 4, "study.held", uid, details=details))
+
+
+def file(transaction: Transaction, new: NewInstance, on_conflict: str) -> Added:
+    """Enter one instance; `Added` says what the sender hears and what happens to the bytes."""
+    if on_conflict not in POLICIES:
+        raise ValueError(f"on_conflict is {on_conflict!r}, not one of {', '.join(POLICIES)}")
+    uid = new.identity.study_uid
+    study = lock(transaction, uid)
+    same = transaction.connection.execute(
+        select(instances).where(instances.c.sop_uid == new.sop_uid).order_by(instances.c.ordinal)
+    ).all()
+    repeat = next((row for row in same if row.sha256 == new.sha256), None)
+    if repeat is not None:
+        return _repeat(transaction, repeat, new)
+    if not same:
+        held = _enter(transaction, study, new, ordinal=0)
+        return Added(AddedAs.NEW, kept=True, held=held)
+    _audit_conflict(transaction, same[0], new, on_conflict)
+    if on_conflict == "keep_both":
+        held = _enter(transaction, study, new, ordinal=same[-1].ordinal + 1)
+        held = _hold_both(transaction, {uid, same[0].study_uid}) or held
+        return Added(AddedAs.CONFLICT, kept=True, held=held)
+    held = _compare(transaction, study, new) if study is not None else ""
+    return Added(AddedAs.CONFLICT, kept=False, refused=on_conflict == "refuse", held=held)
+
+
+def _repeat(transaction: Transaction, row: Row[Any], new: NewInstance) -> Added:
+    values = {"repeats": instances.c.repeats + 1}
+    transaction.connection.execute(update(instances).where(instances.c.id == row.id).values(values))
+    query = select(studies.c.state, studies.c.reason).where(studies.c.uid == row.study_uid)
+    study = transaction.connection.execute(query).one()
+    held = study.reason if study.state == StudyState.HELD else ""
+    return Added(AddedAs.REPEAT, kept=row.path == new.path, held=held)
+
+
+def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, ordinal: int) -> str:
+    """Insert the instance, open its study; returns why the study is held, or ''."""
+    if study is None:
+        _open(transaction, new)
+    held = "" if study is None else _compare(transaction, study, new)
+    _insert(transaction, new, ordinal)
+    values: dict[str, Any] = {
+        "instances": studies.c.instances + 1,
+        "last_received": new.received_at,
+        "forgotten_at": None,
+    }
+    if study is not None and study.state == StudyState.SETTLED and not held:
+        values["state"] = StudyState.OPEN
+        transaction.audit(_event(new, "U", "study.reopened"))
+    uid = new.identity.study_uid
+    transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+    return held
+
+
+def _open(transaction: Transaction, new: NewInstance) -> None:
+    who = new.identity
+    inserted = transaction.insert_missing(
+        studies,
+        {
+            "uid": who.study_uid,
+            "state": StudyState.OPEN,
+            "reason": "",
+            "patient_id": text(who.patient_id),
+            "issuer": text(who.issuer),
+            "patient_name": text(who.patient_name),
+            "birth_date": text(who.birth_date),
+            "accession": text(who.accession),
+            "first_received": new.received_at,
+            "last_received": new.received_at,
+            "instances": 0,
+            "planned_instances": 0,
+            "trace": [],
+        },
+    )
+    if not inserted:  # another process opened it since we looked: see its patient first
+        raise Again(StorageBusy("Two processes kept opening one study.", then="Try again."))
+    transaction.audit(_event(new, "C", "study.opened"))
+
+
+def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
+    uid, headers = new.identity.study_uid, plain(new.headers)
+    modality = headers.get("Modality")
+    transaction.insert_missing(
+        series,
+        {
+            "study_uid": uid,
+            "uid": new.series_uid,
+            "modality": modality[:16] if isinstance(modality, str) else "",
+            "first_received": new.received_at,
+        },
+    )
+    transaction.connection.execute(
+        insert(instances).values(
+            sop_uid=new.sop_uid,
+            ordinal=ordinal,
+            sop_class=new.sop_class,
+            transfer_syntax=new.transfer_syntax,
+            study_uid=uid,
+            series_uid=new.series_uid,
+            sha256=new.sha256,
+            size=new.size,
+            path=new.path,
+            calling_ae=text(new.calling_ae)[:16],
+            called_ae=text(new.called_ae)[:16],
+            address=text(new.address),
+            headers=headers,
+            received_at=new.received_at,
+            repeats=0,
+            note=text(new.note),
+        )
+    )
+
+
+def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str:
+    """Hold the study if `new` names another patient; returns why it is held, or ''."""
+    uid, ours = study.uid, (study.patient_id.strip(), study.issuer.strip())
+    theirs = (text(new.identity.patient_id).strip(), text(new.identity.issuer).strip())
+    if ours[0] == theirs[0] and (ours[1] == theirs[1] or not ours[1] or not theirs[1]):
+        if theirs[1] and not ours[1]:
+            values = {"issuer": theirs[1]}
+            transaction.connection.execute(
+                update(studies).where(studies.c.uid == uid).values(values)
+            )
+        return str(study.reason) if study.state == StudyState.HELD else ""
+    details = {
+        "sop_uid": new.sop_uid,
+        "patient_of_study": _hashed(transaction.key, ours),
+        "patient_received": _hashed(transaction.key, theirs),
+        "calling_ae": new.calling_ae,
+        "address": new.address,
+    }
+    transaction.audit(AuditEntry("110113", "E", 8, "identity.mismatch", uid, details=details))
+    if study.state == StudyState.HELD:
+        return str(study.reason)
+    hold(transaction, uid, OTHER_PATIENT)
+    return OTHER_PATIENT
+
+
+def _hold_both(transaction: Transaction, uids: set[str]) -> str:
+    reason = ""
+    for uid in sorted(uids):
+        study = lock(transaction, uid)
+        if study is None:
+            continue
+        if study.state != StudyState.HELD:
+            hold(transaction, uid, TWO_CONTENTS)
+        reason = TWO_CONTENTS
+    return reason
+
+
+def _audit_conflict(transaction: Transaction, first: Row[Any], new: NewInstance, rule: str) -> None:
+    details = {
+        "sop_uid": new.sop_uid,
+        "on_conflict": rule,
+        "sha256_kept": first.sha256,
+        "sha256_received": new.sha256,
+        "calling_ae": new.calling_ae,
+        "address": new.address,
+    }
+    uid = new.identity.study_uid
+    transaction.audit(AuditEntry("110104", "U", 4, "instance.conflict", uid, details=details))
+
+
+def _event(new: NewInstance, action: str, kind: str) -> AuditEntry:
+    details = {
+        "calling_ae": new.calling_ae,
+        "called_ae": new.called_ae,
+        "address": new.address,
+        "series_uid": new.series_uid,
+        "sop_uid": new.sop_uid,
+    }
+    return AuditEntry("110104", action, 0, kind, new.identity.study_uid, details=details)
+
+
+def _hashed(key: bytes, patient: tuple[str, str]) -> str:
+    """One audit message may name one patient only (PS3.15 A.5): both are told apart, not named."""
+    said = "\n".join(("patient", *patient)).encode("utf-8", "replace")
+    return hmac.new(key, said, hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""Decides what a new plan does to the runs that a study has already.
+
+The same content is never judged twice by the same processor; other content supersedes what has
+not ended, and its run names as predecessor the newest one that ended with an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from storage import _rows
+from storage._intake import lock
+from storage._plain import plain
+from storage.database import Transaction
+from storage.records import AuditEntry, PlannedRun, Run, RunState, StudyState
+from storage.tables import runs, studies
+
+UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
+ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What routing asks for, see `Studies.plan`."""
+
+    runs: tuple[PlannedRun, ...]
+    trace: tuple[Mapping[str, Any], ...]
+    instances_seen: int
+    done: bool
+    at: datetime
+
+
+def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
+    """Enter the wish; returns the runs that are new or wanted again."""
+    study = lock(transaction, uid)
+    if study is None or study.state == StudyState.HELD:
+        return ()
+    known = transaction.connection.execute(
+        select(runs).where(runs.c.study_uid == uid).order_by(runs.c.id).with_for_update()
+    ).all()
+    fresh = [
+        run
+        for planned in wish.runs
+        if (run := _enter(transaction, uid, planned, known, wish.at)) is not None
+    ]
+    values: dict[str, Any] = {"trace": plain(wish.trace)}
+    if wish.done and study.instances == wish.instances_seen and study.state == StudyState.OPEN:
+        values |= {"state": StudyState.SETTLED, "planned_instances": wish.instances_seen}
+        transaction.audit(_event("study.settled", uid, {"instances": wish.instances_seen}))
+    transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+    return tuple(fresh)
+
+
+def _enter(
+    transaction: Transaction, uid: str, planned: PlannedRun, known: Sequence[Row[Any]], at: datetime
+) -> Run | None:
+    mine = [row for row in known if row.processor == planned.processor]
+    _supersede(transaction, [row for row in mine if row.digest != planned.digest], at)
+    same = next((row for row in mine if row.digest == planned.digest), None)
+    if same is None:
+        before = [r.id for r in mine if r.state in ANSWERED]
+        run = _insert(transaction, uid, planned, max(before, default=None), at)
+    elif same.state == RunState.SUPERSEDED:
+        run = _revive(transaction, same)
+    else:
+        return None
+    details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
+    transaction.audit(_event("run.planned", uid, details))
+    return run
+
+
+def _supersede(transaction: Transaction, older: list[Row[Any]], at: datetime) -> None:
+    for row in older:
+        values = {"state": RunState.SUPERSEDED, "reason": "more instances came", "ended_at": at}
+        done = transaction.connection.execute(
+            update(runs).where(runs.c.id == row.id, runs.c.state.in_(UNFINISHED)).values(values)
+        )
+        if done.rowcount == 1:
+            details = {"run": row.id, "processor": row.processor}
+            transaction.audit(_event("run.superseded", row.study_uid, details))
+
+
+def _insert(
+    transaction: Transaction, uid: str, planned: PlannedRun, predecessor: int | None, at: datetime
+) -> Run:
+    row = transaction.connection.execute(
+        insert(runs)
+        .values(
+            study_uid=uid,
+            processor=planned.processor,
+            digest=planned.digest,
+            mode=planned.mode,
+            state=RunState.READY,
+            urgent=planned.urgent,
+            instances=list(planned.instances),
+            attempt=0,
+            tries=0,
+            owner="",
+            beat=0,
+            reason="",
+            created_at=at,
+            predecessor=predecessor,
+        )
+        .returning(runs)
+    ).one()
+    return _rows.run(row)
+
+
+def _revive(transaction: Transaction, row: Row[Any]) -> Run:
+    values = {"state": RunState.READY, "reason": "", "owner": "", "tries": 0, "ended_at": None}
+    found = transaction.connection.execute(
+        update(runs).where(runs.c.id == row.id).values(values).returning(runs)
+    ).one()
+    return _rows.run(found)
+
+
+def _event(kind: str, uid: str, details: Mapping[str, Any]) -> AuditEntry:
+    return AuditEntry("110100", "E", 0, kind, uid, details=details)

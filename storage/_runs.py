@@ -1,0 +1,312 @@
+"""The runs gateway: claims, leases without clocks, results.
+
+A claim gives a run to one owner under a new `attempt`, which is its fence: whoever lost the run
+(released, superseded, claimed by another) changes nothing any more. A worker that lives makes
+`beat` grow; a watcher compares beats on its own monotonic clock and calls `release`. No time of
+day decides anything here but `not_before`, and that one not when the clock jumped back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, func, or_, select, update
+
+from storage import _finish, _rows
+from storage.database import Database, Transaction
+from storage.errors import LeaseLost
+from storage.records import (
+    AuditEntry,
+    DeliveryState,
+    NewReport,
+    ReportRecord,
+    Run,
+    RunState,
+    StudyState,
+)
+from storage.tables import analyses, deliveries, reports, runs, studies
+
+RETRIABLE = (RunState.FAILED, RunState.SET_ASIDE)
+FAR = timedelta(days=1)  # a time to wait for that is further off means: the clock jumped back
+
+
+class Runs:
+    """Executions of processors on studies."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, owner: str) -> Run | None:
+        """The next run, now `owner`'s: urgent ones first, then in the order of their arrival.
+
+        owner: unique to this process for ever, e.g. host:pid:start. Runs of held studies stay.
+        """
+
+        def work(transaction: Transaction) -> Run | None:
+            _wake(transaction)
+            chosen = _next(transaction, urgent=True) or _next(transaction, urgent=False)
+            return None if chosen is None else _take(transaction, chosen, owner)
+
+        return self._database.write(work)
+
+    def beat(self, run: Run) -> None:
+        """Say that the owner lives. Raises LeaseLost if the run is no longer its own."""
+
+        def work(transaction: Transaction) -> None:
+            values = {"beat": runs.c.beat + 1}
+            statement = update(runs).where(*_finish.fence(run)).values(values)
+            if transaction.connection.execute(statement).rowcount != 1:
+                raise LeaseLost(f"Run {run.id}, attempt {run.attempt}, is no longer ours.")
+
+        self._database.write(work)
+
+    def running(self) -> tuple[Run, ...]:
+        """Every run that somebody owns now."""
+        return self.list(state=RunState.RUNNING, limit=100_000)
+
+    def release(
+        self, run: Run, reason: str, *, max_attempts: int, not_before: datetime | None = None
+    ) -> RunState:
+        """Its lease ran out or its worker died: ready again, or set aside after `max_attempts`.
+
+        Fenced by `run.attempt`: a run that went on meanwhile is left alone. Returns the state
+        that the run has now. not_before: wait until then instead of being ready at once.
+        """
+
+        def work(transaction: Transaction) -> RunState:
+            return _release(transaction, run, reason, (max_attempts, not_before))
+
+        return self._database.write(work)
+
+    def give_back(self, run: Run) -> None:
+        """A graceful stop: ready again, and the attempt does not count."""
+
+        def work(transaction: Transaction) -> None:
+            values = {
+                "state": RunState.READY,
+                "owner": "",
+                "tries": func.coalesce(runs.c.tries, 1) - 1,
+            }
+            statement = update(runs).where(*_finish.fence(run)).values(values)
+            if transaction.connection.execute(statement).rowcount == 1:
+                transaction.audit(_event("run.given_back", run, 0, {}))
+
+        self._database.write(work)
+
+    def finish(
+        self,
+        run: Run,
+        *,
+        state: RunState,
+        reason: str,
+        analysis: Mapping[str, Any] | None,
+        reports: Sequence[NewReport],
+        audit: Sequence[AuditEntry] = (),
+    ) -> None:
+        """End a run: its state, analysis, reports, one delivery for each report's destination.
+
+        One transaction; raises LeaseLost, and nothing is changed, unless owner and attempt still
+        hold the run. state: completed, unsuitable, failed or set_aside.
+        """
+        result = _finish.Result(state, reason, analysis, tuple(reports))
+
+        def work(transaction: Transaction) -> None:
+            _finish.finish(transaction, run, result)
+            transaction.audit(*audit)
+
+        self._database.write(work)
+
+    def retry(self, run_id: int, who: str) -> bool:
+        """A person wants a failed or set-aside run once more; False if it is neither.
+
+        What it had written is dropped, unless something of it has been delivered: then False.
+        """
+        return self._database.write(lambda transaction: _retry(transaction, run_id, who))
+
+    def get(self, run_id: int) -> Run | None:
+        """One run."""
+        with self._database.read() as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+            return None if row is None else _rows.run(row)
+
+    def list(
+        self, *, study_uid: str | None = None, state: RunState | None = None, limit: int = 100
+    ) -> tuple[Run, ...]:
+        """Runs, oldest first; of a longer list the newest `limit`."""
+        query = select(runs)
+        if study_uid is not None:
+            query = query.where(runs.c.study_uid == study_uid)
+        if state is not None:
+            query = query.where(runs.c.state == state)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(runs.c.id.desc()).limit(limit)).all()
+            return tuple(_rows.run(row) for row in reversed(rows))
+
+    def analysis(self, run_id: int) -> Mapping[str, Any] | None:
+        """What the processor said, as `finish` was given it."""
+        with self._database.read() as connection:
+            found: Mapping[str, Any] | None = connection.scalar(
+                select(analyses.c.content).where(analyses.c.run_id == run_id)
+            )
+            return found
+
+    def reports(self, run_id: int) -> tuple[ReportRecord, ...]:
+        """The reports of a run, in the order in which they were made."""
+        query = select(reports).where(reports.c.run_id == run_id).order_by(reports.c.id)
+        with self._database.read() as connection:
+            return tuple(_rows.report(row) for row in connection.execute(query))
+
+    def counts(self) -> Mapping[RunState, int]:
+        """How many runs are in each state; states without any are there with 0."""
+        query = select(runs.c.state, func.count()).group_by(runs.c.state)
+        with self._database.read() as connection:
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        return {state: found.get(state, 0) for state in RunState}
+
+    def oldest_ready(self) -> datetime | None:
+        """When the run that waits longest for a worker was made."""
+        query = select(func.min(runs.c.created_at)).where(runs.c.state == RunState.READY)
+        with self._database.read() as connection:
+            found: datetime | None = connection.scalar(query)
+            return found
+
+    def forget_reports(self, before: datetime, limit: int = 1000) -> tuple[str, ...]:
+        """Retention: reports made before then, with nothing of theirs undelivered, are purged.
+
+        Returns the paths to remove. The rows stay: their UIDs must be known as ours for ever.
+        """
+        return self._database.write(lambda transaction: _forget(transaction, before, limit))
+
+    def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of `paths` that a report which is not purged names; the others are orphans."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(paths), 1000):
+                page = list(paths[start : start + 1000])
+                query = select(reports.c.path).where(reports.c.path.in_(page))
+                found.update(connection.scalars(query.where(reports.c.purged_at.is_(None))))
+        return frozenset(found)
+
+
+def _wake(transaction: Transaction) -> None:
+    """Make ready what waited for a time that has come (or lies absurdly far off)."""
+    now = transaction.now
+    due = or_(runs.c.not_before.is_(None), runs.c.not_before <= now, runs.c.not_before > now + FAR)
+    values = {"state": RunState.READY, "not_before": None}
+    woken = transaction.connection.execute(
+        update(runs).where(runs.c.state == RunState.WAITING, due).values(values).returning(runs)
+    ).all()
+    for row in woken:
+        transaction.audit(_event("run.ready", _rows.run(row), 0, {}))
+
+
+def _next(transaction: Transaction, *, urgent: bool) -> int | None:
+    query = (
+        select(runs.c.id)
+        .join_from(runs, studies)
+        .where(runs.c.state == RunState.READY, runs.c.urgent.is_(urgent))
+        .where(studies.c.state != StudyState.HELD)
+        .order_by(runs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=runs)
+    )
+    return transaction.connection.scalar(query)
+
+
+def _take(transaction: Transaction, run_id: int, owner: str) -> Run:
+    values = {
+        "state": RunState.RUNNING,
+        "owner": owner,
+        "attempt": runs.c.attempt + 1,
+        "tries": runs.c.tries + 1,
+        "beat": 0,
+        "started_at": transaction.now,
+        "ended_at": None,
+        "reason": "",
+    }
+    row = transaction.connection.execute(
+        update(runs).where(runs.c.id == run_id).values(values).returning(runs)
+    ).one()
+    taken = _rows.run(row)
+    transaction.audit(_event("run.started", taken, 0, {"owner": owner}))
+    return taken
+
+
+def _release(
+    transaction: Transaction, run: Run, reason: str, rule: tuple[int, datetime | None]
+) -> RunState:
+    most, not_before = rule
+    connection = transaction.connection
+    row = connection.execute(select(runs).where(runs.c.id == run.id).with_for_update()).one()
+    if row.state != RunState.RUNNING or row.attempt != run.attempt:
+        return RunState(row.state)
+    values: dict[str, Any] = {"reason": reason, "owner": "", "not_before": None}
+    if row.tries >= most:
+        values["reason"] = f"{reason} ({row.tries} attempts)"
+        values |= {"state": RunState.SET_ASIDE, "ended_at": transaction.now}
+    elif not_before is not None:
+        values |= {"state": RunState.WAITING, "not_before": not_before}
+    else:
+        values["state"] = RunState.READY
+    connection.execute(update(runs).where(runs.c.id == run.id).values(values))
+    state: RunState = values["state"]
+    aside = state is RunState.SET_ASIDE
+    kind, outcome = ("run.set_aside", 8) if aside else ("run.released", 4)
+    transaction.audit(_event(kind, run, outcome, {"reason": values["reason"]}))
+    return state
+
+
+def _retry(transaction: Transaction, run_id: int, who: str) -> bool:
+    connection = transaction.connection
+    row = connection.execute(
+        select(runs).where(runs.c.id == run_id).with_for_update()
+    ).one_or_none()
+    if row is None or row.state not in RETRIABLE:
+        return False
+    mine = deliveries.c.run_id == run_id
+    gone = (DeliveryState.DELIVERED, DeliveryState.SENDING)
+    if connection.scalar(select(exists().where(mine, deliveries.c.state.in_(gone)))):
+        return False
+    connection.execute(delete(deliveries).where(mine))
+    connection.execute(delete(reports).where(reports.c.run_id == run_id))
+    connection.execute(delete(analyses).where(analyses.c.run_id == run_id))
+    values = {"state": RunState.READY, "tries": 0, "owner": "", "reason": "", "ended_at": None}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+    transaction.audit(_event("run.retried", _rows.run(row), 0, {"was": row.state}, who))
+    return True
+
+
+def _forget(transaction: Transaction, before: datetime, limit: int) -> tuple[str, ...]:
+    connection = transaction.connection
+    open_states = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
+    going = exists().where(
+        deliveries.c.report_id == reports.c.id, deliveries.c.state.in_(open_states)
+    )
+    old = connection.execute(
+        select(reports.c.id, reports.c.path, runs.c.study_uid)
+        .join_from(reports, runs)
+        .where(reports.c.purged_at.is_(None), reports.c.made_at < before, ~going)
+        .order_by(reports.c.made_at)
+        .limit(limit)
+    ).all()
+    for start in range(0, len(old), 500):
+        ids = [row.id for row in old[start : start + 500]]
+        values = {"purged_at": transaction.now}
+        connection.execute(update(reports).where(reports.c.id.in_(ids)).values(values))
+    for uid in dict.fromkeys(row.study_uid for row in old):
+        details = {"reports": sum(row.study_uid == uid for row in old)}
+        transaction.audit(AuditEntry("110105", "D", 0, "retention.reports", uid, details=details))
+    paths = dict.fromkeys(row.path for row in old)
+    still = reports.c.purged_at.is_(None)
+    return tuple(
+        path
+        for path in paths
+        if not connection.scalar(select(exists().where(reports.c.path == path, still)))
+    )
+
+
+def _event(kind: str, run: Run, outcome: int, more: Mapping[str, Any], who: str = "") -> AuditEntry:
+    details = {"run": run.id, "processor": run.processor, "attempt": run.attempt, **more}
+    return AuditEntry("110100", "E", outcome, kind, run.study_uid, who, details=details)

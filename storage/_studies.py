@@ -1,0 +1,246 @@
+"""The studies gateway: what was received, what state each study is in, what is planned for it.
+
+A study opens with its first instance and again with every new one; it is held for a person when
+its instances name two patients or one SOP Instance UID comes with two contents that are both
+kept. Retention takes the instances of a study and leaves its row, so that the books stay right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, exists, select, update
+
+from storage import _books, _intake, _planning, _rows
+from storage.database import Database, Transaction
+from storage.records import (
+    Added,
+    AuditEntry,
+    Books,
+    DeliveryState,
+    NewInstance,
+    PlannedRun,
+    Run,
+    RunState,
+    StoredInstance,
+    StudyRecord,
+    StudyState,
+)
+from storage.tables import deliveries, instances, reports, runs, series, studies
+
+UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
+UNDELIVERED = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
+_PAGE = 1000
+
+
+class Studies:
+    """Studies, their series and instances."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, instance: NewInstance, *, on_conflict: str, audit: tuple[AuditEntry, ...] = ()
+    ) -> Added:
+        """File one received instance: its row, its study's row and `audit` in one transaction.
+
+        on_conflict: keep_first | keep_both | refuse, for the same SOP Instance UID with other
+        bytes. A repeat (same UID, same bytes) is only counted; its `kept` says whether `path` is
+        the very file that counts already.
+        """
+        return self.add_many([instance], on_conflict=on_conflict, audit=audit)[0]
+
+    def add_many(
+        self,
+        batch: Sequence[NewInstance],
+        *,
+        on_conflict: str,
+        audit: tuple[AuditEntry, ...] = (),
+    ) -> tuple[Added, ...]:
+        """File several in one transaction, so with one flush: all of them or none."""
+
+        def work(transaction: Transaction) -> tuple[Added, ...]:
+            done = tuple(_intake.file(transaction, one, on_conflict) for one in batch)
+            transaction.audit(*audit)
+            return done
+
+        return self._database.write(work)
+
+    def is_ours(self, sop_uid: str) -> bool:
+        """Whether this is the UID of a report that we made."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(exists().where(reports.c.uid == sop_uid)))
+            return bool(found)
+
+    def get(self, uid: str) -> StudyRecord | None:
+        """The study, if it was ever received."""
+        return next(iter(self._records(select(studies).where(studies.c.uid == uid))), None)
+
+    def instances(self, uid: str) -> tuple[StoredInstance, ...]:
+        """What is kept of a study, by series and SOP Instance UID."""
+        columns = instances.c
+        query = (
+            select(instances)
+            .where(columns.study_uid == uid)
+            .order_by(columns.series_uid, columns.sop_uid, columns.ordinal)
+        )
+        with self._database.read() as connection:
+            return tuple(_rows.instance(row) for row in connection.execute(query))
+
+    def unplanned(self, limit: int = 200) -> tuple[StudyRecord, ...]:
+        """Open studies, the longest known first."""
+        query = select(studies).where(studies.c.state == StudyState.OPEN)
+        return self._records(query.order_by(studies.c.first_received, studies.c.uid).limit(limit))
+
+    def plan(
+        self,
+        uid: str,
+        runs: Sequence[PlannedRun],
+        *,
+        trace: Sequence[Mapping[str, Any]],
+        instances_seen: int,
+        done: bool,
+        at: datetime,
+    ) -> tuple[Run, ...]:
+        """Enter the runs that routing wants; returns those that are new.
+
+        A run of the same (study, processor, digest) is left alone, unless it was superseded
+        before it ended: then it is wanted again and becomes ready. Unfinished older runs of the
+        same processor are superseded and lose their fence. `done`, and no instance came
+        meanwhile: the study is settled and `planned_instances` is what was seen. Nothing is
+        planned for a held or unknown study.
+        """
+        wish = _planning.Wish(tuple(runs), tuple(trace), instances_seen, done, at)
+        return self._database.write(lambda transaction: _planning.plan(transaction, uid, wish))
+
+    def hold(self, uid: str, reason: str, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Keep a study for a person: none of its runs starts, none of its results is sent."""
+
+        def work(transaction: Transaction) -> bool:
+            study = _intake.lock(transaction, uid)
+            if study is None:
+                return False
+            _intake.hold(transaction, uid, reason)
+            transaction.audit(*audit)
+            return True
+
+        return self._database.write(work)
+
+    def release(self, uid: str, who: str) -> bool:
+        """A person decided that a held study may go on: it is open again. False if not held."""
+
+        def work(transaction: Transaction) -> bool:
+            study = _intake.lock(transaction, uid)
+            if study is None or study.state != StudyState.HELD:
+                return False
+            values = {"state": StudyState.OPEN, "reason": ""}
+            transaction.connection.execute(
+                update(studies).where(studies.c.uid == uid).values(values)
+            )
+            details = {"reason": study.reason}
+            transaction.audit(
+                AuditEntry("110100", "E", 0, "study.released", uid, who, details=details)
+            )
+            return True
+
+        return self._database.write(work)
+
+    def list(
+        self,
+        *,
+        state: StudyState | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> tuple[StudyRecord, ...]:
+        """Studies first received from `since` until before `until`, newest first."""
+        query = _books.received(select(studies), since, until)
+        if state is not None:
+            query = query.where(studies.c.state == state)
+        return self._records(
+            query.order_by(studies.c.first_received.desc(), studies.c.uid).limit(limit)
+        )
+
+    def books(self, since: datetime | None, until: datetime | None) -> Books:
+        """The tally of the studies first received from `since` until before `until`."""
+        with self._database.read(snapshot=True) as connection:
+            return _books.tally(connection, since, until)
+
+    def forget(self, uid: str) -> tuple[str, ...]:
+        """Retention: forget the instances of a study; returns their paths, now to be removed.
+
+        () and nothing forgotten while the study is open, or anything of it runs or is
+        undelivered. The row of the study, its runs and its reports stay.
+        """
+
+        def work(transaction: Transaction) -> tuple[str, ...]:
+            return self._forget(transaction, uid)
+
+        return self._database.write(work)
+
+    def expired(self, before: datetime, limit: int = 200) -> tuple[str, ...]:
+        """Studies that `forget` may take and that had nothing new since `before`, oldest first."""
+        query = (
+            _forgettable(select(studies.c.uid))
+            .where(studies.c.last_received < before)
+            .order_by(studies.c.last_received)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(connection.scalars(query))
+
+    def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of `paths` that a row names; the others are orphans."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(paths), _PAGE):
+                page = list(paths[start : start + _PAGE])
+                query = select(instances.c.path).where(instances.c.path.in_(page))
+                found.update(connection.scalars(query))
+        return frozenset(found)
+
+    def paths(self) -> Iterator[str]:
+        """The path of every instance that counts: each must exist in the spool."""
+        after = 0
+        while True:
+            query = select(instances.c.id, instances.c.path).where(instances.c.id > after)
+            with self._database.read() as connection:
+                page = connection.execute(query.order_by(instances.c.id).limit(_PAGE)).all()
+            if not page:
+                return
+            yield from (row.path for row in page)
+            after = page[-1].id
+
+    def _records(self, query: Select[Any]) -> tuple[StudyRecord, ...]:
+        with self._database.read() as connection:
+            return tuple(_rows.study(row) for row in connection.execute(query))
+
+    def _forget(self, transaction: Transaction, uid: str) -> tuple[str, ...]:
+        connection = transaction.connection
+        _intake.lock(transaction, uid)
+        if (
+            connection.scalar(_forgettable(select(studies.c.uid)).where(studies.c.uid == uid))
+            is None
+        ):
+            return ()
+        mine = instances.c.study_uid == uid
+        paths = tuple(connection.scalars(select(instances.c.path).where(mine)))
+        connection.execute(delete(instances).where(mine))
+        connection.execute(delete(series).where(series.c.study_uid == uid))
+        values = {"forgotten_at": transaction.now, "instances": 0, "planned_instances": 0}
+        connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+        details = {"instances": len(paths)}
+        transaction.audit(AuditEntry("110105", "D", 0, "retention", uid, details=details))
+        return paths
+
+
+def _forgettable(query: Select[Any]) -> Select[Any]:
+    running = exists().where(runs.c.study_uid == studies.c.uid, runs.c.state.in_(UNFINISHED))
+    going = exists().where(
+        deliveries.c.study_uid == studies.c.uid, deliveries.c.state.in_(UNDELIVERED)
+    )
+    return query.where(
+        studies.c.state != StudyState.OPEN, studies.c.forgotten_at.is_(None), ~running, ~going
+    )

@@ -1,0 +1,114 @@
+"""Brings the schema to the newest migration, one process at a time, all or nothing.
+
+SQLite also gets its WAL mode here and nowhere else: two processes that switch a new file at once
+can fail with "database is locked" whatever the time-out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from storage import database
+from storage._fates import fate
+from storage.errors import StorageOutdated, from_os
+
+HEAD = "0002"
+_ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
+
+
+def upgrade(url: str, *, revision: str = HEAD, busy_timeout: float = 60.0) -> None:
+    """Create or upgrade the database at `url`; at once done if it is up to date.
+
+    Safe to call at every start, by several processes at once. revision: only tests name one.
+    """
+    made = database.engine(make_url(url), busy_timeout)
+    try:
+        with _alone(made), made.execution_options(immediate=True).begin() as connection:
+            _migrate(connection, revision)
+    except DBAPIError as error:
+        raise fate(error, made.url.render_as_string(hide_password=True)) from error
+    finally:
+        made.dispose()
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of the schema; None if there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def check(connection: Connection, name: str) -> None:
+    """Raises StorageOutdated unless the schema is the one this program knows."""
+    found = current(connection)
+    if found == HEAD:
+        return
+    if found is not None and found > HEAD:
+        raise StorageOutdated(
+            f"{name} has schema {found}, newer than this program's {HEAD}.",
+            then="Install the newer dictamen, or restore the backup made before its upgrade.",
+        )
+    what = "has no tables yet" if found is None else f"has schema {found}, older than {HEAD}"
+    raise StorageOutdated(f"{name} {what}.", then="Run `dictamen db upgrade`.")
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    if current(connection) == revision:
+        return
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+@contextmanager
+def _alone(made: Engine) -> Iterator[None]:
+    if made.dialect.name == "sqlite":
+        with _file_lock(Path(str(made.url.database))):
+            _write_ahead(made)
+            yield
+        return
+    with made.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY})
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY})
+
+
+@contextmanager
+def _file_lock(database_file: Path) -> Iterator[None]:
+    lock = database_file.with_name(database_file.name + ".upgrade-lock")
+    try:
+        database_file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise from_os(error, lock) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_ahead(made: Engine) -> None:
+    connection = made.raw_connection()
+    try:
+        cursor = connection.cursor()
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.close()
+    finally:
+        connection.close()
