@@ -1,9 +1,22 @@
 """Turns an Analysis into documents: SC, SR, text report and HL7 ORU, one writer a file.
 
 In: an Analysis, the Study it is about, Options and the frozen time of the result. Out: Reports
-(kind, uid, bytes). Never: a clock, randomness, a file, a socket, a model; same input, same bytes.
+(kind, uid, bytes) and `result.json`. Never: a clock, randomness, a file, a socket, a model; same
+input, same bytes. `write_all` decides which documents an analysis gives; `identity.matches` says,
+just before each send, in what a finished report differs from its source.
 """
 
-from reports.model import Options, Receiver, Report, ReportError
+from reports.identity import SourceIdentity, matches
+from reports.model import IdentityUnclear, Options, Receiver, Report, ReportError
+from reports.outgoing import write_all
 
-__all__ = ["Options", "Receiver", "Report", "ReportError"]
+__all__ = [
+    "IdentityUnclear",
+    "Options",
+    "Receiver",
+    "Report",
+    "ReportError",
+    "SourceIdentity",
+    "matches",
+    "write_all",
+]

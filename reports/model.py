@@ -10,6 +10,8 @@ DEFAULT_LABEL = (
     "Not for diagnostic use. Preliminary result of a model, not reviewed by a radiologist."
 )
 
+KINDS = ("secondary_capture", "structured_report", "text_report", "hl7_oru")
+
 
 class ReportError(Exception):
     """No report may be written of this analysis; says why and what to do."""
@@ -36,6 +38,8 @@ class Options:
     node: our device serial (16 characters at most); ae_title: ours. predecessors: report kind ->
     UID (or MSH-10) of the superseded result's report of that kind. issuer: assigning authority
     where the source names none. config_digest: of the settings that shape the result.
+    predecessor_classes: report kind -> SOP class of that predecessor. companions: the report kinds
+    that go out together, so that none refers to one that is not written; write_all sets it.
     """
 
     language: Literal["en", "es"] = "en"
@@ -48,6 +52,8 @@ class Options:
     receivers: tuple[Receiver, ...] = ()
     predecessors: Mapping[str, str] = field(default_factory=dict)
     config_digest: str = ""
+    predecessor_classes: Mapping[str, str] = field(default_factory=dict)
+    companions: tuple[str, ...] = KINDS
 
 
 @dataclass(frozen=True, slots=True)

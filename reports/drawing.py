@@ -1,0 +1,290 @@
+"""Draws what a report shows: panels, outlines and captions, on one dark canvas.
+
+The rules of legibility (standards.md A): the upper 8 % of every picture stays free of text
+because viewers lay a cine bar there; captions stand below the anatomy; letters are at
+least 1/40 of the picture's height; colours are told apart by colour-blind people
+(Okabe and Ito 2008) and, on a grey monitor, by number. The font is shipped, so that the same
+result has the same pixels everywhere. Never: a name, a number or a date of a patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+WHITE: Colour = (255, 255, 255)
+GREY: Colour = (200, 200, 200)
+YELLOW: Colour = (240, 228, 66)
+ORANGE: Colour = (230, 159, 0)
+BLUE: Colour = (86, 180, 233)
+OUTLINES: tuple[Colour, ...] = (ORANGE, BLUE, (0, 158, 115), (204, 121, 167), (213, 94, 0))
+FREE = 0.08  # of the height, at the top
+LEADING = 1.26  # line height in ems
+TITLE = 1 / 44  # letters of a panel's title, as part of the height
+NARROWEST = 0.9  # width over height at least, so that lines do not wrap without end
+GAP = 12
+_FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A paragraph of a caption. size: of its letters (1 em) as part of the picture's height."""
+
+    text: str
+    size: float = 1 / 31
+    colour: Colour = WHITE
+    bold: bool = False
+    marker: Colour | None = None
+    number: str = ""
+    most: int = 3  # lines after wrapping; the rest is cut with an ellipsis
+    right: str = ""  # set flush right in the first line
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def text_size(part: float, height: float) -> int:
+    return int(np.ceil(part * height))
+
+
+def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
+    """The text in at most `most` lines of `width` pixels, cut with an ellipsis."""
+    face = font(size)
+    lines: list[str] = []
+    for word in text.split():
+        if lines and face.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
+    return [_cut(line, face, width) for line in lines]
+
+
+def _cut(line: str, face: ImageFont.FreeTypeFont, width: float) -> str:
+    if face.getlength(line) <= width:
+        return line
+    while line and face.getlength(line + "…") > width:
+        line = line[:-1]
+    return line.rstrip() + "…"
+
+
+def grey(pixels: NDArray[np.float32]) -> Image.Image:
+    """Values 0..1 as an 8-bit picture; what is not a number is dark."""
+    clean = np.nan_to_num(np.clip(pixels, 0, 1), nan=0.0)
+    return Image.fromarray(np.round(clean * 255).astype(np.uint8))
+
+
+def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Image.Image:
+    """A picture resized into a box, as RGB. aspect: height of a pixel over its width."""
+    width, height = picture.size
+    scale = min(box[0] / width, box[1] / (height * aspect))
+    size = (max(1, round(width * scale)), max(1, round(height * aspect * scale)))
+    method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    return picture.resize(size, method, reducing_gap=None).convert("RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A closed contour in the pixel grid of the source frame."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: Colour
+    number: str = ""
+
+
+def outlined(base: Image.Image, grid: tuple[int, int], outlines: Sequence[Outline]) -> Image.Image:
+    """The panel with closed contours, 3 px with a dark rim; drawn finer, then reduced."""
+    fine, (columns, rows) = 2, grid
+    width = max(3, round(max(base.size) / 330))
+    big = base.resize((base.width * fine, base.height * fine), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(big)
+    for rim, extra in ((True, 4), (False, 0)):
+        for one in outlines:
+            colour = (0, 0, 0) if rim else one.colour
+            points = [(x * big.width / columns, y * big.height / rows) for x, y in one.points]
+            stroke = (width + extra) * fine
+            pen.line([*points, points[1]], fill=colour, width=stroke, joint="curve")
+    made = big.resize(base.size, Image.Resampling.LANCZOS)
+    for one in outlines:
+        if one.number:
+            _number(made, one, (made.width / columns, made.height / rows))
+    return made
+
+
+def _number(picture: Image.Image, one: Outline, scale: tuple[float, float]) -> None:
+    """The number of a contour, outside of it at its upper right where there is room."""
+    size = max(14, picture.height // 28)
+    x = max(point[0] for point in one.points) * scale[0] + size * 0.3
+    y = min(point[1] for point in one.points) * scale[1] - size * 0.4
+    x, y = min(x, picture.width - size), min(max(y, 2), picture.height - size * 1.3)
+    ImageDraw.Draw(picture).text(
+        (x, y), one.number, font=font(size), fill=one.colour, stroke_width=3, stroke_fill=(0, 0, 0)
+    )
+
+
+def tinted(base: Image.Image, difference: NDArray[np.float32]) -> Image.Image:
+    """A signed map over a picture: orange raises the answer, blue lowers it."""
+    signed = np.nan_to_num(difference.astype(np.float32))
+    top = float(np.percentile(np.abs(signed), 99.5)) or 1.0
+    scaled = Image.fromarray(np.clip(signed / top, -1, 1)).resize(
+        base.size, Image.Resampling.BILINEAR
+    )
+    weight = np.asarray(scaled, dtype=np.float32)[..., None]
+    share = 0.8 * np.abs(weight) ** 0.8
+    colours = np.where(weight > 0, np.array(ORANGE), np.array(BLUE)).astype(np.float32)
+    mixed = np.asarray(base, dtype=np.float32) * 0.8 * (1 - share) + colours * share
+    return Image.fromarray(np.round(np.clip(mixed, 0, 255)).astype(np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the panels stand: their boxes, and the least width of the canvas."""
+
+    panels: tuple[Image.Image, ...]
+    titles: tuple[str, ...]
+    stacked: bool = False
+    least_width: int = 900
+
+
+Place = tuple[int, int, int]  # left, middle, right
+Extra = Callable[[ImageDraw.ImageDraw, Place, int], None]  # pen, place, height
+
+
+def compose(
+    layout: Layout,
+    lines: Sequence[Line],
+    bar: Extra | None = None,
+    siblings: Sequence[Sequence[Line]] = (),
+) -> Image.Image:
+    """Panels above, caption below, the upper part free; the height follows from the caption.
+
+    siblings: the captions of the other frames of the same series, so that all have one size.
+    """
+    width, height = _size(layout, [lines, *siblings], bar is not None)
+    canvas = Image.new("RGB", (width + width % 2, height + height % 2), (0, 0, 0))
+    top = _panels(canvas, layout)
+    _caption(canvas, lines, (GAP, top), bar)
+    return canvas
+
+
+def _title_height(height: float) -> int:
+    return round(text_size(TITLE, height) * LEADING)
+
+
+def _inner(layout: Layout) -> int:
+    widths = [one.width for one in layout.panels]
+    return max(widths) if layout.stacked else sum(widths) + GAP * (len(widths) - 1)
+
+
+def _size(layout: Layout, captions: Sequence[Sequence[Line]], bar: bool) -> tuple[int, int]:
+    """The least canvas on which everything fits; letters grow with it, so it is approached."""
+    tall = [one.height for one in layout.panels]
+    rows = len(tall) if layout.stacked else 1
+    pictures = sum(tall) if layout.stacked else max(tall)
+    width, height = max(_inner(layout) + 2 * GAP, layout.least_width), pictures
+    for _ in range(200):
+        needed = FREE * height + pictures + rows * (_title_height(height) + GAP) + GAP
+        needed += _bar_height(height) if bar else 0
+        needed += max(_caption_height(lines, width, height) for lines in captions)
+        if needed <= height:
+            return width, height
+        height = int(np.ceil(min(max(needed, height * 1.01), height * 1.05)))
+        width = max(width, round(height * NARROWEST))
+    return width, height
+
+
+def _caption_height(lines: Sequence[Line], width: int, height: float) -> int:
+    total = 0
+    for line in lines:
+        size = text_size(line.size, height)
+        room = _room(line, size, width - 2 * GAP)
+        total += len(wrapped(line.text, size, room, line.most)) * round(size * LEADING)
+    return total
+
+
+def _bar_height(height: float) -> int:
+    return round(text_size(1 / 22, height) * 1.4)
+
+
+def _room(line: Line, size: int, width: float) -> float:
+    taken = size * 1.1 if line.marker else 0.0
+    taken += font(size).getlength(line.right) + size if line.right else 0.0
+    return width - taken
+
+
+def _panels(canvas: Image.Image, layout: Layout) -> int:
+    """Pastes the panels with their titles; returns where the caption begins."""
+    pen = ImageDraw.Draw(canvas)
+    left, top = (canvas.width - _inner(layout)) // 2, round(FREE * canvas.height)
+    size = text_size(TITLE, canvas.height)
+    bottom = top
+    for picture, title in zip(layout.panels, layout.titles, strict=True):
+        if layout.stacked:
+            left = (canvas.width - picture.width) // 2
+        canvas.paste(picture, (left, top))
+        room = picture.width if len(layout.panels) > 1 else canvas.width - 2 * GAP
+        text = _cut(title, font(size), room)
+        middle = left + picture.width / 2 - font(size).getlength(text) / 2
+        pen.text((max(middle, GAP), top + picture.height + 2), text, font=font(size), fill=GREY)
+        bottom = max(bottom, top + picture.height + _title_height(canvas.height) + GAP)
+        if layout.stacked:
+            top = bottom
+        else:
+            left += picture.width + GAP
+    return bottom
+
+
+def _caption(
+    canvas: Image.Image, lines: Sequence[Line], start: tuple[int, int], bar: Extra | None
+) -> None:
+    pen, (left, top) = ImageDraw.Draw(canvas), start
+    right = canvas.width - left
+    if bar:
+        tall = _bar_height(canvas.height)
+        bar(pen, (left, top + tall // 2, right), tall)
+        top += tall
+    for line in lines:
+        size = text_size(line.size, canvas.height)
+        face, stroke = font(size), max(1, size // 28) if line.bold else 0
+        indent = round(size * 1.1) if line.marker else 0
+        if line.marker:
+            _marker(pen, line, (left, top), size)
+        if line.right:
+            at = right - face.getlength(line.right)
+            pen.text((at, top), line.right, font=face, fill=WHITE)
+        room = _room(line, size, right - left)
+        for text in wrapped(line.text, size, room, line.most):
+            pen.text(
+                (left + indent, top),
+                text,
+                font=face,
+                fill=line.colour,
+                stroke_width=stroke,
+                stroke_fill=line.colour,
+            )
+            top += round(size * LEADING)
+
+
+def _marker(pen: ImageDraw.ImageDraw, line: Line, at: tuple[int, int], size: int) -> None:
+    """The square in the contour's colour, with its number, before a finding."""
+    x, y = at
+    side = round(size * 0.8)
+    pen.rectangle((x, y + size * 0.2, x + side, y + size * 0.2 + side), fill=line.marker)
+    if line.number:
+        face = font(round(size * 0.7))
+        pen.text(
+            (x + side / 2 - face.getlength(line.number) / 2, y + size * 0.2),
+            line.number,
+            font=face,
+            fill=(0, 0, 0),
+        )

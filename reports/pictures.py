@@ -1,0 +1,224 @@
+"""The pictures of a result: the overlay of one image, the frames of a strip, a mosaic.
+
+Decides what stands in them and how large; drawing.py draws. The rule: whoever stands two metres
+away reads what the model says, how sure it is, that it is a draft, and what is no picture of the
+patient. Never: text over anatomy (a contour's number apart), a synthetic frame without the word.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset
+
+from processors.analysis import Analysis, Explanation, Finding, Frame, State, Study
+from reports import content, drawing
+from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WHITE, YELLOW, Line
+from reports.identity import quiet
+from reports.model import Options
+from reports.wording import Words, percent, words
+
+PANEL = 1000  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
+LEAST = 700
+WIDE = 1.5  # wider images stand above each other
+MOST_FINDINGS, MOST_NOTES = 4, 3
+
+
+def overlay(
+    analysis: Analysis, study: Study, options: Options, place: tuple[str, int]
+) -> Image.Image:
+    """The original beside the same with the contours, and what the model says below."""
+    language = words(options.language)
+    pixels = study.pixels(*place)
+    rows, columns = pixels.shape
+    ratio = _aspect(study.header(place[0]))
+    base, side = drawing.grey(pixels), _side(max(columns, rows * ratio))
+    clean = drawing.panel(base, (side, side), ratio)
+    findings = content.findings_on(analysis, place)
+    outlines = _outlines(findings, place)
+    panels: tuple[Image.Image, ...] = (clean,)
+    titles: tuple[str, ...] = (_sized(language.no_outline, clean, base, language),)
+    if outlines:
+        panels = (clean, drawing.outlined(clean, (columns, rows), outlines))
+        titles = (_sized(language.original, clean, base, language), language.outline)
+    wide = clean.width > WIDE * clean.height
+    layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
+    return drawing.compose(layout, _caption(analysis, findings, options, bool(outlines)))
+
+
+def _side(longest: float) -> int:
+    return round(min(PANEL, max(LEAST, longest)))
+
+
+def _aspect(header: Dataset) -> float:
+    """Height of a pixel over its width (PixelAspectRatio, else the spacing); 1 if unknown."""
+    with quiet():
+        for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing"):
+            try:
+                high, wide = (float(value) for value in header.get(keyword) or ())
+            except (TypeError, ValueError):
+                continue
+            if high > 0 and wide > 0 and 0.2 < high / wide < 5:
+                return high / wide
+    return 1.0
+
+
+def _sized(title: str, shown: Image.Image, source: Image.Image, language: Words) -> str:
+    if shown.size == source.size:
+        return title
+    grown = shown.width > source.width
+    return f"{title} ({language.enlarged if grown else language.reduced})"
+
+
+def _outlines(findings: tuple[Finding, ...], place: tuple[str, int]) -> tuple[drawing.Outline, ...]:
+    """Contours in the colour and with the number of their finding's line in the caption."""
+    return tuple(
+        drawing.Outline(region.points, _colour(position), str(position + 1))
+        for position, finding in enumerate(findings)
+        for region in finding.regions
+        if (region.instance_uid, region.frame) == place
+    )
+
+
+def _colour(position: int) -> drawing.Colour:
+    return OUTLINES[position % len(OUTLINES)]
+
+
+def _caption(
+    analysis: Analysis, findings: tuple[Finding, ...], options: Options, marked: bool
+) -> list[Line]:
+    language = words(options.language)
+    lines: list[Line] = []
+    for position, finding in enumerate(findings[:MOST_FINDINGS]):
+        lines += _finding_lines(finding, position, analysis, options, marked)
+    hidden = len(findings) - MOST_FINDINGS
+    if hidden > 0:
+        lines.append(Line(language.more_findings.format(hidden), colour=GREY))
+    lines += [Line(note, 1 / 38, GREY, most=2) for note in analysis.notes[:MOST_NOTES]]
+    model = Line(content.model_line(analysis, options), 1 / 40, GREY, most=2)
+    return [*lines, *_label(options), model]
+
+
+def _finding_lines(
+    finding: Finding, position: int, analysis: Analysis, options: Options, marked: bool
+) -> list[Line]:
+    language = words(options.language)
+    probability, low, high, threshold = content.numbers(finding, language)
+    said = f"{content.name_of(finding, options)}: {language.states[finding.state]}  {probability}"
+    limits = language.threshold.format(threshold)
+    if finding.state is State.UNDETERMINED and low != high:
+        limits = language.band.format(low, high)
+    found = content.explanation(analysis, finding)
+    proven = found is not None and found.shown and bool(found.faithfulness)
+    marker = _colour(position) if marked and finding.regions else None
+    number = str(position + 1) if marker else ""
+    return [
+        Line(said, 1 / 22, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
+        Line(content.explanation_line(found, language), colour=WHITE if proven else ORANGE),
+    ]
+
+
+def _label(options: Options) -> list[Line]:
+    return [
+        Line(words(options.language).draft, 1 / 27, YELLOW, bold=True, most=2),
+        Line(options.label, colour=YELLOW, most=5),
+    ]
+
+
+def frame_label(alpha: float) -> str:
+    """One entry of the Frame Label Vector (SH, 16 characters)."""
+    return f"SYNTHETIC a{alpha:+.2f}"
+
+
+def strip(explanation: Explanation, finding: Finding, options: Options) -> tuple[Image.Image, ...]:
+    """One picture per frame: the synthetic image beside the map of what carries the answer."""
+    shown = [_synthetic(frame) for frame in explanation.frames]
+    language = words(options.language)
+    panels: tuple[Image.Image, ...] = ()
+    titles: tuple[str, ...] = (language.synthetic,)
+    if explanation.difference is not None:
+        middle = min(range(len(shown)), key=lambda n: abs(explanation.frames[n].alpha))
+        panels = (drawing.tinted(shown[middle], explanation.difference),)
+        titles = (language.synthetic, language.evidence)
+    wide = shown[0].width > WIDE * shown[0].height
+    captions = [_strip_caption(frame, finding, options) for frame in explanation.frames]
+    return tuple(
+        drawing.compose(
+            drawing.Layout((picture, *panels), titles, stacked=wide, least_width=LEAST + 200),
+            caption,
+            partial(_slider, frame.alpha, language),
+            captions,
+        )
+        for picture, frame, caption in zip(shown, explanation.frames, captions, strict=True)
+    )
+
+
+def _synthetic(frame: Frame) -> Image.Image:
+    return drawing.panel(Image.fromarray(frame.pixels), (LEAST, LEAST))
+
+
+def _alpha(alpha: float, language: Words) -> str:
+    if abs(alpha) < 0.005:
+        return f"α 0: {language.unchanged}"
+    direction = language.more if alpha > 0 else language.less
+    return f"α {alpha:+.2f}: {direction}".replace(".", language.decimal)
+
+
+def _strip_caption(frame: Frame, finding: Finding, options: Options) -> list[Line]:
+    language = words(options.language)
+    name = content.name_of(finding, options)
+    answer = f"{name}: {percent(frame.probability, language, near=finding.threshold)}"
+    return [
+        Line(language.synthetic, 1 / 18, YELLOW, bold=True, right=_alpha(frame.alpha, language)),
+        Line(language.answer.format(answer), 1 / 24, WHITE, bold=True, most=2),
+        *_label(options),
+    ]
+
+
+def _slider(
+    alpha: float, language: Words, pen: ImageDraw.ImageDraw, at: tuple[int, int, int], tall: int
+) -> None:
+    """Where this frame stands between less and more."""
+    left, middle, right = at
+    size = round(tall * 0.62)
+    face = drawing.font(size)
+    start = left + face.getlength(language.less) + 24
+    end = right - face.getlength(language.more) - 24
+    pen.text((left, middle - size * 0.6), language.less, font=face, fill=BLUE)
+    pen.text((end + 24, middle - size * 0.6), language.more, font=face, fill=ORANGE)
+    pen.line((start, middle, end, middle), fill=GREY, width=4)
+    centre = (start + end) / 2
+    pen.line((centre, middle - size * 0.4, centre, middle + size * 0.4), fill=GREY, width=4)
+    spot = centre + max(-1.0, min(1.0, alpha)) * (end - start) / 2
+    colour = ORANGE if alpha > 0.005 else BLUE if alpha < -0.005 else WHITE
+    radius = size * 0.5
+    pen.ellipse((spot - radius, middle - radius, spot + radius, middle + radius), fill=colour)
+
+
+def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Image.Image:
+    """All frames in one picture, for viewers without multi-frame; each with the word and alpha."""
+    language = words(options.language)
+    cells = [_cell(frame, finding, language) for frame in explanation.frames]
+    columns = (len(cells) + 1) // 2
+    wide, tall = cells[0].size
+    sheet = Image.new("RGB", (columns * (wide + 8), 2 * (tall + 8)))
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, ((number % columns) * (wide + 8), (number // columns) * (tall + 8)))
+    name = content.name_of(finding, options)
+    layout = drawing.Layout((sheet,), ("",), least_width=LEAST)
+    title = f"{language.synthetic}: {language.less} → {language.more} {name}"
+    return drawing.compose(layout, [Line(title, 1 / 24, YELLOW, bold=True), *_label(options)])
+
+
+def _cell(frame: Frame, finding: Finding, language: Words) -> Image.Image:
+    picture = drawing.panel(Image.fromarray(frame.pixels), (440, 440))
+    size = 36
+    made = Image.new("RGB", (picture.width, picture.height + round(size * 2.6)))
+    made.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(made)
+    answer = percent(frame.probability, language, near=finding.threshold)
+    pen.text((4, picture.height), language.synthetic, font=drawing.font(size), fill=YELLOW)
+    said = f"α {frame.alpha:+.2f}   {answer}".replace(".", language.decimal)
+    pen.text((4, picture.height + size * 1.2), said, font=drawing.font(size), fill=WHITE)
+    return made

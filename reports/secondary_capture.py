@@ -1,0 +1,158 @@
+"""Writes the pictures: the overlay and the strip, as Secondary Capture (PS3.3 A.8).
+
+In: present or undetermined findings and their explanations. Out: one overlay for each image that
+shows something (single-frame SC), and one strip for each explanation that passed its tests
+(multi-frame true colour SC with one label per frame; or single frames; or one mosaic).
+The illustration of the Structured Report, never its substitute. Never: a strip of an explanation
+that failed, a patient's name, a pixel spacing, a modality that sends our output back to us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
+from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
+
+from processors.analysis import Analysis, Study
+from reports import codes, content, header, pictures, uids
+from reports.model import Options, Report
+from reports.wording import words
+
+_FRAME_LABELS = 0x00182002  # Frame Label Vector
+_WITHOUT_FACE = {"CHEST", "BREAST", "ABDOMEN", "HAND", "KNEE", "HIP", "PELVIS", "FOOT", "SPINE"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """What one object holds: its pictures, what they show and where they come from."""
+
+    kind: str
+    index: int
+    place: tuple[str, int]
+    frames: tuple[Image.Image, ...]
+    labels: tuple[str, ...] = ()
+    multi_frame: bool = False
+
+
+def write(
+    analysis: Analysis, study: Study, options: Options, made_at: datetime
+) -> tuple[Report, ...]:
+    """The overlays, then the strips; nothing if everything is absent or nothing was judged."""
+    shots = [*_overlays(analysis, study, options), *_strips(analysis, options)]
+    return tuple(_report(shot, analysis, study, options, made_at) for shot in shots)
+
+
+def _overlays(analysis: Analysis, study: Study, options: Options) -> list[_Shot]:
+    return [
+        _Shot("overlay", index, place, (pictures.overlay(analysis, study, options, place),))
+        for index, place in enumerate(content.pictures(analysis))
+    ]
+
+
+def _strips(analysis: Analysis, options: Options) -> list[_Shot]:
+    shots: list[_Shot] = []
+    for explanation, finding in content.strips(analysis):
+        place = (explanation.instance_uid, finding.frame)
+        if options.strip == "mosaic":
+            mosaic = pictures.mosaic(explanation, finding, options)
+            shots.append(_Shot("strip", len(shots), place, (mosaic,)))
+            continue
+        frames = pictures.strip(explanation, finding, options)
+        labels = tuple(pictures.frame_label(frame.alpha) for frame in explanation.frames)
+        if options.strip == "cine":
+            shots.append(_Shot("strip", len(shots), place, frames, labels, multi_frame=True))
+            continue
+        for frame, label in zip(frames, labels, strict=True):
+            shots.append(_Shot("strip", len(shots), place, (frame,), (label,)))
+    return shots
+
+
+def _report(
+    shot: _Shot, analysis: Analysis, study: Study, options: Options, made_at: datetime
+) -> Report:
+    key = uids.result_key(analysis, study, options)
+    origin = header.source(analysis, study, shot.place[0])
+    made = header.patient_and_study(origin)
+    made.SOPClassUID = MultiFrame if shot.multi_frame else SingleFrame
+    made.SOPInstanceUID = uids.instance_uid(key, shot.kind, shot.index)
+    made.SeriesInstanceUID = uids.series_uid(uids.instance_uid(key, shot.kind))
+    made.SeriesNumber = header.SERIES_NUMBERS[shot.kind]
+    made.InstanceNumber = shot.index + 1
+    when = header.local(made_at, origin.header)
+    header.dates(made, when)
+    header.equipment(made, analysis, options, made_at)
+    _secondary_capture(made, shot, analysis, options, when)
+    _derivation(made, shot, origin.header, options)
+    _pixels(made, shot)
+    return Report(
+        shot.kind, made.SOPInstanceUID, header.encode(made), shot.index, str(made.SOPClassUID)
+    )
+
+
+def _secondary_capture(
+    made: Dataset, shot: _Shot, analysis: Analysis, options: Options, when: datetime
+) -> None:
+    """General Series, SC Equipment and what labels the picture (C.8.6.1)."""
+    language = words(options.language)
+    made.Modality = "OT"
+    made.ConversionType = "WSD"
+    made.SeriesDescription = language.series[shot.kind]
+    made.ImageComments = " ".join([options.label, *analysis.notes])[:10240]
+    made.DateOfSecondaryCapture = when.strftime("%Y%m%d")
+    made.TimeOfSecondaryCapture = when.strftime("%H%M%S")
+    made.SecondaryCaptureDeviceManufacturer = header.MANUFACTURER
+    made.SecondaryCaptureDeviceManufacturerModelName = header.model_name(analysis.algorithm)
+    made.SecondaryCaptureDeviceSoftwareVersions = header.software(analysis.algorithm, options)[0]
+
+
+def _derivation(made: Dataset, shot: _Shot, source: Dataset, options: Options) -> None:
+    """Where the picture comes from and what it no longer is."""
+    language = words(options.language)
+    size = f"({source.get('Columns', '?')} x {source.get('Rows', '?')})"
+    made.ImageType = ["DERIVED", "SECONDARY"]
+    made.DerivationDescription = language.derivation[shot.kind].format(size)
+    item = header.instance_item(source, shot.place[1])
+    item.PurposeOfReferenceCodeSequence = [header.code_item(codes.concept("source_image"))]
+    made.SourceImageSequence = [item]
+    made.BurnedInAnnotation = "YES"
+    part = header.plain_text(source, "BodyPartExamined")
+    if part:
+        made.BodyPartExamined = part
+    radiograph = str(source.get("Modality") or "") in ("CR", "DX", "MG")
+    faceless = part in _WITHOUT_FACE or (radiograph and not part)
+    made.RecognizableVisualFeatures = "NO" if faceless else "YES"
+    if laterality := header.plain_text(source, "Laterality"):
+        made.Laterality = laterality
+    made.PatientOrientation = _orientation(source)
+    for keyword, value in header.lossy([source]).items():
+        setattr(made, keyword, value)
+
+
+def _orientation(source: Dataset) -> list[str] | str:
+    """Rows and columns as in the source, since nothing is turned; else empty (type 2C)."""
+    value = source.get("PatientOrientation")
+    parts = [str(one) for one in value] if value and not isinstance(value, str) else []
+    valid = len(parts) == 2 and all(p and set(p) <= set("ALRPHF") for p in parts)
+    return parts if valid else ""
+
+
+def _pixels(made: Dataset, shot: _Shot) -> None:
+    stack = np.stack([np.asarray(frame.convert("RGB"), dtype=np.uint8) for frame in shot.frames])
+    made.SamplesPerPixel = 3
+    made.PhotometricInterpretation = "RGB"
+    made.PlanarConfiguration = 0
+    made.Rows, made.Columns = stack.shape[1:3]
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit = 7
+    made.PixelRepresentation = 0
+    if shot.multi_frame:
+        made.NumberOfFrames = len(shot.frames)
+        made.FrameIncrementPointer = _FRAME_LABELS
+        made.FrameLabelVector = list(shot.labels)
+    data = stack.tobytes()
+    made.add_new("PixelData", "OB", data + b"\0" * (len(data) % 2))

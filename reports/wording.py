@@ -1,0 +1,169 @@
+"""The words of the reports in the two languages of the node, and how numbers are said.
+
+Decides wording only; which facts are said is content.py's. Never: a certainty of 0 or 100 %, a
+number that hides on which side of the threshold it lies, a word that sounds final.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from processors.analysis import Code, State
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language. Texts with {} are filled by the writers."""
+
+    language: Code
+    hl7_language: tuple[str, str]
+    draft: str
+    states: dict[State, str]
+    original: str
+    outline: str
+    no_outline: str
+    enlarged: str
+    reduced: str
+    threshold: str
+    band: str
+    model: str
+    tested: str
+    not_shown: str
+    not_tested: str
+    synthetic: str
+    less: str
+    more: str
+    unchanged: str
+    answer: str
+    evidence: str
+    more_findings: str
+    not_assessed: str
+    no_findings: str
+    note: str
+    replaces: str
+    certainty: str
+    undetermined_why: str
+    no_hl7: str
+    series: dict[str, str]
+    derivation: dict[str, str]
+    decimal: str
+
+
+EN = Words(
+    language=Code("en", "RFC5646", "English"),
+    hl7_language=("en", "English"),
+    draft="AI DRAFT - not for diagnostic use",
+    states={
+        State.PRESENT: "PRESENT",
+        State.ABSENT: "absent",
+        State.UNDETERMINED: "UNDETERMINED",
+    },
+    original="Original",
+    outline="Outline: what the model's answer rests on",
+    no_outline="Original. No outline: the answer concerns the whole image",
+    enlarged="enlarged, not for measurement",
+    reduced="reduced, not for measurement",
+    threshold="threshold {}",
+    band="undetermined from {} to {}",
+    model="Model {}   program {}   weights {}",
+    tested="Explanation tested: {} of {} checks passed",
+    not_shown="EXPLANATION NOT SHOWN: {}",
+    not_tested="No tested explanation of this answer",
+    synthetic="SYNTHETIC",
+    less="less",
+    more="more",
+    unchanged="unchanged",
+    answer="model's answer to this picture: {}",
+    evidence="Evidence: orange raises the answer, blue lowers it",
+    more_findings="{} more in the text report",
+    not_assessed="Not assessed because: {}",
+    no_findings="The model names no finding.",
+    note="Note: {}",
+    replaces="Replaces the earlier preliminary result {}.",
+    certainty="certainty {}",
+    undetermined_why="{}: undetermined, certainty {} lies between {} and {} (threshold {}).",
+    no_hl7="No HL7 message of this result: the images carry no Patient ID.",
+    series={
+        "overlay": "AI DRAFT evidence overlay - not for diagnostic use",
+        "strip": "AI DRAFT synthetic series - not for diagnostic use",
+        "structured_report": "AI DRAFT findings - not for diagnostic use",
+        "text_report": "AI DRAFT text report - not for diagnostic use",
+    },
+    derivation={
+        "overlay": "Picture for reading beside the original: the source image {}, and the same with"
+        " the outline of what the model's answer rests on. Not for measurement.",
+        "strip": "Images synthesised by a model while it moves along one finding; not pictures of"
+        " the patient. Not for measurement.",
+    },
+    decimal=".",
+)
+
+ES = Words(
+    language=Code("es", "RFC5646", "Spanish"),
+    hl7_language=("es", "Spanish"),
+    draft="BORRADOR DE IA - no apto para diagnóstico",
+    states={
+        State.PRESENT: "PRESENTE",
+        State.ABSENT: "ausente",
+        State.UNDETERMINED: "INDETERMINADO",
+    },
+    original="Original",
+    outline="Contorno: en qué se basa la respuesta del modelo",
+    no_outline="Original. Sin contorno: la respuesta se refiere a toda la imagen",
+    enlarged="ampliado, no apto para medir",
+    reduced="reducido, no apto para medir",
+    threshold="umbral {}",
+    band="indeterminado de {} a {}",
+    model="Modelo {}   programa {}   pesos {}",
+    tested="Explicación comprobada: supera {} de {} pruebas",
+    not_shown="EXPLICACIÓN NO MOSTRADA: {}",
+    not_tested="Sin explicación comprobada de esta respuesta",
+    synthetic="IMAGEN SINTÉTICA",
+    less="menos",
+    more="más",
+    unchanged="sin cambio",
+    answer="respuesta del modelo a esta imagen: {}",
+    evidence="Evidencia: naranja sube la respuesta, azul la baja",
+    more_findings="{} más en el informe de texto",
+    not_assessed="No evaluado porque: {}",
+    no_findings="El modelo no nombra ningún hallazgo.",
+    note="Nota: {}",
+    replaces="Sustituye al resultado preliminar anterior {}.",
+    certainty="certeza {}",
+    undetermined_why="{}: indeterminado, certeza {} entre {} y {} (umbral {}).",
+    no_hl7="Sin mensaje HL7 de este resultado: las imágenes no llevan Patient ID.",
+    series={
+        "overlay": "AI DRAFT contorno de evidencia - no apto para diagnóstico",
+        "strip": "AI DRAFT serie sintética - no apta para diagnóstico",
+        "structured_report": "AI DRAFT hallazgos - no apto para diagnóstico",
+        "text_report": "AI DRAFT informe de texto - no apto para diagnóstico",
+    },
+    derivation={
+        "overlay": "Imagen para leer junto al original: la imagen de origen {}, y la misma con el"
+        " contorno de aquello en que se basa la respuesta del modelo. No apta para medir.",
+        "strip": "Imágenes sintetizadas por un modelo al recorrer un hallazgo; no son imágenes del"
+        " paciente. No aptas para medir.",
+    },
+    decimal=",",
+)
+
+
+def words(language: Literal["en", "es"]) -> Words:
+    return ES if language == "es" else EN
+
+
+def percent(value: float, language: Words, *, near: float | None = None) -> str:
+    """A probability as people read it: never 0 or 100 %; a decimal where it lies near `near`."""
+    shown = value * 100
+    if shown >= 99.5:
+        return ">99 %"
+    if shown < 0.5:
+        return "<1 %"
+    digits = 1 if near is not None and round(shown) == round(near * 100) else 0
+    return f"{shown:.{digits}f}".replace(".", language.decimal) + " %"
+
+
+def exact(value: float) -> float:
+    """The certainty of coded items, percent with one decimal."""
+    return round(value * 100, 1)
