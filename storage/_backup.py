@@ -136,7 +136,9 @@ def _run(tool: str, where: URL, *arguments: str) -> str:
     program = shutil.which(tool) or _installed(tool)
     if program is None:
         raise StorageError(f"{tool} is not installed.", then="Install PostgreSQL's client tools.")
-    plain = where.set(drivername="postgresql", password=None).render_as_string()
+    plain = URL.create(
+        "postgresql", where.username, None, where.host, where.port, where.database, where.query
+    ).render_as_string()
     environment = {**os.environ, "PGPASSWORD": where.password or ""}
     database = [] if tool == "psql" else [f"--dbname={plain}"]
     first = [plain] if tool == "psql" else []

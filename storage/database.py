@@ -54,6 +54,7 @@ class Transaction:
         """Insert unless a unique key already holds such a row; whether it was inserted."""
         dialect = sqlite if self.connection.dialect.name == "sqlite" else postgresql
         statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+        statement = statement.execution_options(preserve_rowcount=True)
         return self.connection.execute(statement).rowcount == 1
 
 
