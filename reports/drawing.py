@@ -23,12 +23,13 @@ WHITE: Colour = (255, 255, 255)
 GREY: Colour = (200, 200, 200)
 YELLOW: Colour = (240, 228, 66)
 ORANGE: Colour = (230, 159, 0)
+WARNING: Colour = (255, 130, 71)
 BLUE: Colour = (86, 180, 233)
 OUTLINES: tuple[Colour, ...] = (ORANGE, BLUE, (0, 158, 115), (204, 121, 167), (213, 94, 0))
 FREE = 0.08  # of the height, at the top
 LEADING = 1.26  # line height in ems
-TITLE = 1 / 44  # letters of a panel's title, as part of the height
-NARROWEST = 0.9  # width over height at least, so that lines do not wrap without end
+TITLE = 1 / 42  # letters of a panel's title, as part of the height
+NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 GAP = 12
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 
@@ -38,7 +39,7 @@ class Line:
     """A paragraph of a caption. size: of its letters (1 em) as part of the picture's height."""
 
     text: str
-    size: float = 1 / 31
+    size: float = 1 / 36
     colour: Colour = WHITE
     bold: bool = False
     marker: Colour | None = None
@@ -60,7 +61,7 @@ def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
     """The text in at most `most` lines of `width` pixels, cut with an ellipsis."""
     face = font(size)
     lines: list[str] = []
-    for word in text.split():
+    for word in text.replace(" %", "\u00a0%").split(" "):  # a number keeps its unit
         if lines and face.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
@@ -105,7 +106,7 @@ class Outline:
 def outlined(base: Image.Image, grid: tuple[int, int], outlines: Sequence[Outline]) -> Image.Image:
     """The panel with closed contours, 3 px with a dark rim; drawn finer, then reduced."""
     fine, (columns, rows) = 2, grid
-    width = max(3, round(max(base.size) / 330))
+    width = max(3, round(max(base.size) / 225))
     big = base.resize((base.width * fine, base.height * fine), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(big)
     for rim, extra in ((True, 4), (False, 0)):
@@ -123,7 +124,7 @@ def outlined(base: Image.Image, grid: tuple[int, int], outlines: Sequence[Outlin
 
 def _number(picture: Image.Image, one: Outline, scale: tuple[float, float]) -> None:
     """The number of a contour, outside of it at its upper right where there is room."""
-    size = max(14, picture.height // 28)
+    size = max(14, picture.height // 22)
     x = max(point[0] for point in one.points) * scale[0] + size * 0.3
     y = min(point[1] for point in one.points) * scale[1] - size * 0.4
     x, y = min(x, picture.width - size), min(max(y, 2), picture.height - size * 1.3)
@@ -161,16 +162,10 @@ Extra = Callable[[ImageDraw.ImageDraw, Place, int], None]  # pen, place, height
 
 
 def compose(
-    layout: Layout,
-    lines: Sequence[Line],
-    bar: Extra | None = None,
-    siblings: Sequence[Sequence[Line]] = (),
+    layout: Layout, lines: Sequence[Line], size: tuple[int, int], bar: Extra | None = None
 ) -> Image.Image:
-    """Panels above, caption below, the upper part free; the height follows from the caption.
-
-    siblings: the captions of the other frames of the same series, so that all have one size.
-    """
-    width, height = _size(layout, [lines, *siblings], bar is not None)
+    """Panels above, caption below, the upper part free, on a canvas of the size that fit() gave."""
+    width, height = size
     canvas = Image.new("RGB", (width + width % 2, height + height % 2), (0, 0, 0))
     top = _panels(canvas, layout)
     _caption(canvas, lines, (GAP, top), bar)
@@ -186,8 +181,13 @@ def _inner(layout: Layout) -> int:
     return max(widths) if layout.stacked else sum(widths) + GAP * (len(widths) - 1)
 
 
-def _size(layout: Layout, captions: Sequence[Sequence[Line]], bar: bool) -> tuple[int, int]:
-    """The least canvas on which everything fits; letters grow with it, so it is approached."""
+def fit(
+    layout: Layout, captions: Sequence[Sequence[Line]], *, bar: bool = False
+) -> tuple[int, int]:
+    """Width and height of the least canvas on which each of the captions fits.
+
+    Letters grow with the canvas, so it is approached; frames of one series share one size.
+    """
     tall = [one.height for one in layout.panels]
     rows = len(tall) if layout.stacked else 1
     pictures = sum(tall) if layout.stacked else max(tall)
@@ -216,9 +216,14 @@ def _bar_height(height: float) -> int:
     return round(text_size(1 / 22, height) * 1.4)
 
 
+def _beside(size: int) -> int:
+    """Letters of what stands flush right of a large line."""
+    return round(size * 0.75)
+
+
 def _room(line: Line, size: int, width: float) -> float:
     taken = size * 1.1 if line.marker else 0.0
-    taken += font(size).getlength(line.right) + size if line.right else 0.0
+    taken += font(_beside(size)).getlength(line.right) + size if line.right else 0.0
     return width - taken
 
 
@@ -260,8 +265,9 @@ def _caption(
         if line.marker:
             _marker(pen, line, (left, top), size)
         if line.right:
-            at = right - face.getlength(line.right)
-            pen.text((at, top), line.right, font=face, fill=WHITE)
+            small = font(_beside(size))
+            at = (right - small.getlength(line.right), top + (size - _beside(size)) * 0.9)
+            pen.text(at, line.right, font=small, fill=WHITE)
         room = _room(line, size, right - left)
         for text in wrapped(line.text, size, room, line.most):
             pen.text(

@@ -14,13 +14,14 @@ from pydicom.dataset import Dataset
 
 from processors.analysis import Analysis, Explanation, Finding, Frame, State, Study
 from reports import content, drawing
-from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WHITE, YELLOW, Line
+from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WARNING, WHITE, YELLOW, Line
 from reports.identity import quiet
 from reports.model import Options
 from reports.wording import Words, percent, words
 
-PANEL = 1000  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
-LEAST = 700
+PANEL = 900  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
+LEAST = 640
+STRIP = 480  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
 MOST_FINDINGS, MOST_NOTES = 4, 3
 
@@ -44,7 +45,8 @@ def overlay(
         titles = (_sized(language.original, clean, base, language), language.outline)
     wide = clean.width > WIDE * clean.height
     layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
-    return drawing.compose(layout, _caption(analysis, findings, options, bool(outlines)))
+    caption = _caption(analysis, findings, options, bool(outlines))
+    return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
 
 
 def _side(longest: float) -> int:
@@ -95,8 +97,8 @@ def _caption(
     hidden = len(findings) - MOST_FINDINGS
     if hidden > 0:
         lines.append(Line(language.more_findings.format(hidden), colour=GREY))
-    lines += [Line(note, 1 / 38, GREY, most=2) for note in analysis.notes[:MOST_NOTES]]
-    model = Line(content.model_line(analysis, options), 1 / 40, GREY, most=2)
+    lines += [Line(note, 1 / 40, GREY, most=2) for note in analysis.notes[:MOST_NOTES]]
+    model = Line(content.model_line(analysis, options), 1 / 42, GREY, most=2)
     return [*lines, *_label(options), model]
 
 
@@ -114,14 +116,14 @@ def _finding_lines(
     marker = _colour(position) if marked and finding.regions else None
     number = str(position + 1) if marker else ""
     return [
-        Line(said, 1 / 22, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
-        Line(content.explanation_line(found, language), colour=WHITE if proven else ORANGE),
+        Line(said, 1 / 24, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
+        Line(content.explanation_line(found, language), colour=WHITE if proven else WARNING),
     ]
 
 
 def _label(options: Options) -> list[Line]:
     return [
-        Line(words(options.language).draft, 1 / 27, YELLOW, bold=True, most=2),
+        Line(words(options.language).draft, 1 / 30, YELLOW, bold=True, most=2),
         Line(options.label, colour=YELLOW, most=5),
     ]
 
@@ -143,19 +145,19 @@ def strip(explanation: Explanation, finding: Finding, options: Options) -> tuple
         titles = (language.synthetic, language.evidence)
     wide = shown[0].width > WIDE * shown[0].height
     captions = [_strip_caption(frame, finding, options) for frame in explanation.frames]
+    layouts = [
+        drawing.Layout((picture, *panels), titles, stacked=wide, least_width=2 * STRIP)
+        for picture in shown
+    ]
+    size = drawing.fit(layouts[0], captions, bar=True)
     return tuple(
-        drawing.compose(
-            drawing.Layout((picture, *panels), titles, stacked=wide, least_width=LEAST + 200),
-            caption,
-            partial(_slider, frame.alpha, language),
-            captions,
-        )
-        for picture, frame, caption in zip(shown, explanation.frames, captions, strict=True)
+        drawing.compose(layout, caption, size, partial(_slider, frame.alpha, language))
+        for layout, caption, frame in zip(layouts, captions, explanation.frames, strict=True)
     )
 
 
 def _synthetic(frame: Frame) -> Image.Image:
-    return drawing.panel(Image.fromarray(frame.pixels), (LEAST, LEAST))
+    return drawing.panel(Image.fromarray(frame.pixels), (STRIP, STRIP))
 
 
 def _alpha(alpha: float, language: Words) -> str:
@@ -170,8 +172,8 @@ def _strip_caption(frame: Frame, finding: Finding, options: Options) -> list[Lin
     name = content.name_of(finding, options)
     answer = f"{name}: {percent(frame.probability, language, near=finding.threshold)}"
     return [
-        Line(language.synthetic, 1 / 18, YELLOW, bold=True, right=_alpha(frame.alpha, language)),
-        Line(language.answer.format(answer), 1 / 24, WHITE, bold=True, most=2),
+        Line(language.synthetic, 1 / 20, YELLOW, bold=True, right=_alpha(frame.alpha, language)),
+        Line(language.answer.format(answer), 1 / 27, WHITE, bold=True, most=2),
         *_label(options),
     ]
 
@@ -183,10 +185,10 @@ def _slider(
     left, middle, right = at
     size = round(tall * 0.62)
     face = drawing.font(size)
-    start = left + face.getlength(language.less) + 24
-    end = right - face.getlength(language.more) - 24
+    start = left + face.getlength(language.less) + size
+    end = right - face.getlength(language.more) - size
     pen.text((left, middle - size * 0.6), language.less, font=face, fill=BLUE)
-    pen.text((end + 24, middle - size * 0.6), language.more, font=face, fill=ORANGE)
+    pen.text((end + size, middle - size * 0.6), language.more, font=face, fill=ORANGE)
     pen.line((start, middle, end, middle), fill=GREY, width=4)
     centre = (start + end) / 2
     pen.line((centre, middle - size * 0.4, centre, middle + size * 0.4), fill=GREY, width=4)
@@ -208,7 +210,8 @@ def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Imag
     name = content.name_of(finding, options)
     layout = drawing.Layout((sheet,), ("",), least_width=LEAST)
     title = f"{language.synthetic}: {language.less} → {language.more} {name}"
-    return drawing.compose(layout, [Line(title, 1 / 24, YELLOW, bold=True), *_label(options)])
+    caption = [Line(title, 1 / 24, YELLOW, bold=True), *_label(options)]
+    return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
 
 
 def _cell(frame: Frame, finding: Finding, language: Words) -> Image.Image:
