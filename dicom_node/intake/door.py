@@ -1,0 +1,214 @@
+"""The door: holds every new connection until it has said, in time and soundly, who it is.
+
+One thread reads the first PDU of each connection with a deadline, a size limit and a check of its
+structure; only a whole A-ASSOCIATE-RQ that admission takes becomes an association. A silent or
+hostile socket costs one file descriptor for `limits.handshake` and nothing else. The deadline runs
+from the connection (ARTIM, PS3.8 9.1.5), not from the last byte. Never: DIMSE, storage, a library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dicom_node.admission import Rejection
+
+FIRST_PDU = 1 << 17  # bytes; 128 contexts with 45 syntaxes each take 140 KB at the very most
+PLACES = 1000  # connections that may wait; the oldest leaves first
+GOODBYE = 2.0  # seconds for a refused peer to read why and to hang up
+DROPPED = 1 << 20  # bytes that a refused peer may still send meanwhile
+BACKLOG = 1024
+_ASSOCIATE_RQ, _CALLED, _CALLING = 1, slice(10, 26), slice(26, 42)
+_ITEMS = 74  # where the variable items of an A-ASSOCIATE-RQ begin
+UNRECOGNISED, UNEXPECTED, INVALID = 1, 2, 6  # reasons of an A-ABORT, PS3.8 9.3.8
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, with control characters of the titles made visible."""
+
+    calling: str
+    called: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the door asks and tells: none of these may block."""
+
+    admit: Callable[[Caller], Rejection | None]
+    enter: Callable[[socket.socket, Caller, bytes], None]
+    refused: Callable[[str, str], None]  # address, why
+
+
+@dataclass(slots=True)
+class _Visitor:
+    address: tuple[str, int]
+    until: float
+    first: bytearray = field(default_factory=bytearray)
+    leaving: bool = False
+    dropped: int = 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; OSError if the port cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def sound(request: bytes) -> bool:
+    """Whether item lengths add up and context ids are odd (PS3.8 9.3.2)."""
+    at = _ITEMS
+    while at + 4 <= len(request):
+        kind, size = struct.unpack_from(">BxH", request, at)
+        if kind == 0x20 and (size < 4 or not request[at + 4 : at + 5] or not request[at + 4] & 1):
+            return False
+        at += 4 + size
+    return at == len(request)
+
+
+def abort_pdu(reason: int) -> bytes:
+    """An A-ABORT of the service provider."""
+    return struct.pack(">BxLxxBB", 7, 4, 2, reason)
+
+
+def reject_pdu(answer: Rejection) -> bytes:
+    return struct.pack(">BxLxBBB", 3, 4, answer.result, answer.source, answer.reason)
+
+
+def visible(raw: bytes) -> str:
+    """An AE title as text that cannot move a cursor or begin a line."""
+    text = raw.decode("latin-1").strip(" \0")
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+class Door:
+    """Call `turn` again and again from one thread."""
+
+    def __init__(self, listener: socket.socket, handshake: float, hooks: Hooks) -> None:
+        self._listener, self._handshake, self._hooks = listener, handshake, hooks
+        self._selector = selectors.DefaultSelector()
+        self._visitors: dict[socket.socket, _Visitor] = {}  # insertion order is age
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def turn(self, timeout: float) -> None:
+        """Serve whatever happens within `timeout` seconds."""
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._visitors:
+                self._read(key.fileobj)
+        now = time.monotonic()
+        late = [conn for conn, visitor in self._visitors.items() if visitor.until < now]
+        for conn in late:
+            self._close(conn, "" if self._visitors[conn].leaving else "no association in time")
+
+    def close(self) -> None:
+        for conn in list(self._visitors):
+            self._close(conn, "")
+        self._selector.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        try:
+            conn, address = self._listener.accept()
+        except OSError:  # gone again, or no file descriptor left: the oldest makes room
+            self._make_room(len(self._visitors) - 1)
+            return
+        conn.setblocking(False)
+        self._make_room(PLACES - 1)
+        host = str(address[0]).removeprefix("::ffff:")
+        self._visitors[conn] = _Visitor((host, int(address[1])), time.monotonic() + self._handshake)
+        self._selector.register(conn, selectors.EVENT_READ)
+
+    def _make_room(self, most: int) -> None:
+        while len(self._visitors) > max(most, 0):
+            self._close(next(iter(self._visitors)), "too many waiting connections")
+
+    def _forget(self, conn: socket.socket) -> _Visitor:
+        self._selector.unregister(conn)
+        return self._visitors.pop(conn)
+
+    def _close(self, conn: socket.socket, why: str) -> None:
+        visitor = self._forget(conn)
+        conn.close()
+        if why:
+            self._hooks.refused(visitor.address[0], why)
+
+    def _read(self, conn: socket.socket) -> None:
+        visitor = self._visitors[conn]
+        try:
+            data = conn.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # a health check connects and hangs up: no event
+            self._close(conn, "hung up inside its first PDU" if visitor.first else "")
+        elif visitor.leaving:
+            visitor.dropped += len(data)
+            if visitor.dropped > DROPPED:
+                self._close(conn, "")
+        else:
+            visitor.first += data
+            self._judge(conn, visitor)
+
+    def _judge(self, conn: socket.socket, visitor: _Visitor) -> None:
+        first = visitor.first
+        if first[0] != _ASSOCIATE_RQ:
+            reason = UNEXPECTED if 2 <= first[0] <= 7 else UNRECOGNISED
+            self._send_off(conn, abort_pdu(reason), _stranger(bytes(first)))
+            return
+        if len(first) < 6:
+            return
+        size = 6 + int(struct.unpack_from(">L", first, 2)[0])
+        if size > FIRST_PDU or size < _ITEMS:
+            self._send_off(conn, abort_pdu(INVALID), "A-ASSOCIATE-RQ of an impossible length")
+        elif len(first) >= size:
+            self._whole(conn, visitor, size)
+
+    def _whole(self, conn: socket.socket, visitor: _Visitor, size: int) -> None:
+        first = bytes(visitor.first)
+        if not sound(first[:size]):
+            self._send_off(conn, abort_pdu(INVALID), "A-ASSOCIATE-RQ that does not add up")
+            return
+        caller = Caller(visible(first[_CALLING]), visible(first[_CALLED]), *visitor.address)
+        if rejection := self._hooks.admit(caller):
+            self._send_off(conn, reject_pdu(rejection), "")
+            return
+        self._forget(conn)
+        conn.setblocking(True)
+        self._hooks.enter(conn, caller, first)
+
+    def _send_off(self, conn: socket.socket, pdu: bytes, why: str) -> None:
+        """Say goodbye and wait a moment: closing at once would destroy the answer on its way."""
+        visitor = self._visitors[conn]
+        visitor.leaving, visitor.until = True, time.monotonic() + GOODBYE
+        with contextlib.suppress(OSError):
+            conn.send(pdu)
+            conn.shutdown(socket.SHUT_WR)
+        if why:
+            self._hooks.refused(visitor.address[0], why)
+
+
+def _stranger(first: bytes) -> str:
+    if first[:1] == b"\x16":
+        return "TLS on the plain port"
+    if first[:4] in (b"GET ", b"POST", b"HEAD", b"OPTI", b"PUT ", b"PRI "):
+        return "HTTP on the DICOM port"
+    return f"first PDU of type {first[0]:02X}H"

@@ -1,0 +1,150 @@
+"""Reads from a data set's short elements what routing, identity and admission need.
+
+In: the small data set that `walk` kept. Out: plain JSON by DICOM keyword, and the identity of the
+study as text. Never: pixel data, values of sequences (but for the loop guard), an exception for a
+bad value: a value that cannot be read is left out. PS3.5 6.2 (value representations).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
+
+from dicom_node import product
+from dicom_node.admission import Contained
+from dicom_node.intake.walk import Walked
+from storage.records import Identity
+
+JSON = str | int | float | list["JSON"]
+
+LONGEST_TEXT = 256
+MOST_VALUES = 64
+PROCESSING_EQUIPMENT = "109102"  # DCM, purpose of reference of a contributing equipment
+_BINARY = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "AT"))
+_INTEGERS = frozenset(("IS", "US", "SS", "UL", "SL", "SV", "UV"))
+_IDENTITY = {
+    0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID",
+    0x0020000D: "StudyInstanceUID",
+    0x0020000E: "SeriesInstanceUID",
+    0x00100010: "PatientName",
+    0x00100020: "PatientID",
+    0x00100030: "PatientBirthDate",
+}
+# What a parser of somebody else's bytes may raise; pydicom has no base error of its own.
+_UNREADABLE = (
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
+    NotImplementedError, EOFError, OSError, Warning,
+)  # fmt: skip
+
+
+def dataset(walked: Walked) -> Dataset | None:
+    """The kept elements as a data set, or None if they cannot be parsed."""
+    encoding = walked.encoding
+    try:
+        return read_dataset(BytesIO(bytes(walked.head)), encoding.implicit, encoding.little)
+    except _UNREADABLE:
+        return None
+
+
+def of(source: Dataset, *, has_pixels: bool | None = None) -> dict[str, JSON]:
+    """Top-level keywords with short non-binary values, as `NewInstance.headers` holds them.
+
+    Beside them: "HasPixelData", and "ContributingEquipment" (the manufacturers) for the loop guard.
+    """
+    found: dict[str, JSON] = {}
+    for tag in source.keys():  # noqa: SIM118  values are decoded one by one, below
+        try:
+            element = source[tag]
+            if element.keyword and element.VR not in _BINARY:
+                value = _json(element.value, element.VR)
+                if value is not None:
+                    found[element.keyword] = value
+        except _UNREADABLE:
+            continue
+    if has_pixels is None:
+        has_pixels = any(name in source for name in ("PixelData", "FloatPixelData"))
+    found["HasPixelData"] = has_pixels
+    if makers := [maker for maker, _ in contributors(source)]:
+        found["ContributingEquipment"] = list(dict.fromkeys(makers))
+    return found
+
+
+def contributors(source: Dataset) -> tuple[tuple[str, str], ...]:
+    """(manufacturer, code of the purpose) of each contributing equipment (PS3.3 C.12.1)."""
+    found = []
+    try:
+        for item in source.get("ContributingEquipmentSequence") or ():
+            purposes = item.get("PurposeOfReferenceCodeSequence") or ()
+            code = str(purposes[0].get("CodeValue", "")) if purposes else ""
+            found.append((str(item.get("Manufacturer", "")).strip()[:LONGEST_TEXT], code.strip()))
+    except _UNREADABLE:
+        return tuple(found)
+    return tuple(found)
+
+
+def made_by_us(source: Dataset) -> bool:
+    """A result of this product, whichever node made it; never decided by the root of a UID."""
+    return (product.MANUFACTURER, PROCESSING_EQUIPMENT) in contributors(source)
+
+
+def identity(source: Dataset) -> Identity:
+    """Who and what the study is. Bytes that do not decode stay as replacement characters."""
+    return Identity(
+        study_uid=text(source, "StudyInstanceUID"),
+        patient_id=text(source, "PatientID"),
+        issuer=text(source, "IssuerOfPatientID"),
+        patient_name=text(source, "PatientName"),
+        birth_date=text(source, "PatientBirthDate"),
+        accession=text(source, "AccessionNumber"),
+    )
+
+
+def contained(walked: Walked, source: Dataset | None, size: int) -> Contained:
+    """What admission wants to know of a data set."""
+    if walked.fault or source is None:
+        return Contained(size=size, fault=walked.fault or "the elements cannot be read")
+    return Contained(
+        sop_class=text(source, "SOPClassUID"),
+        sop_uid=text(source, "SOPInstanceUID"),
+        study_uid=text(source, "StudyInstanceUID"),
+        size=size,
+        repeated=tuple(name for tag, name in _IDENTITY.items() if tag in walked.repeated),
+    )
+
+
+def text(source: Dataset, keyword: str) -> str:
+    """One attribute as text without padding; several values joined as they were sent."""
+    try:
+        value = source.get(keyword)
+    except _UNREADABLE:
+        return ""
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue):
+        value = "\\".join(str(part) for part in value)
+    return str(value).strip(" \0")[:1024]
+
+
+def _json(value: Any, vr: str) -> JSON | None:
+    if isinstance(value, MultiValue | list | tuple):
+        parts = [_json(part, vr) for part in _first(value)]
+        return [("" if part is None else part) for part in parts]
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | PersonName):
+        shown = str(value).strip(" \0")
+        return shown if 0 < len(shown) <= LONGEST_TEXT else None
+    number = int(value) if vr in _INTEGERS else float(value)
+    return number if math.isfinite(number) else None
+
+
+def _first(values: Iterable[Any]) -> list[Any]:
+    return list(values)[:MOST_VALUES]

@@ -1,0 +1,171 @@
+"""Whether instances can be stored now, and if not, why: kept in a small file for the supervisor.
+
+`data_dir/intake.status` is JSON, replaced atomically whenever something changes:
+{"ready": bool, "reasons": [text], "restart": bool, "at": time, "pid": number}. Since a read-only
+disk keeps the file from being written, `status` looks at the disk itself too.
+Trouble heals by itself, found out by a trial file, except for an I/O error: then what the kernel
+says about later writes is not believed and a restart is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from config.settings import Settings
+from dicom_node.intake.events import EventName
+from storage import (
+    Storage,
+    StorageError,
+    StorageFull,
+    StorageIOError,
+    StorageReadOnly,
+)
+
+FILE = "intake.status"
+DISK_LOW = "free disk space is below intake.disk_reserve"
+DISK_FULL = "the disk is full"
+READ_ONLY = "the disk is read-only"
+IO_ERROR = "the disk reported an I/O error; restart the intake and look at the disk"
+DATABASE = "the database cannot be written"
+STOPPING = "stopping"
+STARTING = "the intake has not started"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeStatus:
+    """reasons: why no instance is taken now. restart: only a new process can help."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+    restart: bool = False
+
+
+def status(data_dir: Path) -> IntakeStatus:
+    """What the intake of this data_dir says of itself; from any process."""
+    try:
+        said = json.loads((data_dir / FILE).read_text())
+        reasons = [str(reason) for reason in said["reasons"]]
+        restart = bool(said["restart"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return IntakeStatus(False, (STARTING,))
+    with contextlib.suppress(OSError):
+        if os.statvfs(data_dir).f_flag & os.ST_RDONLY and READ_ONLY not in reasons:
+            reasons.append(READ_ONLY)
+    return IntakeStatus(not reasons, tuple(reasons), restart)
+
+
+def not_ready(data_dir: Path) -> list[str]:
+    """The reasons for readiness to say no; empty if the intake takes instances."""
+    return [f"intake: {reason}" for reason in status(data_dir).reasons]
+
+
+class Readiness:
+    """Remembers trouble, tries whether it is over, and keeps the status file true."""
+
+    def __init__(self, settings: Settings, storage: Storage, on_event: Callable[[str], None]):
+        self._folder: Path = settings.node.data_dir
+        self._reserve = settings.intake.disk_reserve
+        self._storage, self._on_event = storage, on_event
+        self._lock = threading.Lock()
+        self._reasons: dict[str, None] = {}
+        self._written: tuple[str, ...] | None = None
+
+    def room(self) -> str:
+        """Why no instance may be begun now, or ""."""
+        try:
+            low = self._storage.spool.free_bytes() < self._reserve
+        except (OSError, StorageError):
+            return IO_ERROR
+        self._set(DISK_LOW, low)
+        return DISK_LOW if low else ""
+
+    def trouble(self, error: StorageError) -> str:
+        """Take note of a failure; the reason that readiness will name."""
+        reason = {StorageFull: DISK_FULL, StorageReadOnly: READ_ONLY, StorageIOError: IO_ERROR}.get(
+            type(error), DATABASE
+        )
+        self._set(reason, True)
+        return reason
+
+    def stored(self) -> None:
+        """An instance was stored: whatever was wrong with the disk or the database is over."""
+        if self._reasons:
+            for reason in (DISK_FULL, READ_ONLY, DATABASE):
+                self._set(reason, False)
+
+    def stopping(self) -> None:
+        self._set(STOPPING, True)
+
+    def look(self) -> None:
+        """Try whether trouble is over; called now and then, and may block on a slow disk."""
+        self.room()
+        if DATABASE in self._reasons:
+            with contextlib.suppress(StorageError):
+                self._storage.studies.is_ours("0.0")
+                self._set(DATABASE, False)
+        if DISK_FULL in self._reasons or READ_ONLY in self._reasons:
+            self._try_disk()
+        self._write()
+
+    def _try_disk(self) -> None:
+        try:
+            trial = self._storage.spool.incoming()
+        except StorageError:
+            return
+        try:
+            trial.write(bytes(1 << 16))
+        except StorageError:
+            return
+        finally:
+            trial.discard()
+        self._set(DISK_FULL, False)
+        self._set(READ_ONLY, False)
+
+    def _set(self, reason: str, present: bool) -> None:
+        with self._lock:
+            if present == (reason in self._reasons):
+                return
+            if present:
+                self._reasons[reason] = None
+            else:
+                del self._reasons[reason]
+            now = tuple(self._reasons)
+        if now:
+            log.error(EventName.NOT_READY, reasons=now)
+            self._on_event(EventName.NOT_READY)
+        else:
+            log.info(EventName.READY)
+            self._on_event(EventName.READY)
+        self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            now = tuple(self._reasons)
+            if now == self._written:
+                return
+            said = {
+                "ready": not now,
+                "reasons": now,
+                "restart": IO_ERROR in now,
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "pid": os.getpid(),
+            }
+            fresh = self._folder / f"{FILE}.{os.getpid()}"
+            try:  # on a full disk the file cannot be replaced; `status` sees that for itself
+                fresh.write_text(json.dumps(said) + "\n")
+                fresh.replace(self._folder / FILE)
+                self._written = now
+            except OSError:
+                with contextlib.suppress(OSError):
+                    fresh.unlink(missing_ok=True)

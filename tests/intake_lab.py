@@ -1,0 +1,387 @@
+"""An intake in a process of its own, peers that talk to it, and data sets to send.
+
+Not a fixture file: tests of any room may import it. The peers speak through pynetdicom's SCU or
+send hand-made commands; nothing here uses the intake's own protocol code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
+from pynetdicom.pdu_primitives import P_DATA
+
+from config.settings import Settings
+from storage import Storage, open_storage, upgrade
+
+CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
+VERIFICATION = "1.2.840.10008.1.1"
+KEY = b"a key of the tests"
+ROOT = Path(__file__).parent.parent
+PLANTED = ("ZZPLANTED^NAME", "PLANTEDID7", "19470308")  # must never stand in a log
+
+_RUN = """
+import os, signal, sys, threading
+from config.settings import Settings
+from dicom_node import intake, logs
+from storage import open_storage
+settings = Settings.model_validate_json(sys.stdin.read())
+logs.configure("json", b"a key of the tests", process="intake")
+exec(os.environ.get("INTAKE_PATCH", ""))
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+busy = float(os.environ.get("INTAKE_BUSY", "10"))
+storage = open_storage(settings.node.database_url, settings.node.data_dir, b"a key of the tests",
+                       who="intake", busy_timeout=busy)
+intake.serve(settings, storage, stopping)
+storage.close()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
+    """Settings with the intake's keys as node.yaml writes them; limits are merged."""
+    key = folder / "audit.key"
+    key.write_bytes(KEY)
+    limits = {"handshake": "2s", "idle": "20s", "stop": "3s", **intake.pop("limits", {})}
+    document = {
+        "node": {
+            "ae_title": "DICTAMEN",
+            "listen": f"127.0.0.1:{port}",
+            "data_dir": str(folder / "data"),
+            "audit_key_file": str(key),
+        },
+        "intake": {
+            "accept_from": [{"ae_title": "PACS", "host": "127.0.0.1"}, {"ae_title": "PROBE"}],
+            "disk_reserve": "0B",
+            "limits": limits,
+            **intake,
+        },
+        "processors": [],
+    }
+    return Settings.model_validate_json(json.dumps(document))
+
+
+@dataclass
+class Node:
+    """A running intake; `data` is its folder as this process sees it."""
+
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    mounted: bool = False
+    _storage: Storage | None = field(default=None, repr=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.settings.node.listen.rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def data(self) -> Path:
+        folder = self.settings.node.data_dir
+        return Path(f"/proc/{self.pid}/root{folder}") if self.mounted else folder
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == name]
+
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            url = f"sqlite:///{self.data / 'dictamen.db'}"
+            self._storage = open_storage(url, self.data, KEY, who="test")
+        return self._storage
+
+    def stored(self) -> dict[str, Path]:
+        """SOP Instance UID -> file of everything that has a row."""
+        return {
+            one.sop_uid: self.storage.spool.path(one.path)
+            for study in self.storage.studies.list(limit=10_000)
+            for one in self.storage.studies.instances(study.uid)
+        }
+
+    def objects(self) -> list[str]:
+        return list(self.storage.spool.listing("objects"))
+
+    def audit(self, event: str = "") -> list[Any]:
+        found = [record.entry for record in self.storage.audit.list(limit=100_000)]
+        return [entry for entry in found if event in (entry.event, "")]
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads((self.data / "intake.status").read_text()))
+
+    def stop(self) -> int:
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
+def launch(
+    settings: Settings,
+    folder: Path,
+    *,
+    before: tuple[str, ...] = (),
+    patch: str = "",
+    busy: float = 10.0,
+) -> Node:
+    """Start an intake. before: a command that runs it (strace …). patch: code run in it first."""
+    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+    mounted = bool(before) and before[0] == "unshare"
+    if not mounted:
+        upgrade(settings.node.database_url)
+    log_file = folder / f"intake-{time.monotonic_ns()}.log"
+    with log_file.open("wb") as out:
+        process = subprocess.Popen(
+            [*before, sys.executable, "-c", _RUN],
+            stdin=subprocess.PIPE,
+            stderr=out,
+            cwd=ROOT,
+            env={**os.environ, "INTAKE_PATCH": patch, "INTAKE_BUSY": str(busy)},
+        )
+    assert process.stdin is not None
+    process.stdin.write(settings.model_dump_json().encode())
+    process.stdin.close()
+    node = Node(settings, process, log_file, mounted)
+    _wait_for_port(node)
+    return node
+
+
+def _wait_for_port(node: Node) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if node.process.poll() is not None:
+            raise RuntimeError(f"the intake ended at once: {node.log}")
+        try:
+            socket.create_connection(("127.0.0.1", node.port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the intake does not listen: {node.log}")
+
+
+@contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Node]:
+    """An intake for the time of a test; options: of `launch`, the rest are keys of intake."""
+    own = {name: options.pop(name) for name in ("before", "patch", "busy") if name in options}
+    node = launch(settings_for(folder, free_port(), **options), folder, **own)
+    try:
+        yield node
+    finally:
+        if node.process.poll() is None:
+            node.stop()
+
+
+def private_disk(folder: Path, megabytes: int) -> tuple[str, ...]:
+    """A command that runs a program with a small disk of its own mounted at folder/data.
+
+    () where this system lets nobody mount (then a test falls back to another way).
+    """
+    if shutil.which("unshare") is None:
+        return ()
+    unshare = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+    where = folder / "data"
+    where.mkdir(exist_ok=True)
+    mount = f"mount -t tmpfs -o size={megabytes}m tmpfs {where}"
+    tried = subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False)
+    if tried.returncode != 0:
+        return ()
+    make = (
+        "import sys; from storage import upgrade; "
+        f"upgrade('sqlite:///{where}/dictamen.db')"
+    )
+    script = f"{mount} && {sys.executable} -c \"{make}\" && exec \"$@\""
+    return (*unshare, "sh", "-c", script, "sh")
+
+
+# ---- data sets ------------------------------------------------------------------------------
+def data_set(sop_class: str = CT, **values: Any) -> Dataset:
+    """A small image; keywords overwrite, None removes."""
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = sop_class, generate_uid()
+    made.StudyDate, made.StudyTime, made.AccessionNumber = "20260101", "101500", "ACC0001"
+    made.Modality, made.PatientName, made.PatientID = "CT", "TEST^PERSON", "ID-1"
+    made.PatientBirthDate, made.PatientSex = "19700101", "O"
+    made.StudyInstanceUID, made.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.1", "1.2.3.4.5"
+    made.StudyID, made.InstanceNumber = "1", "1"
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.Rows, made.Columns, made.BitsAllocated, made.BitsStored = 16, 16, 16, 16
+    made.HighBit, made.PixelRepresentation = 15, 0
+    made.PixelData = bytes(512)
+    for keyword, value in values.items():
+        if value is None:
+            delattr(made, keyword)
+        else:
+            setattr(made, keyword, value)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return made
+
+
+def encoded(made: Dataset) -> bytes:
+    """As explicit VR little endian."""
+    raw = encode(made, False, True)
+    assert raw is not None
+    return bytes(raw)
+
+
+def sized(megabytes: float) -> Dataset:
+    rows = max(1, int(megabytes * (1 << 20) / 2 / 1024))
+    return data_set(Rows=rows, Columns=1024, PixelData=bytes(rows * 2048))
+
+
+def bytes_of(file: Path) -> bytes:
+    """The data set of a file that the intake wrote."""
+    raw = file.read_bytes()
+    assert raw[128:132] == b"DICM"
+    (length,) = struct.unpack_from("<L", raw, 140)
+    return raw[144 + length :]
+
+
+# ---- peers ----------------------------------------------------------------------------------
+def _no_delay(event: evt.Event) -> None:
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextmanager
+def associated(
+    node: Node | int,
+    contexts: dict[str, list[str]] | None = None,
+    *,
+    calling: str = "PACS",
+    called: str = "DICTAMEN",
+) -> Iterator[Association]:
+    """An association; look at `is_established`, `is_rejected`, `acceptor.primitive`."""
+    ae = AE(calling)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    for abstract, syntaxes in (contexts or {CT: [ExplicitVRLittleEndian], VERIFICATION: []}).items():
+        ae.add_requested_context(abstract, syntaxes or None)
+    port = node if isinstance(node, int) else node.port
+    handlers = [(evt.EVT_CONN_OPEN, _no_delay)]
+    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def rejection(assoc: Association) -> tuple[int, int, int]:
+    primitive = assoc.acceptor.primitive
+    return primitive.result, primitive.result_source, primitive.diagnostic
+
+
+def send(node: Node | int, *made: Dataset, **options: Any) -> list[int]:
+    """C-STORE each data set over one association; the statuses."""
+    classes = {str(one.SOPClassUID): [ExplicitVRLittleEndian] for one in made}
+    with associated(node, classes, **options) as assoc:
+        assert assoc.is_established
+        return [int(assoc.send_c_store(one).Status) for one in made]
+
+
+def command(*pairs: tuple[int, int | str]) -> bytes:
+    """A command set, implicit VR little endian; numbers are US, texts UIDs."""
+    body = b""
+    for element, value in pairs:
+        raw = struct.pack("<H", value) if isinstance(value, int) else value.encode()
+        raw += b"\0" * (len(raw) % 2)
+        body += struct.pack("<HHL", 0, element, len(raw)) + raw
+    return struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+
+
+def store_rq(sop_class: str, sop_uid: str, *, data_set: bool = True) -> bytes:
+    kind = 1 if data_set else 0x0101
+    return command((2, sop_class), (0x100, 1), (0x110, 1), (0x700, 2), (0x800, kind), (0x1000, sop_uid))
+
+
+def send_raw(
+    node: Node | int,
+    raw: bytes | None,
+    *,
+    sop_uid: str,
+    sop_class: str = CT,
+    context: str = CT,
+    syntax: str = ExplicitVRLittleEndian,
+) -> int:
+    """C-STORE any bytes under any UIDs; the status, or -1 if the association was ended."""
+    with associated(node, {context: [syntax]}) as assoc:
+        assert assoc.is_established
+        return talk(assoc, store_rq(sop_class, sop_uid, data_set=raw is not None), raw)
+
+
+def talk(assoc: Association, head: bytes, raw: bytes | None) -> int:
+    """Send one hand-made message and wait for its status."""
+    assoc._reactor_checkpoint.clear()
+    while not assoc._is_paused:
+        time.sleep(0.001)
+    try:
+        context_id = assoc.accepted_contexts[0].context_id
+        put(assoc, context_id, b"\3" + head)
+        if raw is not None:
+            for at in range(0, max(len(raw), 1), 16_000):
+                last = at + 16_000 >= len(raw)
+                put(assoc, context_id, bytes([last << 1]) + raw[at : at + 16_000])
+        _, answer = assoc.dimse.get_msg(block=True)
+        return -1 if answer is None else int(answer.Status)
+    finally:
+        assoc._reactor_checkpoint.set()
+
+
+def put(assoc: Association, context_id: int, fragment: bytes) -> None:
+    primitive = P_DATA()
+    primitive.presentation_data_value_list.append([context_id, fragment])
+    assoc.dul.send_pdu(primitive)
+
+
+def in_background(work: Any, *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def eventually(look: Any, seconds: float = 10.0) -> bool:
+    """Whether `look()` becomes true in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if look():
+            return True
+        time.sleep(0.05)
+    return bool(look())
