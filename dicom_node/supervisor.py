@@ -70,7 +70,8 @@ class Supervisor:
         """Run the node until TERM; 0 if everything drained in time."""
         check_ports(self.settings)
         node = self.settings.node
-        storage_room.upgrade(node.database_url, node.data_dir, rooms.audit_key(self.settings))
+        node.data_dir.mkdir(parents=True, exist_ok=True)
+        storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor")
         self._watch = _lease_watch(self.settings)
         self._take_up()

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 import storage
-from dicom_node import rooms
 from dicom_node.cli.common import DEFAULT_CONFIG, ConfigOption, fail, out, settings_of
 
 app = typer.Typer(help="The database and its copies.", no_args_is_help=True)
@@ -19,9 +18,8 @@ def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Bring the database to this version's schema; safe to repeat."""
     settings = settings_of(config)
     try:
-        storage.upgrade(
-            settings.node.database_url, settings.node.data_dir, rooms.audit_key(settings)
-        )
+        settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+        storage.upgrade(settings.node.database_url)
     except storage.StorageError as error:
         raise fail(str(error)) from error
     out.print("the database is up to date")
@@ -49,7 +47,9 @@ def restore(
     """Put a backup in place; refuses to overwrite what is there. Stop the node first."""
     settings = settings_of(config)
     try:
-        storage.restore(settings.node.database_url, settings.node.data_dir, source)
+        missing = storage.restore(source, settings.node.database_url, settings.node.data_dir)
     except storage.StorageError as error:
         raise fail(str(error)) from error
+    if missing:
+        out.print(f"{len(missing)} files of the spool are not in the backup; copy them back too")
     out.print("restored; now: dictamen db upgrade, dictamen audit verify, dictamen serve")
