@@ -24,8 +24,8 @@ from dicom_node import pipeline, routing, story
 from dicom_node.intake import headers
 from dicom_node.wiring import Judge, Judges
 from processors import ProcessorError
-from reports import ReportError, result
-from reports.result import unpicked
+from reports import ReportError
+from reports.result import result, unpicked
 from storage import Identity, StoredInstance
 
 log = structlog.get_logger()

@@ -25,8 +25,9 @@ from dicom_node import metrics
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
 from processors.pixels import render
-from reports import IdentityUnclear, Options, Report, ReportError, result, write_all
+from reports import IdentityUnclear, Options, Report, ReportError, write_all
 from reports.identity import of
+from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()

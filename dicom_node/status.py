@@ -63,7 +63,7 @@ def serve(
 ) -> ThreadingHTTPServer:
     """Start answering in threads of their own; the caller shuts the server down."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=metrics_dir)
+    MultiProcessCollector(registry, path=metrics_dir)  # type: ignore[no-untyped-call]
     registry.register(_Gauges(storage))
 
     def ready() -> tuple[int, str, bytes]:

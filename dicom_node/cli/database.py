@@ -52,4 +52,6 @@ def restore(
         raise fail(str(error)) from error
     if missing:
         out.print(f"{len(missing)} files of the spool are not in the backup; copy them back too")
+    for path in missing:
+        out.print(f"not in the backup: {path}")
     out.print("restored; now: dictamen db upgrade, dictamen audit verify, dictamen serve")

@@ -90,7 +90,8 @@ def picture(bundle: Bundle, donor: str, random: np.random.Generator) -> NDArray[
     large = zoom(drawn, SIDE / drawn.shape[0], order=3, mode="nearest")
     grain = random.normal(0.0, 0.006, large.shape)
     values = np.clip(large + grain, 0.0, 1.0) * (2**DEPTH - 1)
-    return np.rint(values).astype(np.uint16)
+    film: NDArray[np.uint16] = np.rint(values).astype(np.uint16)
+    return film
 
 
 def _wrap(pixels: NDArray[np.uint16], wanted: Wanted, index: int) -> Dataset:
