@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -56,12 +56,14 @@ def dicom_bytes(uid: str, sop_class: str = SC, study: str = STUDY, size: int = 6
     return buffer.getvalue()
 
 
-def hl7_bytes(control: str, text: str = "Sin hallazgos") -> bytes:
+def hl7_bytes(control: str, study: str = STUDY, text: str = "Sin hallazgos") -> bytes:
     lines = [
         "MSH|^~\\&|DICTAMEN|RAD|RIS|HOSP|20260101101500+0000||ORU^R01^ORU_R01|"
         f"{control}|P|2.5.1|||||ESP|UNICODE UTF-8",
-        "PID|1||P-1^^^HOSP^MR||Peña^José||19700101|U",
-        f"OBX|1|TX|59776-5^Procedure findings^LN||{text}||||||P",
+        "PID|1||P-1^^^HOSP^MR||Peña^José^^^^^L^A||19700101|U",
+        "OBR|1||F-1|399208008^Plain X-ray of chest^SCT|||20260101101500|||||||||||A-1",
+        f"OBX|1|ST|113014^DICOM Study^DCM||{study}||||||O",
+        f"OBX|2|TX|59776-5^Procedure findings^LN||{text}||||||P",
     ]
     return ("\r".join(lines) + "\r").encode()
 
@@ -72,7 +74,7 @@ def parcel(number: int = 1, kind: str = "overlay", **changes: Any) -> Parcel:
     sop_class = changes.pop("sop_class", CLASS_OF[kind])
     if "payload" not in changes:
         is_hl7 = kind == "hl7_oru"
-        changes["payload"] = hl7_bytes(uid) if is_hl7 else dicom_bytes(uid, sop_class, study)
+        changes["payload"] = hl7_bytes(uid, study) if is_hl7 else dicom_bytes(uid, sop_class, study)
     values = {"attempts": 1, "refusals": 0} | changes
     return Parcel(number, kind, uid, sop_class, study_uid=study, **values)
 
@@ -231,6 +233,12 @@ class Ris:
     port: int = 0
     messages: list[bytes] = field(default_factory=list)
     connections: int = 0
+    links: list[socket.socket] = field(default_factory=list)
+
+    def hang_up(self) -> None:
+        for link in self.links:
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
 
     @property
     def controls(self) -> list[str]:
@@ -252,7 +260,6 @@ def ris(
     seen = Ris()
     listener = socket.create_server(("127.0.0.1", port))
     seen.port = listener.getsockname()[1]
-    open_ones: list[socket.socket] = []
 
     def talk(connection: socket.socket) -> None:
         buffer = b""
@@ -281,7 +288,7 @@ def ris(
             except OSError:
                 return
             seen.connections += 1
-            open_ones.append(connection)
+            seen.links.append(connection)
             threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
@@ -291,8 +298,7 @@ def ris(
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        for connection in open_ones:
-            connection.close()
+        seen.hang_up()
         thread.join(5)
 
 

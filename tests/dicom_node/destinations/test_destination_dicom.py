@@ -28,7 +28,6 @@ from pynetdicom import evt
 from dicom_node.destinations import Fate, dicom
 from dicom_node.destinations.dicom import DicomSender, judge
 
-
 # pynetdicom 3.0 forgets to close its own socket when a connection is refused
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
