@@ -1,0 +1,48 @@
+# `make help` lists the targets. Nothing here needs root but the system packages of `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test lint types tests system-packages clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv and install dictamen there, in the tested versions
+
+$(INSTALLED): pyproject.toml constraints.txt scripts/system-packages
+	@scripts/system-packages install "$(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[explain,train,postgres,dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Show the whole way on synthetic patients, on this machine alone
+	$(BIN)/dictamen demo
+
+test: $(INSTALLED) system-packages lint types tests ## Everything that CI runs
+
+system-packages: ## Install what the tests need of the system, or name it and stop
+	@scripts/system-packages test
+
+lint: $(INSTALLED) ## Style, form and direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+# DICTAMEN_SYSTEM: the peers are installed, so their tests fail instead of being skipped
+tests: $(INSTALLED) ## The tests alone
+	DICTAMEN_SYSTEM=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+clean: ## Remove what was made here, .venv too
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
