@@ -1,0 +1,125 @@
+"""models: list, train, evaluate.
+
+`evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
+and evaluation need the extra `train`; torch is loaded by these commands alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from dicom_node.cli.common import JsonOption, fail, out
+
+app = typer.Typer(help="The models of this node: see, train, measure.", no_args_is_help=True)
+
+BundleArgument = Annotated[str, typer.Argument(help="A shipped bundle's name or a folder.")]
+TablesOption = Annotated[
+    list[Path],
+    typer.Option("--table", exists=True, help="CSV of films; repeat for several sets."),
+]
+ImagesOption = Annotated[
+    list[Path],
+    typer.Option("--images", exists=True, help="Tar or folder of the films, one per --table."),
+]
+
+
+def _pairs(tables: list[Path], images: list[Path]) -> list[tuple[Path, Path]]:
+    if len(tables) != len(images):
+        raise typer.BadParameter("give one --images for each --table")
+    return list(zip(tables, images, strict=True))
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """Shipped models: version, for whom, and how well."""
+    from processors.catalogue import shipped
+
+    entries = shipped()
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    table = Table("model", "version", "population", "AUC [95 %]", "state", "weights sha256")
+    for entry in entries:
+        for row in entry["populations"]:
+            state = "red" if row["red"] else "ok"
+            digest = entry["sha256"][:12]
+            table.add_row(entry["name"], entry["version"], row["name"], row["auc"], state, digest)
+    out.print(table)
+
+
+@app.command()
+def train(
+    target: Annotated[Path, typer.Option("--out", help="Folder of the new bundle.")],
+    table: TablesOption,
+    images: ImagesOption,
+    plan: Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")] = "chest",
+    work: Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats a run.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Train a bundle from labelled films; continues where it was stopped."""
+    try:
+        from processors.training.command import train_bundle
+    except ImportError as error:
+        raise fail(f"training needs the extra `train`: {error}") from error
+    try:
+        written = train_bundle(
+            _pairs(table, images), target, work or target.with_suffix(".work"),
+            {"plan": plan, "steps": steps, "seed": seed, "threads": threads},
+        )  # fmt: skip
+    except ValueError as error:
+        raise fail(str(error)) from error
+    out.print(f"wrote {written}; measure it with `dictamen models evaluate {written}`")
+
+
+@app.command()
+def evaluate(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    split: Annotated[str, typer.Option(help="Which rows are judged.")] = "val",
+    train_table: Annotated[
+        list[Path] | None, typer.Option(help="Films for the trivial bar; default: --table.")
+    ] = None,
+    train_images: Annotated[list[Path] | None, typer.Option()] = None,
+    scores: Annotated[Path | None, typer.Option(help="CSV: path, probability per label.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="The evaluation.")] = None,
+    write_card: Annotated[bool, typer.Option(help="Write metadata and docs/README.md.")] = False,
+    strips: Annotated[int, typer.Option(help="Explanations to test per population.")] = 0,
+    variants: Annotated[int | None, typer.Option(help="Variants tried, for the card.")] = None,
+) -> None:
+    """AUC with its 95 % interval beside the trivial bar, per population."""
+    try:
+        from processors.training.command import Asked, evaluate_bundle
+    except ImportError as error:
+        raise fail(f"evaluation needs the extra `train`: {error}") from error
+    known = _pairs(train_table or table, train_images or images)
+    asked = Asked(_pairs(table, images), known, split, scores, strips, variants, write_card)
+    try:
+        found = evaluate_bundle(bundle, asked)
+    except (ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    table = Table("population", "positive/n", "AUC [95 %]", "trivial", "gain", "ECE")
+    for name, e in found["populations"].items():
+        figures = [
+            f"{e[k]['value']:.3f} [{e[k]['low']:.3f}, {e[k]['high']:.3f}]"
+            for k in ("auc", "trivial", "gain")
+        ]
+        table.add_row(name, f"{e['positive']}/{e['n']}", *figures, f"{e['ece']:.3f}")
+    out.print(table)
+    for name, e in found["populations"].items():
+        for group, figure in e["subgroups"].items():
+            value = f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+            out.print(f"{name}, {group}: {value} ({figure['positive']}/{figure['n']})")

@@ -1,0 +1,71 @@
+"""Tests an explanation on the frames that would be shown; a failed test withholds it.
+
+Each function turns something measured into a Check with its pass mark. The marks are fixed here,
+not in a bundle: a model may not lower its own bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from processors.analysis import Check
+from processors.vae.latent import Array, shares
+
+CELLS = 0.5  # share of the latent that may be exchanged: more is another film
+CORNER = 0.3  # share of the evidence in the two upper corners: burned-in letters stand there
+WOBBLE = 0.01  # probability by which one step may go the wrong way: rounding to 8 bits
+
+REASONS = {
+    "es": {
+        "last_frame_probability": "el último cuadro, leído de nuevo, no cambia la respuesta",
+        "monotone_steps": "la probabilidad no sigue el orden de los cuadros",
+        "cells_exchanged": "para cambiar la respuesta hubo que sustituir demasiada imagen",
+        "corner_evidence": "la evidencia está en las esquinas superiores, donde suele haber letras",
+        "control_probability": "un cambio sin relación con el hallazgo también cambia la respuesta",
+    },
+    "en": {
+        "last_frame_probability": "the last frame, read again by the model, keeps its answer",
+        "monotone_steps": "the probability does not follow the order of the frames",
+        "cells_exchanged": "too much of the image had to be replaced to change the answer",
+        "corner_evidence": "the evidence lies in the upper corners, where letters are burned in",
+        "control_probability": "a change unrelated to the finding also changes the answer",
+    },
+}
+
+
+def reaches(last: float, below: float) -> Check:
+    """The frame with the least finding must be called absent by the model itself."""
+    return Check("last_frame_probability", last, below, at_least=False)
+
+
+def monotone(probabilities: Sequence[float]) -> Check:
+    """Share of steps, from least to most, in which the probability does not fall."""
+    steps = np.diff(np.array(probabilities))
+    return Check("monotone_steps", float((steps >= -WOBBLE).mean()), 1.0)
+
+
+def exchanged(share: float) -> Check:
+    return Check("cells_exchanged", share, CELLS, at_least=False)
+
+
+def corner_share(cells: Array) -> float:
+    """Part of the evidence in the two upper corner squares, a quarter of the side each."""
+    share, edge = shares(cells), cells.shape[0] // 4
+    return float(share[:edge, :edge].sum() + share[:edge, -edge:].sum())
+
+
+def corners(cells: Array) -> Check:
+    return Check("corner_evidence", corner_share(cells), CORNER, at_least=False)
+
+
+def control(probability: float, above: float) -> Check:
+    """The same cells from a donor that has the finding must not undo the answer."""
+    return Check("control_probability", probability, above)
+
+
+def failure(checks: Sequence[Check], language: str) -> str:
+    """Why the explanation is withheld, for a person; empty when all checks passed."""
+    words = REASONS.get(language, REASONS["en"])
+    return "; ".join(words[c.name] for c in checks if not c.passed)

@@ -1,0 +1,75 @@
+"""Draft sentences from findings, by rule: the same findings give the same words.
+
+In: findings, notes. Out: an Impression in Spanish or English. It never adds what the findings do
+not hold, never says "no disease": an absent finding is only "the model found no sign of it".
+The learned impressions replace this one; it remains what they fall back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from processors.analysis import Finding, Impression, Sentence, State
+
+Names = Mapping[str, Mapping[str, str]]
+
+TEXTS = {
+    "es": {
+        State.PRESENT: "Signos compatibles con {name} (probabilidad del modelo {p} %{where}).",
+        State.UNDETERMINED: "Indeterminado para {name} (probabilidad del modelo {p} %{where}); "
+        "requiere la valoración del radiólogo.",
+        State.ABSENT: "El modelo no encuentra signos de {name} (probabilidad {p} %).",
+        "images": ", en {n} imágenes",
+        "limits": "El modelo solo busca: {names}. No valora ningún otro hallazgo.",
+    },
+    "en": {
+        State.PRESENT: "Findings consistent with {name} (model probability {p}%{where}).",
+        State.UNDETERMINED: "Indeterminate for {name} (model probability {p}%{where}); "
+        "needs the radiologist's judgement.",
+        State.ABSENT: "The model finds no sign of {name} (probability {p}%).",
+        "images": ", on {n} images",
+        "limits": "The model looks only for: {names}. It judges no other finding.",
+    },
+}
+ORDER = (State.PRESENT, State.UNDETERMINED, State.ABSENT)
+
+
+def _best(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Findings by label, the most probable one of each label first."""
+    ranked = sorted(findings, key=lambda f: -f.probability)
+    return {
+        label: [f for f in ranked if f.label == label]
+        for label in sorted({f.label for f in ranked})
+    }
+
+
+def _percent(probability: float) -> int:
+    return min(99, max(1, round(100 * probability)))
+
+
+def _sentence(same: Sequence[Finding], names: Names, language: str) -> Sentence:
+    words, top = TEXTS[language], same[0]
+    alike = [f for f in same if f.state is top.state]
+    several = top.state is not State.ABSENT and len(alike) > 1
+    where = words["images"].format(n=len(alike)) if several else ""
+    name = names.get(top.label, {}).get(language, top.label)
+    text = words[top.state].format(name=name, p=_percent(top.probability), where=where)
+    return Sentence(text, (top.label,))
+
+
+def impression(
+    findings: Sequence[Finding], names: Names, notes: Sequence[str], language: str
+) -> Impression:
+    """Most critical sentence first, then what the model cannot say, then the notes."""
+    language = language if language in TEXTS else "en"
+    groups = sorted(
+        _best(findings).values(),
+        key=lambda same: (ORDER.index(same[0].state), -same[0].probability, same[0].label),
+    )
+    sentences = [_sentence(same, names, language) for same in groups]
+    labels = tuple(same[0].label for same in groups)
+    listed = ", ".join(names.get(label, {}).get(language, label) for label in labels)
+    sentences.append(Sentence(TEXTS[language]["limits"].format(names=listed), labels))
+    sentences += [Sentence(note, labels) for note in notes]
+    found = any(f.state is State.PRESENT for f in findings)
+    return Impression(language, tuple(sentences), "urgent" if found else "routine")

@@ -1,0 +1,59 @@
+"""Donors of counterfactuals: averages over at least five patients, never one patient's latent.
+
+A decoder turns a latent back into a picture, so that a single patient's latent in a shipped file
+would be that patient's film. Groups are disjoint, hold one film per patient, and are made of
+films that look alike, because the mean of unlike films is a blur that no cell can be taken from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.vae.latent import Array, Row, neutral, pooled
+
+GROUP = 6  # films, each of another patient; the rule is >= 5
+
+
+def grouped(features: Array, patients: Sequence[str], size: int = GROUP) -> list[NDArray[np.intp]]:
+    """Disjoint groups of `size` alike films of different patients; leftovers are dropped."""
+    _, owner = np.unique(np.array(patients), return_inverse=True)
+    free = np.ones(len(features), bool)
+    centre = features.mean(0)
+    groups = []
+    for seed in np.argsort(-((features - centre) ** 2).sum(1), kind="stable"):
+        if not free[seed]:
+            continue
+        gap = ((features - features[seed]) ** 2).sum(1)
+        members: list[int] = []
+        for candidate in np.argsort(gap, kind="stable"):
+            if free[candidate] and owner[candidate] not in owner[members]:
+                members.append(int(candidate))
+            if len(members) == size:
+                break
+        if len(members) == size:
+            groups.append(np.array(members))
+            free[members] = False
+    return groups
+
+
+def average(
+    latents: Array, patients: Sequence[str], row: Row, most: int
+) -> tuple[Array, NDArray[np.int64]]:
+    """Prototypes (n, channels, g, g), at most `most`, and each one's number of patients.
+
+    The tightest groups are kept: they blur least.
+    """
+    features = pooled(neutral(latents, row))
+    groups = grouped(features, patients)
+    spread = [float(features[g].var(0).mean()) for g in groups]
+    kept = [groups[i] for i in np.argsort(spread, kind="stable")[:most]]
+    means = np.stack([latents[g].mean(0) for g in kept])
+    return means.astype(np.float32), np.array([len(g) for g in kept])
+
+
+def noise(log_variances: Array) -> Array:
+    """Posterior deviation of a class, averaged over its films: (channels, g, g)."""
+    return np.asarray(np.sqrt(np.exp(log_variances).mean(0)), dtype=np.float32)

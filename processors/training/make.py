@@ -1,0 +1,220 @@
+"""From labelled images to a bundle: fit, calibrate, average donors, write.
+
+In: a plan, tables with images, a working folder for checkpoints. Out: a bundle folder that the
+runtime opens; its card is written by the evaluation that follows. Reads `train` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from processors.training import fit
+from processors.training.bundle import Pieces, write_bundle
+from processors.training.calibrate import Calibration, calibrate
+from processors.training.data import ImageSet, is_tuning, join, load
+from processors.training.donors import average, noise
+from processors.training.plan import Plan, PlanError
+from processors.vae.latent import Row
+from processors.vae.network import Shape, SpatialVAE
+
+MOST_DONORS = 48  # averages per class and population: enough to match, small to ship
+CHECKPOINT_EVERY = 250
+Progress = Callable[[int, int, Mapping[str, float]], None]
+Sources = Sequence[tuple[Path, Path]]
+
+
+def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
+    """The films that fit and the films that choose and calibrate; patients are in one of them."""
+    size = int(plan.raw["size"])
+    full = join([load(table, images, plan.populations, size) for table, images in sources])
+    training = full.where([s.split == "train" for s in full.samples])
+    tuning = np.array([is_tuning(s.patient) for s in training.samples])
+    return training.where(~tuning), training.where(tuning)
+
+
+def recipe_of(plan: Plan) -> fit.Recipe:
+    given: dict[str, Any] = dict(plan.raw["recipe"])
+    for name in ("smooth", "shares"):
+        if name in given:
+            given[name] = tuple(given[name])
+    unknown = set(given) - {f.name for f in fields(fit.Recipe)}
+    if unknown:
+        raise PlanError(f"The recipe has no field {sorted(unknown)[0]!r}.")
+    return fit.Recipe(**given)
+
+
+def shape_of(plan: Plan) -> Shape:
+    widths = plan.raw["widths"]
+    channels = int(plan.raw["channels"])
+    size = int(plan.raw["size"])
+    frame = int(plan.raw.get("frame", 2))
+    return Shape(len(plan.populations), size, channels, widths["narrow"], widths["wide"], frame)
+
+
+def fit_network(images: ImageSet, plan: Plan, work: Path, progress: Progress) -> SpatialVAE:
+    """The averaged network; continues from work/checkpoint.pt when it is there."""
+    recipe, file = recipe_of(plan), work / "checkpoint.pt"
+    run = fit.start(shape_of(plan), recipe)
+    if file.exists():
+        fit.resume(run, file)
+
+    def each(now: fit.Run, terms: dict[str, float]) -> bool:
+        progress(now.step, recipe.steps, terms)
+        if now.step % CHECKPOINT_EVERY == 0 or now.step == recipe.steps:
+            fit.save(now, file)
+        return True
+
+    fit.train(run, images, recipe, each)
+    return run.mean.eval()
+
+
+def calibrations(model: SpatialVAE, tuning: ImageSet, rows: int) -> list[Calibration]:
+    """One per population, from films that did not fit."""
+    margins = fit.margins(model, tuning).astype(np.float64)
+    found = []
+    for row in range(rows):
+        keep = (tuning.populations == row) & (tuning.targets >= 0)
+        found.append(calibrate(margins[keep], tuning.targets[keep]))
+    return found
+
+
+def donor_arrays(model: SpatialVAE, images: ImageSet, plan: Plan) -> dict[str, NDArray[Any]]:
+    """latents_, patients_ and noise_ for with|without the finding and each population."""
+    arrays: dict[str, NDArray[Any]] = {}
+    weight = model.head.weight.detach().flatten(1).numpy()
+    for index, population in enumerate(plan.populations):
+        for kind, target in (("without", 0), ("with", 1)):
+            part = images.where((images.populations == index) & (images.targets == target))
+            means, spreads = fit.encode_both(model, part.inputs)
+            patients = [s.patient for s in part.samples]
+            row = Row(weight[index], 0.0)
+            name = f"{kind}_{population.name}"
+            latents, counts = average(means, patients, row, MOST_DONORS)
+            arrays[f"latents_{name}"] = latents.astype(np.float16)
+            arrays[f"patients_{name}"] = counts
+            arrays[f"noise_{name}"] = noise(spreads).astype(np.float16)
+    return arrays
+
+
+def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict[str, Any]:
+    """MONAI's fields and, under "dictamen", all that the processor needs to know."""
+    raw, size = plan.raw, int(plan.raw["size"])
+    licences = sorted({f"{s.source.split(' via ')[0]}: {s.licence}" for s in images.samples})
+    image = {
+        "type": "image",
+        "format": "magnitude",
+        "modality": raw.get("modality", ""),
+        "num_channels": 1,
+        "spatial_shape": [size, size],
+        "dtype": "float32",
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": {"0": "image"},
+    }
+    labels = {
+        str(i): f"{raw['labels'][0]['label']} ({p.name})" for i, p in enumerate(plan.populations)
+    }
+    answer = {
+        "type": "probabilities",
+        "format": "classification",
+        "num_channels": len(labels),
+        "spatial_shape": [1],
+        "dtype": "float32",
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": labels,
+    }
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/"
+        "0.8.1/meta_schema_20240725.json",
+        "version": raw["version"],
+        "changelog": {raw["version"]: "first version"},
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": np.__version__,
+        "required_packages_version": {},
+        "name": raw["name"],
+        "task": raw.get("task", ""),
+        "description": raw.get("description", ""),
+        "authorship": "The dictamen contributors",
+        "copyright": "Apache-2.0 (weights and code); data: see data_source",
+        "data_source": "; ".join(licences),
+        "data_type": "dicom, png, jpeg",
+        "intended_use": "Preliminary results for a radiologist. Not for diagnostic use.",
+        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": answer}},
+        "dictamen": _card(plan, found, licences),
+    }
+
+
+def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> dict[str, Any]:
+    raw = plan.raw
+    populations = [
+        {**entry, **calibration.record()}
+        for entry, calibration in zip(raw["populations"], found, strict=True)
+    ]
+    return {
+        "kind": "vae",
+        "size": raw["size"],
+        "channels": raw["channels"],
+        "widths": raw["widths"],
+        "frame": raw.get("frame", 2),
+        "normalisation": "square resize by area, then histogram equalisation (256 bins)",
+        "labels": raw["labels"],
+        "rows": [{"label": plan.label, "population": p.name} for p in plan.populations],
+        "populations": populations,
+        "limits": raw.get("limits", {}),
+        "licences": list(licences),
+        "recipe": asdict(recipe_of(plan)),
+        "evaluation": None,
+    }
+
+
+def inference(plan: Plan) -> dict[str, Any]:
+    """configs/inference.json: what `python -m monai.bundle run` executes."""
+    size = int(plan.raw["size"])
+    reader = {"_target_": "PILReader", "reverse_indexing": False}
+    reader["converter"] = "$lambda image: image.convert('L')"
+    transforms = [
+        {"_target_": "LoadImage", "image_only": True, "reader": reader},
+        {"_target_": "EnsureChannelFirst", "channel_dim": "no_channel"},
+        {"_target_": "Resize", "spatial_size": [size, size], "mode": "area"},
+        {"_target_": "HistogramNormalize", "num_bins": 256, "min": 0, "max": 1},
+        {"_target_": "EnsureType", "dtype": "$torch.float32", "track_meta": False},
+    ]
+    return {
+        "imports": ["$import torch"],
+        "bundle_root": ".",
+        "image": "image.png",
+        "device": "$torch.device('cpu')",
+        "network_def": {
+            "_target_": "processors.vae.bundle_network.load_network",
+            "bundle_root": "@bundle_root",
+        },
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {"_target_": "Compose", "transforms": transforms},
+        "inferer": {"_target_": "SimpleInferer"},
+        "initialize": [],
+        "run": [
+            "$print(@inferer(@preprocessing(@image)[None].to(@device), @network).tolist())",
+        ],
+    }
+
+
+def make_bundle(
+    model: SpatialVAE, parts: tuple[ImageSet, ImageSet], plan: Plan, folder: Path
+) -> Path:
+    """Writes the bundle of a trained network; parts: films that fitted, films that tune."""
+    fitted, tuning = parts
+    found = calibrations(model, tuning, len(plan.populations))
+    pieces = Pieces(
+        metadata(plan, found, fitted), inference(plan), donor_arrays(model, fitted, plan)
+    )
+    return write_bundle(folder, model, pieces)

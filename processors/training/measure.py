@@ -1,0 +1,79 @@
+"""Numbers that say how good a set of scores is, each with its 95 % interval.
+
+Intervals: bootstrap over patients, not over images, because the films of one patient are alike
+(Efron & Tibshirani 1993, chapter 13). Pure: scores and labels in, numbers out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+Numbers = NDArray[np.float64]
+Labels = NDArray[np.int64]
+ROUNDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def record(self) -> dict[str, float]:
+        return {k: round(getattr(self, k), 4) for k in ("value", "low", "high")}
+
+
+def _draws(patients: Sequence[str], rounds: int) -> list[NDArray[np.intp]]:
+    generator = np.random.default_rng(0)
+    _, group = np.unique(np.array(patients), return_inverse=True)
+    members = [np.flatnonzero(group == k) for k in range(group.max() + 1)]
+    sizes = len(members)
+    return [
+        np.concatenate([members[k] for k in generator.integers(0, sizes, sizes)])
+        for _ in range(rounds)
+    ]
+
+
+def estimate(
+    number: Callable[[NDArray[np.intp]], float], patients: Sequence[str], labels: Labels
+) -> Estimate:
+    """A statistic of chosen films with its interval; draws with one class alone are left out."""
+    draws = [d for d in _draws(patients, ROUNDS) if 0 < labels[d].mean() < 1]
+    found = [number(d) for d in draws]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Estimate(number(np.arange(len(labels))), float(low), float(high))
+
+
+def auc(labels: Labels, scores: Numbers, patients: Sequence[str]) -> Estimate:
+    """Area under the ROC curve."""
+    return estimate(lambda i: float(roc_auc_score(labels[i], scores[i])), patients, labels)
+
+
+def auc_gain(labels: Labels, ours: Numbers, theirs: Numbers, patients: Sequence[str]) -> Estimate:
+    """Paired difference of two AUCs on the same films."""
+
+    def gain(i: NDArray[np.intp]) -> float:
+        return float(roc_auc_score(labels[i], ours[i]) - roc_auc_score(labels[i], theirs[i]))
+
+    return estimate(gain, patients, labels)
+
+
+def calibration_error(labels: Labels, probabilities: Numbers, bins: int = 10) -> float:
+    """Expected calibration error over bins with equally many films.
+
+    Source: Naeini et al., AAAI 2015; equal-mass bins: Nixon et al., CVPR workshops 2019.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    gaps = [abs(labels[p].mean() - probabilities[p].mean()) * len(p) for p in parts if len(p)]
+    return float(sum(gaps) / len(labels))
