@@ -14,8 +14,11 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
+
+from storage import upgrade
 
 _INSTALLED = Path("/usr/lib/postgresql")
 _USER = "dictamen"
@@ -28,12 +31,24 @@ class Server:
 
     port: int
     programs: Path
+    _ready: list[str] = field(default_factory=list)
 
-    def url(self) -> str:
-        """The SQLAlchemy URL of a new, empty database."""
+    def url(self, *, upgraded: bool = False) -> str:
+        """The SQLAlchemy URL of a new database: empty, or with the newest tables."""
         name = f"t{uuid.uuid4().hex}"
-        self.run("createdb", name)
-        return f"postgresql+psycopg://{_USER}:an%20ordinary%20pass%2Fword@127.0.0.1:{self.port}/{name}"
+        if not upgraded:
+            self.run("createdb", name)
+            return self._url(name)
+        if not self._ready:
+            self.run("createdb", "ready")
+            upgrade(self._url("ready"))
+            self._ready.append("ready")
+        self.run("createdb", "--template=ready", name)
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        password = quote(PASSWORD, safe="")
+        return f"postgresql+psycopg://{_USER}:{password}@127.0.0.1:{self.port}/{name}"
 
     def run(self, program: str, *arguments: str) -> None:
         """One of the client tools against this server."""
