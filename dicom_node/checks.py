@@ -1,0 +1,263 @@
+"""Tries what a start would need, and says in one line each what would go wrong.
+
+Every peer, folder, port, database and model is tried at the same time, each within its own
+time limit; a wrong AE title is named with the AE title, the address and the peer's own words.
+Changes nothing but a trial file that it removes again. Never decides how a node runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import typer
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from config import Settings
+from config.schema import with_unit
+from config.settings import DicomDestination, FolderDestination, MllpDestination, Peer
+from dicom_node import rooms
+from dicom_node.destinations import Destination
+from processors import ProcessorError
+from storage import StorageError, StorageOutdated
+
+Verify = Callable[[], None]
+"""Reads a bundle's files against their checksums; raises ProcessorError if one does not fit."""
+
+CONTAINER_SECRETS = Path("/run/secrets")
+SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """ok False: a start, or the work after it, would fail. detail: what was found, in words."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class _Wrong(Exception):
+    """What a check found; everyday here, and caught where the checks are run."""
+
+
+def run(
+    settings: Settings,
+    destinations: Mapping[str, Destination],
+    *,
+    bundles: Mapping[str, Verify],
+) -> list[CheckResult]:
+    """All checks, in the order of node.yaml. bundles: by the processor's name."""
+    node = settings.node
+    plan: dict[str, Callable[[], str]] = {
+        "node.listen": partial(_dicom_port, settings),
+        "node.status": partial(_free_port, node.status),
+        "node.data_dir": partial(_folder, node.data_dir),
+        "node.audit_key_file": partial(_key, node.audit_key_file),
+        "node.database": partial(_database, settings),
+        "intake.accept_from": partial(_senders, settings),
+        "intake.disk_reserve": partial(_disk, settings),
+    }
+    for name, verify in bundles.items():
+        plan[f"processors.{name}"] = partial(_bundle, verify)
+    for name in settings.destinations:
+        plan[f"destinations.{name}"] = partial(_peer, settings, name, destinations[name])
+    with ThreadPoolExecutor(max_workers=len(plan)) as pool:
+        return list(pool.map(_one, plan, plan.values()))
+
+
+def render(results: list[CheckResult], as_json: bool) -> None:
+    """A table for eyes, or a JSON array for scripts, on standard output."""
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
+        return
+    table = Table(title="dictamen check", title_justify="left")
+    for column in ("", "what", "found"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        mark = Text("ok", style="green") if result.ok else Text("WRONG", style="bold red")
+        table.add_row(mark, Text(result.name), Text(_visible(result.detail)))
+    Console().print(table)
+    wrong = sum(not result.ok for result in results)
+    Console().print(f"{wrong} of {len(results)} would go wrong" if wrong else "all is well")
+
+
+def _one(name: str, check: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult(name, True, check())
+    except _Wrong as wrong:
+        return CheckResult(name, False, str(wrong))
+
+
+# ---- peers and models -------------------------------------------------------------------------
+def _peer(settings: Settings, name: str, destination: Destination) -> str:
+    peer = settings.destinations[name]
+    if isinstance(peer, DicomDestination):
+        called = f"AE title {peer.ae_title} at {peer.host}:{peer.port}"
+        if peer.ae_title == settings.node.ae_title and _is_us(settings, peer):
+            raise _Wrong(f"{called} is this node itself; results would come back as studies")
+    elif isinstance(peer, MllpDestination):
+        called = f"{peer.application} at {peer.host}:{peer.port}"
+    elif isinstance(peer, FolderDestination):
+        called = str(peer.path)
+    if reason := destination.probe():
+        raise _Wrong(f"{called}: {reason}")
+    return f"{called} answers" + _unused(settings, name)
+
+
+def _is_us(settings: Settings, peer: DicomDestination) -> bool:
+    _, _, port = settings.node.listen.rpartition(":")
+    return peer.port == int(port) and peer.host in {"127.0.0.1", "localhost", socket.gethostname()}
+
+
+def _unused(settings: Settings, name: str) -> str:
+    used = any(name in processor.send_to for processor in settings.processors)
+    return "" if used else "; but no processor has it in send_to"
+
+
+def _bundle(verify: Verify) -> str:
+    try:
+        verify()
+    except (ProcessorError, OSError) as error:
+        raise _Wrong(str(error)) from error
+    return "files match their checksums"
+
+
+# ---- this machine -----------------------------------------------------------------------------
+def _free_port(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise _Wrong(f"cannot listen on {address}: {error.strerror or error}") from error
+    return f"{address} is free"
+
+
+def _dicom_port(settings: Settings) -> str:
+    address = settings.node.listen
+    try:
+        return _free_port(address)
+    except _Wrong:
+        # a node that runs already is the usual reason, and then all is well
+        if not _answers_as(settings.node.ae_title, address):
+            raise
+        return f"{address} is taken by a running {settings.node.ae_title}, presumably this node"
+
+
+def _answers_as(ae_title: str, address: str) -> bool:
+    """Whether a DICOM node there knows itself by that AE title (PS3.8 table 9-21, reason 7)."""
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1", "::": "::1"}.get(host, host)  # noqa: S104
+    caller = AE(ae_title=ae_title)
+    caller.connection_timeout = caller.acse_timeout = caller.network_timeout = 5
+    caller.add_requested_context(Verification)
+    association = caller.associate(host, int(port), ae_title=ae_title)
+    known = bool(association.is_established)
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        known = (answer.result_source, answer.diagnostic) == (1, 3)  # our own title calls: unknown
+    if association.is_established:
+        association.release()
+    return known
+
+
+def _folder(path: Path) -> str:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".check-") as trial:
+            trial.write(b"dictamen")
+            trial.flush()
+            os.fsync(trial.fileno())
+    except OSError as error:
+        raise _Wrong(f"{path} cannot be written: {error.strerror}") from error
+    return f"{path} can be written"
+
+
+def _key(path: Path) -> str:
+    try:
+        length, mode = len(path.read_bytes().strip()), path.stat().st_mode
+    except OSError as error:
+        raise _Wrong(
+            f"{path} cannot be read: {error.strerror}; `dictamen init` writes one"
+        ) from error
+    if length < SHORTEST_KEY:
+        raise _Wrong(f"{path} holds {length} bytes; a key has at least {SHORTEST_KEY}")
+    mounted = path.is_relative_to(CONTAINER_SECRETS)  # there the mode is not ours to choose
+    if not mounted and mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+        raise _Wrong(f"{path} is open to others (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}")
+    return f"{path} holds a key"
+
+
+def _database(settings: Settings) -> str:
+    file = settings.node.data_dir / "dictamen.db"
+    if settings.node.database == "sqlite" and not file.exists():
+        return f"{file} will be made at the first start"
+    try:
+        rooms.storage(settings, "check").close()
+    except StorageOutdated as error:
+        return f"{error} (serve does so by itself)"
+    except (StorageError, OSError) as error:
+        raise _Wrong(str(error)) from error
+    return "connects, and its schema is current"
+
+
+def _disk(settings: Settings) -> str:
+    folder = settings.node.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free, reserve = shutil.disk_usage(folder).free, settings.intake.disk_reserve
+    found = f"{free / 2**30:.1f} GiB free at {folder}, {with_unit(reserve, 'size')} kept in reserve"
+    if free < reserve:
+        raise _Wrong(f"{found}: every instance would be refused")
+    return found
+
+
+def _senders(settings: Settings) -> str:
+    peers = settings.intake.accept_from
+    if peers == "anyone":
+        return "anyone may send: list the PACS to refuse the others"
+    unknown = [peer for peer in peers if peer.host and not _resolves(peer.host)]
+    if unknown:
+        named = ", ".join(f"{peer.host} (of {peer.ae_title})" for peer in unknown)
+        raise _Wrong(f"does not resolve: {named}; its associations would be refused")
+    listed = ", ".join(f"{peer.ae_title} from {peer.host or 'any address'}" for peer in peers)
+    return f"{listed}; every other AE title or address is refused{_elsewhere(settings, peers)}"
+
+
+def _elsewhere(settings: Settings, senders: Sequence[Peer]) -> str:
+    """A PACS mostly sends from the address that it also receives at: say so if none does."""
+    receiving = {
+        peer.host for peer in settings.destinations.values() if isinstance(peer, DicomDestination)
+    }
+    hosts = {peer.host for peer in senders}
+    if not receiving or None in hosts or hosts & receiving:
+        return ""
+    return "; no DICOM destination is among them: is the address that the PACS sends from right?"
+
+
+def _resolves(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
+
+
+def _visible(text: str) -> str:
+    """Peers' own words may hold control characters; a terminal must not obey them."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,292 @@
+"""`dictamen check`: each thing a start would need, tried for real, and what is wrong in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import Verification
+
+import storage
+from config import Settings
+from dicom_node import checks, rooms
+from dicom_node.checks import CheckResult
+from processors import ProcessorError
+
+# pynetdicom leaves the socket of a refused connection to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+Make = Callable[..., Settings]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Good settings on free ports, with some parts said otherwise."""
+    key = tmp_path / "audit.key"
+    key.write_text("k" * 64)
+    key.chmod(0o600)
+
+    def made(**changes: Mapping[str, Any]) -> Settings:
+        parts: dict[str, Any] = {
+            "node": {
+                "ae_title": "DICTAMEN",
+                "audit_key_file": str(key),
+                "listen": f"127.0.0.1:{free_port()}",
+                "status": f"127.0.0.1:{free_port()}",
+                "data_dir": str(tmp_path / "data"),
+            },
+            "intake": {
+                "accept_from": [{"ae_title": "PACS", "host": "127.0.0.1"}],
+                "disk_reserve": "1MiB",
+            },
+            "processors": [
+                {"name": "chest", "bundle": "chest", "when": {}, "send_to": ["disk"]},
+            ],
+            "destinations": {"disk": {"kind": "folder", "path": str(tmp_path / "out")}},
+        }
+        for part, values in changes.items():
+            parts[part] = {**parts[part], **values}
+        return Settings.model_validate_json(json.dumps(parts))
+
+    return made
+
+
+def run(settings: Settings, **bundles: checks.Verify) -> dict[str, CheckResult]:
+    peers = {name: peer for name, (peer, _) in rooms.destinations(settings).items()}
+    return {result.name: result for result in checks.run(settings, peers, bundles=bundles)}
+
+
+def fits() -> None:
+    """A bundle whose files match."""
+
+
+@contextmanager
+def pacs(ae_title: str, **options: Any) -> Iterator[int]:
+    """A real SCP that knows itself by that AE title and refuses every other."""
+    node = AE(ae_title=ae_title)
+    node.add_supported_context(Verification)
+    node.require_called_aet = True
+    for name, value in options.items():
+        setattr(node, name, value)
+    server = node.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, _ok)])
+    try:
+        yield server.socket.getsockname()[1]
+    finally:
+        server.shutdown()
+
+
+def _ok(_event: evt.Event) -> int:
+    return 0
+
+
+def to_pacs(port: int, ae_title: str = "PACS") -> dict[str, Any]:
+    return {
+        "kind": "dicom",
+        "ae_title": ae_title,
+        "host": "127.0.0.1",
+        "port": port,
+        "timeout": "5s",
+    }
+
+
+def test_all_is_well(make: Make) -> None:
+    with pacs("PACS") as port:
+        found = run(make(destinations={"pacs": to_pacs(port)}), chest=fits)
+    assert {name: result.detail for name, result in found.items() if not result.ok} == {}
+    assert list(found) == [
+        "node.listen",
+        "node.status",
+        "node.data_dir",
+        "node.audit_key_file",
+        "node.database",
+        "intake.accept_from",
+        "intake.disk_reserve",
+        "processors.chest",
+        "destinations.disk",
+        "destinations.pacs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        pytest.param({}, "called AE title not recognised", id="wrong called AE title"),
+        pytest.param(
+            {"require_called_aet": False, "require_calling_aet": ["OTHER"]},
+            "calling AE title not recognised",
+            id="the PACS does not know us",
+        ),
+    ],
+)
+def test_a_wrong_ae_title_is_named(make: Make, options: dict[str, Any], reason: str) -> None:
+    with pacs("REALPACS", **options) as port:
+        found = run(make(destinations={"pacs": to_pacs(port, "WRONG")}))["destinations.pacs"]
+    assert not found.ok
+    assert f"AE title WRONG at 127.0.0.1:{port}" in found.detail
+    assert "called by DICTAMEN" in found.detail
+    assert reason in found.detail.lower().replace("ae title", "AE title")
+
+
+def test_a_closed_port_is_named(make: Make) -> None:
+    port = free_port()
+    ris = {"kind": "mllp", "host": "127.0.0.1", "port": port, "application": "RIS", "facility": "H"}
+    found = run(make(destinations={"ris": ris, "pacs": to_pacs(port)}))
+    for name in ("destinations.ris", "destinations.pacs"):
+        assert not found[name].ok
+        assert f"127.0.0.1:{port}" in found[name].detail
+        assert "refused" in found[name].detail.lower()
+
+
+def test_peers_are_tried_at_the_same_time(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
+        port = silent.getsockname()[1]
+        slow = {f"p{number}": to_pacs(port) | {"timeout": "2s"} for number in range(6)}
+        begun = time.monotonic()
+        found = run(make(destinations=slow))
+        seconds = time.monotonic() - begun
+    assert [found[f"destinations.{name}"].ok for name in slow] == [False] * 6
+    assert seconds < 6
+
+
+def test_a_destination_that_is_this_node(make: Make) -> None:
+    settings = make()
+    port = int(settings.node.listen.rpartition(":")[2])
+    settings = make(
+        node={"listen": settings.node.listen}, destinations={"pacs": to_pacs(port, "DICTAMEN")}
+    )
+    found = run(settings)["destinations.pacs"]
+    assert "is this node itself" in found.detail
+
+
+def test_a_taken_port(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        found = run(make(node={"status": address}))["node.status"]
+    assert not found.ok
+    assert found.detail == f"cannot listen on {address}: Address already in use"
+
+
+def test_a_listener_that_is_not_a_node(make: Make) -> None:
+    with pacs("SOMEONE") as port:
+        found = run(make(node={"listen": f"127.0.0.1:{port}"}))["node.listen"]
+    assert (found.ok, "already in use" in found.detail) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="we may call ourselves"),
+        pytest.param({"require_calling_aet": ["PACS"]}, id="only the PACS may call"),
+    ],
+)
+def test_a_running_node_is_no_fault(make: Make, options: dict[str, Any]) -> None:
+    with pacs("DICTAMEN", **options) as port:
+        found = run(make(node={"listen": f"127.0.0.1:{port}"}))["node.listen"]
+    assert found.ok
+    assert "a running DICTAMEN" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "detail"),
+    [
+        pytest.param(None, 0, "No such file or directory; `dictamen init` writes one", id="absent"),
+        pytest.param("short", 0o600, "holds 5 bytes; a key has at least 16", id="short"),
+        pytest.param("k" * 64, 0o644, "is open to others (mode 0644)", id="open"),
+    ],
+)
+def test_the_audit_key(
+    make: Make, tmp_path: Path, content: str | None, mode: int, detail: str
+) -> None:
+    key = tmp_path / "other.key"
+    if content is not None:
+        key.write_text(content)
+        key.chmod(mode)
+    found = run(make(node={"audit_key_file": str(key)}))["node.audit_key_file"]
+    assert (found.ok, detail in found.detail) == (False, True)
+
+
+def test_a_folder_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    found = run(make(node={"data_dir": str(tmp_path / "file" / "data")}))
+    assert not found["node.data_dir"].ok
+    assert "Not a directory" in found["node.data_dir"].detail
+
+
+def test_checking_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
+    run(make())
+    assert list((tmp_path / "data").iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_database_that_is_not_there(make: Make) -> None:
+    url = f"postgresql+psycopg://dictamen:hunter2@127.0.0.1:{free_port()}/dictamen"
+    found = run(make(node={"database": url}))["node.database"]
+    assert not found.ok
+    assert "127.0.0.1" in found.detail
+    assert "hunter2" not in found.detail
+
+
+def test_a_database_of_this_version(make: Make) -> None:
+    settings = make()
+    settings.node.data_dir.mkdir()
+    storage.upgrade(settings.node.database_url)
+    found = run(settings)["node.database"]
+    assert (found.ok, found.detail) == (True, "connects, and its schema is current")
+
+
+def test_too_little_disk(make: Make) -> None:
+    found = run(make(intake={"disk_reserve": "900TiB"}))["intake.disk_reserve"]
+    assert not found.ok
+    assert "900TiB kept in reserve: every instance would be refused" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("senders", "ok", "detail"),
+    [
+        pytest.param("anyone", True, "anyone may send: list the PACS", id="anyone"),
+        pytest.param([{"ae_title": "A", "host": "no.such.host.invalid"}], False,
+                     "does not resolve: no.such.host.invalid (of A)", id="unknown host"),
+        pytest.param([{"ae_title": "A"}], True, "A from any address", id="unbound"),
+        pytest.param([{"ae_title": "A", "host": "127.0.0.9"}], True,
+                     "no DICOM destination is among them", id="PACS elsewhere"),
+    ],
+)  # fmt: skip
+def test_who_may_send(make: Make, senders: Any, ok: bool, detail: str) -> None:
+    settings = make(intake={"accept_from": senders}, destinations={"pacs": to_pacs(free_port())})
+    found = run(settings)["intake.accept_from"]
+    assert (found.ok, detail in found.detail) == (ok, True), found.detail
+
+
+def test_weights_that_do_not_fit(make: Make) -> None:
+    def broken() -> None:
+        raise ProcessorError("encoder.onnx differs from its recorded digest")
+
+    found = run(make(), chest=broken)["processors.chest"]
+    assert (found.ok, found.detail) == (False, "encoder.onnx differs from its recorded digest")
+
+
+def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [
+        CheckResult("node.listen", True, "free"),
+        CheckResult("destinations.pacs", False, "the peer's \x1b[31mown words"),
+    ]
+    checks.render(results, as_json=True)
+    assert json.loads(capsys.readouterr().out)[1]["ok"] is False
+    os.environ.setdefault("COLUMNS", "120")
+    checks.render(results, as_json=False)
+    shown = capsys.readouterr().out
+    assert "\x1b[31mown" not in shown
+    assert "1 of 2 would go wrong" in shown
