@@ -20,7 +20,7 @@ from storage.records import AuditEntry, AuditRecord
 from storage.tables import audit_events, audit_head, studies
 
 _PAGE = 1000
-_MOST_NAMED = 1000  # changed rows that are looked up among each other for a new order
+_MOST_NAMED = 300  # so many changed rows are looked up among each other for a new order
 
 
 class Audit:
@@ -84,7 +84,7 @@ class _Check:
         self._connection, self._key = connection, key
         self._faults: list[tuple[int, str]] = []
         self._bad: dict[int, dict[str, Any]] = {}
-        self._last, self._hash = 0, _chain.GENESIS
+        self._rows, self._last, self._hash = 0, 0, _chain.GENESIS
 
     def run(self, known: tuple[int, str] | None) -> tuple[str, ...]:
         rows = self._connection.execution_options(yield_per=_PAGE).execute(
@@ -103,6 +103,7 @@ class _Check:
 
     def _row(self, row: dict[str, Any], known: tuple[int, str] | None) -> None:
         sequence = row["sequence"]
+        self._rows += 1
         if sequence > self._last + 1:
             self._missing(self._last + 1, sequence - 1)
         elif row["previous_hash"] != self._hash:
@@ -137,9 +138,12 @@ class _Check:
         return self._connection.scalar(select(func.count()).select_from(studies)) or 0
 
     def _name_the_changed(self) -> None:
-        named = dict(list(self._bad.items())[:_MOST_NAMED])
+        if len(self._bad) == self._rows > 1:
+            self._fault(1, f"none of the rows up to {self._last} was written with this key")
+            return
+        others = self._bad if len(self._bad) <= _MOST_NAMED else {}
         for sequence, row in self._bad.items():
-            was = next((s for s in named if self._written_as(row, s)), None)
+            was = next((s for s in others if self._written_as(row, s)), None)
             if was is not None:
                 self._fault(sequence, f"re-ordered: it was written as sequence {was}")
             else:

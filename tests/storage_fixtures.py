@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from databases import Server, missing, private_postgres
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from storage import (
     Identity,
@@ -80,21 +80,17 @@ class Node:
 
     def sql(self, *statements: str) -> None:
         """Lay hands on the tables behind the gateways' back."""
-        engine = self.engine()
-        with engine.begin() as connection:
+        with self.engine().begin() as connection:
             for statement in statements:
                 connection.execute(text(statement))
-        engine.dispose()
 
     def rows(self, statement: str) -> list[Any]:
-        engine = self.engine()
-        with engine.begin() as connection:
-            found = list(connection.execute(text(statement)))
-        engine.dispose()
-        return found
+        with self.engine().begin() as connection:
+            return list(connection.execute(text(statement)))
 
     def engine(self) -> Engine:
-        return create_engine(self.url)
+        """One without connections kept open, so nothing is left to close."""
+        return create_engine(self.url, poolclass=NullPool)
 
     @property
     def is_sqlite(self) -> bool:

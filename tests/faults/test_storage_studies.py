@@ -1,0 +1,237 @@
+"""Faults of what is received: other patients, other bytes, the same again, too late."""
+
+from __future__ import annotations
+
+import pytest
+from storage_fixtures import (
+    NOON,
+    STUDY,
+    Node,
+    add,
+    columns,
+    completed,
+    finish,
+    instance,
+    node_fixture,
+    plan,
+    postgres_node_fixture,
+    ready_file_fixture,
+    report,
+    server_fixture,
+    sqlite_node_fixture,
+    waiting,
+)
+
+from storage import Added, AddedAs, DeliveryState, PlannedRun, RunState, Storage, StudyState
+
+FIXTURES = (
+    node_fixture,
+    postgres_node_fixture,
+    ready_file_fixture,
+    server_fixture,
+    sqlite_node_fixture,
+)
+
+
+def state(storage: Storage, study: str = STUDY) -> StudyState:
+    found = storage.studies.get(study)
+    assert found is not None
+    return found.state
+
+
+def kinds(storage: Storage, study: str = STUDY) -> list[str]:
+    return [record.entry.kind for record in storage.audit.list(study_uid=study, limit=1000)]
+
+
+def test_ds_duplicate_same(node: Node) -> None:
+    storage = node.storage
+    assert add(storage, instance()) == Added(AddedAs.NEW, kept=True)
+    assert add(storage, instance()) == Added(AddedAs.REPEAT, kept=True)
+    elsewhere = instance(path="objects/ff/a-second-copy.dcm")
+    assert add(storage, elsewhere) == Added(AddedAs.REPEAT, kept=False)
+    (one,) = storage.studies.instances(STUDY)
+    assert (one.repeats, one.path) == (2, instance().path)
+    assert len(plan(storage)) == 1
+    assert plan(storage) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer", "kept", "held"),
+    [
+        pytest.param("keep_first", Added(AddedAs.CONFLICT, False), 1, False, id="keep first"),
+        pytest.param("refuse", Added(AddedAs.CONFLICT, False, True), 1, False, id="refuse"),
+        pytest.param("keep_both", Added(AddedAs.CONFLICT, True), 2, True, id="keep both"),
+    ],
+)
+def test_ds_duplicate_other(node: Node, rule: str, answer: Added, kept: int, held: bool) -> None:
+    storage = node.storage
+    add(storage, instance())
+    found = add(storage, instance(content="other"), on_conflict=rule)
+    assert (found.kind, found.kept, found.refused) == (answer.kind, answer.kept, answer.refused)
+    assert len(storage.studies.instances(STUDY)) == kept
+    assert bool(found.held) == (state(storage) is StudyState.HELD) == held
+    assert "instance.conflict" in kinds(storage)
+    assert columns(storage) == ({"held": 1} if held else {"waiting": 1})
+    again = add(storage, instance(content="other"), on_conflict=rule)
+    assert again.kind is (AddedAs.REPEAT if rule == "keep_both" else AddedAs.CONFLICT)
+
+
+def test_ds_duplicate_other_in_another_study(node: Node) -> None:
+    """One SOP Instance UID in two studies: which study it is of is a person's decision."""
+    storage, uid = node.storage, "1.2.99"
+    add(storage, instance(sop_uid=uid))
+    other = instance(study="1.2.3", sop_uid=uid)
+    assert not add(storage, other, on_conflict="keep_first").kept
+    assert storage.studies.get("1.2.3") is None
+    assert add(storage, other, on_conflict="keep_both").held
+    assert state(storage) is state(storage, "1.2.3") is StudyState.HELD
+
+
+@pytest.mark.parametrize(
+    ("patient", "issuer"),
+    [
+        pytest.param("P2", "HOSPITAL", id="another number"),
+        pytest.param("", "HOSPITAL", id="no number"),
+        pytest.param("P1", "CLINIC", id="the same number of another issuer"),
+    ],
+)
+def test_wrong_patient(node: Node, patient: str, issuer: str) -> None:
+    storage = node.storage
+    completed(storage)
+    found = add(storage, instance(2, patient=patient, issuer=issuer))
+    assert (found.kind, found.kept) == (AddedAs.NEW, True)
+    assert "another patient" in found.held
+    assert state(storage) is StudyState.HELD
+    assert plan(storage) == ()
+    assert storage.outbox.claim("pacs", NOON) == ()
+    (alert,) = [r.entry for r in storage.audit.list(limit=99) if r.entry.event == "110113"]
+    both = alert.details["patient_of_study"], alert.details["patient_received"]
+    assert alert.outcome == 8
+    assert len(set(both)) == 2
+    assert not any("P1" in str(value) or "P2" in str(value) for value in alert.details.values())
+    assert columns(storage) == {"held": 1}
+
+
+@pytest.mark.parametrize("rule", ["keep_first", "refuse"])
+def test_wrong_patient_in_bytes_that_are_not_kept(node: Node, rule: str) -> None:
+    add(node.storage, instance())
+    found = add(node.storage, instance(content="corrected", patient="P2"), on_conflict=rule)
+    assert not found.kept
+    assert found.held
+    assert state(node.storage) is StudyState.HELD
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(("P1 ", "HOSPITAL"), ("P1", "HOSPITAL"), id="padding"),
+        pytest.param(("P1", ""), ("P1", "HOSPITAL"), id="an issuer said later"),
+        pytest.param(("P1", "HOSPITAL"), ("P1", ""), id="an issuer not said again"),
+    ],
+)
+def test_the_same_patient(node: Node, first: tuple[str, str], then: tuple[str, str]) -> None:
+    add(node.storage, instance(1, patient=first[0], issuer=first[1]))
+    add(node.storage, instance(2, patient=then[0], issuer=then[1]))
+    assert state(node.storage) is StudyState.OPEN
+    assert add(node.storage, instance(3, patient="P1", issuer="CLINIC")).held
+
+
+def test_two_patients(node: Node) -> None:
+    """The study stays held whatever comes, until a person releases it."""
+    storage = node.storage
+    waiting(storage)
+    add(storage, instance(2, patient="P2"))
+    assert add(storage, instance(3)).held
+    assert storage.runs.claim("worker") is None
+    assert not storage.studies.release("1.2.3", "admin")
+    assert storage.studies.release(STUDY, "admin")
+    assert not storage.studies.release(STUDY, "admin")
+    assert state(storage) is StudyState.OPEN
+    (run,) = plan(storage)
+    assert len(run.instances) == 3
+    assert [k for k in kinds(storage) if k.startswith("study.")] == [
+        "study.opened", "study.settled", "study.held", "study.released", "study.settled",
+    ]  # fmt: skip
+
+
+def test_two_patients_while_the_run_goes_on(node: Node) -> None:
+    """It may end, but nothing of it is sent before a person decided."""
+    waiting(node.storage)
+    run = node.storage.runs.claim("worker")
+    assert run is not None
+    add(node.storage, instance(2, patient="P2"))
+    finish(node.storage, run)
+    assert node.storage.outbox.claim("pacs", node.clock.now) == ()
+    assert node.storage.studies.release(STUDY, "admin")
+    assert len(node.storage.outbox.claim("pacs", node.clock.now)) == 1
+
+
+def test_late_images(node: Node) -> None:
+    storage = node.storage
+    first = completed(storage)
+    add(storage, instance(2))
+    assert state(storage) is StudyState.OPEN
+    (second,) = plan(storage)
+    assert (second.predecessor, len(second.instances)) == (first.id, 2)
+    add(storage, instance(3))
+    (third,) = plan(storage)
+    ready = storage.runs.get(second.id)
+    assert ready is not None
+    assert ready.state is RunState.SUPERSEDED
+    assert third.predecessor == first.id
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    assert claimed.id == third.id
+    finish(storage, claimed)
+    assert storage.runs.claim("worker") is None
+    assert [one.run_id for one in storage.outbox.list()] == [first.id, third.id]
+    assert columns(storage) == {"completed": 1}
+
+
+def test_late_images_while_routing_decides(node: Node) -> None:
+    """What came after routing had looked is not called settled."""
+    add(node.storage, instance(1), instance(2))
+    node.storage.studies.plan(STUDY, [], trace=[], instances_seen=1, done=True, at=NOON)
+    assert state(node.storage) is StudyState.OPEN
+    assert [study.uid for study in node.storage.studies.unplanned()] == [STUDY]
+
+
+def test_late_images_that_leave_again(node: Node) -> None:
+    """Rules that change and change back want the first run again, not nothing."""
+    storage = node.storage
+    first = waiting(storage)
+    add(storage, instance(2))
+    plan(storage)
+    old = PlannedRun(first.processor, first.digest, first.instances)
+    (again,) = storage.studies.plan(STUDY, [old], trace=[], instances_seen=2, done=True, at=NOON)
+    assert (again.id, again.state) == (first.id, RunState.READY)
+
+
+def test_duplicate_study(node: Node) -> None:
+    storage = node.storage
+    everything = [instance(number) for number in range(1, 4)]
+    add(storage, *everything)
+    plan(storage)
+    run = storage.runs.claim("worker")
+    assert run is not None
+    finish(storage, run, reports=[report(run)])
+    before = storage.audit.list(limit=1000)
+    assert add(storage, *everything).kind is AddedAs.REPEAT
+    assert state(storage) is StudyState.SETTLED
+    assert storage.studies.unplanned() == ()
+    assert plan(storage) == ()
+    assert [one.repeats for one in storage.studies.instances(STUDY)] == [1, 1, 1]
+    assert len(storage.outbox.list()) == len(storage.runs.list()) == 1
+    assert storage.audit.list(limit=1000) == before
+    assert columns(storage) == {"completed": 1}
+
+
+def test_duplicate_study_after_it_was_forgotten(node: Node) -> None:
+    completed(node.storage)
+    (sent,) = node.storage.outbox.claim("pacs", NOON)
+    node.storage.outbox.record(sent, DeliveryState.DELIVERED, answer="0x0000")
+    assert node.storage.studies.forget(STUDY) == (instance().path,)
+    assert add(node.storage, instance()).kind is AddedAs.NEW
+    assert plan(node.storage) == ()
+    assert state(node.storage) is StudyState.SETTLED
+    assert columns(node.storage) == {"completed": 1}
