@@ -61,7 +61,7 @@ def test_pacs_down(tmp_path: Path) -> None:
         expected = in_order(storage)
         for _restart in range(2):
             with running(storage, peer(port)) as beside:
-                wait_until(lambda: beside.count(Event.DOWN) >= 2)  # noqa: B023
+                wait_until(lambda: beside.count(Event.DOWN) >= 2)
         assert states(storage) == {"waiting": 60}
         file_study(storage, 31, ONE)  # made while the peer is down: it goes last
     with storage_in(tmp_path) as storage, pacs(port=port) as archive:
