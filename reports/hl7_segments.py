@@ -27,11 +27,11 @@ Fields = Mapping[int, str]
 
 
 def segment(name: str, fields: Fields) -> str:
-    """One segment as ER7; fields are already escaped."""
+    """One segment as ER7. fields: already escaped, so a ~ in them parts repetitions."""
     made = Segment(name, version=VERSION)
     for number, value in fields.items():
-        if value:
-            setattr(made, f"{name}_{number}".lower(), value)
+        for repetition in value.split("~") if value else ():
+            made.add_field(f"{name}_{number}").value = repetition
     return str(made.to_er7())
 
 
