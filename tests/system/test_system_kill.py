@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from databases import private_postgres
 from pydicom.dataset import Dataset
 from system import films
 from system.node import wait_for
@@ -23,15 +22,6 @@ from storage import DeliveryState, RunState
 
 STUDIES = 20
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield "sqlite"
-        return
-    with private_postgres() as url:
-        yield url
 
 
 class Sender(threading.Thread):
