@@ -224,11 +224,8 @@ def private_disk(folder: Path, megabytes: int) -> tuple[str, ...]:
     tried = subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False)
     if tried.returncode != 0:
         return ()
-    make = (
-        "import sys; from storage import upgrade; "
-        f"upgrade('sqlite:///{where}/dictamen.db')"
-    )
-    script = f"{mount} && {sys.executable} -c \"{make}\" && exec \"$@\""
+    make = f"import sys; from storage import upgrade; upgrade('sqlite:///{where}/dictamen.db')"
+    script = f'{mount} && {sys.executable} -c "{make}" && exec "$@"'
     return (*unshare, "sh", "-c", script, "sh")
 
 
@@ -292,7 +289,9 @@ def associated(
     """An association; look at `is_established`, `is_rejected`, `acceptor.primitive`."""
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
-    for abstract, syntaxes in (contexts or {CT: [ExplicitVRLittleEndian], VERIFICATION: []}).items():
+    for abstract, syntaxes in (
+        contexts or {CT: [ExplicitVRLittleEndian], VERIFICATION: []}
+    ).items():
         ae.add_requested_context(abstract, syntaxes or None)
     port = node if isinstance(node, int) else node.port
     handlers = [(evt.EVT_CONN_OPEN, _no_delay)]
@@ -329,7 +328,9 @@ def command(*pairs: tuple[int, int | str]) -> bytes:
 
 def store_rq(sop_class: str, sop_uid: str, *, data_set: bool = True) -> bytes:
     kind = 1 if data_set else 0x0101
-    return command((2, sop_class), (0x100, 1), (0x110, 1), (0x700, 2), (0x800, kind), (0x1000, sop_uid))
+    return command(
+        (2, sop_class), (0x100, 1), (0x110, 1), (0x700, 2), (0x800, kind), (0x1000, sop_uid)
+    )
 
 
 def send_raw(

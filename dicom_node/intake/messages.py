@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dicom_node.admission import is_uid
+
 MAX_COMMAND = 1 << 14  # bytes of a command set; real ones stay below 400
 MAX_EMPTY = 64  # fragments in a row without a byte
 
@@ -181,15 +183,14 @@ def parse(context_id: int, raw: bytes) -> Command:
 def answer(command: Command, status: int) -> bytes:
     """The response to a request, as a command set."""
     pairs = [
-        (_CLASS, command.values.get(_CLASS) or command.values.get(_REQUESTED_CLASS, b"")),
+        (_CLASS, command.sop_class.encode("latin-1")),
         (_FIELD, struct.pack("<H", command.kind | _RESPONSE)),
         (_ANSWERED_ID, struct.pack("<H", command.message_id)),
         (_DATA_SET, struct.pack("<H", NO_DATA_SET)),
         (_STATUS, struct.pack("<H", status)),
     ]
-    uid = command.values.get(_UID) or command.values.get(_REQUESTED_UID, b"")
-    if uid and len(uid) <= 64 and command.kind != C_ECHO:
-        pairs.append((_UID, uid))
+    if command.kind != C_ECHO and is_uid(command.sop_uid):  # a bad one would upset the sender
+        pairs.append((_UID, command.sop_uid.encode()))
     body = b"".join(
         struct.pack("<HHL", 0, element, len(value) + len(value) % 2)
         + value
