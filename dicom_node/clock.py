@@ -16,6 +16,7 @@ import structlog
 
 from config import Settings
 from dicom_node import metrics, routing
+from dicom_node.events import Event
 from storage import Run, Storage
 
 log = structlog.get_logger()
@@ -42,11 +43,11 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
         )
         new += len(runs)
         for run in runs:
-            metrics.count("run.planned")
-            log.info("run.planned", study=study.uid, run=run.id, processor=run.processor)
+            metrics.count(Event.RUN_PLANNED)
+            log.info(Event.RUN_PLANNED, study=study.uid, run=run.id, processor=run.processor)
         if done and not any(choice.picked for choice in choices):
-            metrics.count("study.not_selected")
-            log.info("study.not_selected", study=study.uid)
+            metrics.count(Event.STUDY_NOT_SELECTED)
+            log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
     return new
 
 
@@ -86,9 +87,9 @@ class LeaseWatch:
 
     def _free(self, storage: Storage, run: Run, why: str) -> None:
         state = storage.runs.release(run, why, max_attempts=self.max_attempts)
-        metrics.count(f"run.released.{state.value}")
+        metrics.count(Event.RUN_RELEASED)
         log.warning(
-            "run.released",
+            Event.RUN_RELEASED,
             study=run.study_uid,
             run=run.id,
             attempt=run.attempt,
@@ -114,7 +115,7 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
         storage.spool.remove(path)
     counts = {"studies": studies, "reports": reports, "quarantine": len(quarantined)}
     if any(counts.values()):
-        log.info("retention.purged", **counts)
+        log.info(Event.RETENTION_PURGED, **counts)
     return counts
 
 

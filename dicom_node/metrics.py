@@ -14,6 +14,7 @@ EVENTS = Counter(
     "What happened, by event name (see the administrator's guide)",
     ["event"],
 )
+RUNS = Counter("dictamen_runs_total", "Runs that ended, by result", ["processor", "status"])
 STAGE_SECONDS = Histogram(
     "dictamen_stage_seconds",
     "Seconds of a run by stage",

@@ -22,6 +22,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node import metrics
+from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
 from processors.pixels import render
@@ -137,7 +138,7 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
     except ProcessorError as error:
         return failed(processor, study.uid, str(error))
     except Exception:
-        log.exception("run.crashed", study=study.uid, processor=processor.name)
+        log.exception(Event.RUN_CRASHED, study=study.uid, processor=processor.name)
         return failed(processor, study.uid, _INTERNAL[language])
 
 
@@ -224,10 +225,9 @@ def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
 
 
 def _measure(processor: str, analysis: Analysis, seconds: float) -> None:
-    metrics.count(f"run.{analysis.status.value}")
+    metrics.RUNS.labels(processor, analysis.status.value).inc()
     for stage, milliseconds in analysis.timings_ms.items():
         metrics.STAGE_SECONDS.labels(processor, stage).observe(milliseconds / 1e3)
     metrics.STAGE_SECONDS.labels(processor, "run").observe(seconds)
-    log.info(
-        "run.ended", processor=processor, status=analysis.status.value, seconds=round(seconds, 3)
-    )
+    status = analysis.status.value
+    log.info(Event.RUN_ENDED, processor=processor, status=status, seconds=round(seconds, 3))

@@ -19,6 +19,7 @@ import structlog
 
 from config import Settings
 from dicom_node import logs, metrics, rooms
+from dicom_node.events import Event
 
 Role = Literal["intake", "worker", "courier"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -92,7 +93,7 @@ def main() -> int:
     try:
         run(role, settings, stopping)
     except Exception:
-        log.exception("process.crashed", role=role)
+        log.exception(Event.PROCESS_CRASHED, role=role)
         return 1
     return 0
 

@@ -27,6 +27,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 import storage as storage_room
 from config import Settings, SettingsError, load
 from dicom_node import clock, intake, product, rooms, rules, status
+from dicom_node.events import Event
 from dicom_node.roles import Role
 from storage import AuditEntry, Storage, StorageError
 
@@ -113,7 +114,7 @@ class Supervisor:
     def _take_up(self) -> None:
         """What a node that ended without a word left behind (PS3.15 audit: recovered)."""
         recovered = intake.recover(self._storage)
-        log.info("node.recovered", **{k: len(v) for k, v in recovered.as_lists().items()})
+        log.info(Event.NODE_RECOVERED, **{k: len(v) for k, v in recovered.as_lists().items()})
         me = socket.gethostname()
         for run in self._storage.runs.running():
             host, _, pid = run.owner.rpartition(":")
@@ -138,7 +139,7 @@ class Supervisor:
         process.stdin.write(self.settings.model_dump_json().encode())
         process.stdin.close()
         child.process, child.started = process, time.monotonic()
-        log.info("process.started", role=child.role, number=child.number, pid=process.pid)
+        log.info(Event.PROCESS_STARTED, role=child.role, number=child.number, pid=process.pid)
 
     # ---- watch ------------------------------------------------------------------------------
     def _tend(self) -> None:
@@ -155,7 +156,7 @@ class Supervisor:
     def _ended(self, child: _Child, now: float) -> None:
         code = child.process.returncode if child.process else 0
         how = f"ended with signal {-code}" if code < 0 else f"ended with status {code}"
-        log.warning("process.ended", role=child.role, number=child.number, how=how)
+        log.warning(Event.PROCESS_ENDED, role=child.role, number=child.number, how=how)
         if child.role == "worker":
             self._watch.died(self._storage, child.owner, f"its worker {how}")
         child.failures = 0 if now - child.started > PROVEN else child.failures + 1
@@ -186,19 +187,19 @@ class Supervisor:
         old, self.settings = self.settings, new
         self._watch = _lease_watch(new)
         self._audit_settings(0, "taken over")
-        log.info("settings.reloaded")
+        log.info(Event.SETTINGS_RELOADED)
         same_door = (old.node, old.intake) == (new.node, new.intake)
         for child in self._children:
             if child.process and not (child.role == "intake" and same_door):
                 child.process.send_signal(signal.SIGTERM)
 
     def _refuse_settings(self, why: str) -> None:
-        log.error("settings.refused", problems=why)
+        log.error(Event.SETTINGS_REFUSED, problems=why)
         self._audit_settings(8, why)
 
     # ---- stop -------------------------------------------------------------------------------
     def _stop_all(self) -> int:
-        log.info("node.stopping")
+        log.info(Event.NODE_STOPPING)
         for child in self._children:
             if child.process:
                 child.process.send_signal(signal.SIGTERM)
@@ -215,7 +216,7 @@ class Supervisor:
                 child.process.wait()
             if child.role == "worker":
                 self._give_back(child.owner)
-        log.info("node.stopped", killed=late)
+        log.info(Event.NODE_STOPPED, killed=late)
         return 0
 
     def _give_back(self, owner: str) -> None:
@@ -303,9 +304,9 @@ def _guarded(name: str, tick: Callable[[], object]) -> Callable[[], None]:
         try:
             tick()
         except StorageError as error:
-            log.warning("clock.storage", tick=name, error=type(error).__name__)
+            log.warning(Event.CLOCK_STORAGE, tick=name, error=type(error).__name__)
         except Exception:
-            log.exception("clock.crashed", tick=name)
+            log.exception(Event.CLOCK_CRASHED, tick=name)
 
     return run
 

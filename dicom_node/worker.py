@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import structlog
 
 from dicom_node import metrics, pipeline
+from dicom_node.events import Event
 from dicom_node.wiring import Judges
 from storage import LeaseLost, Run, Storage, StorageError
 
@@ -30,12 +31,12 @@ def owner() -> str:
 def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease: float) -> None:
     """Work until `stopping` is set; the run in hand is then ended, not given back."""
     me = owner()
-    log.info("worker.ready", processors=sorted(judges.processors))
+    log.info(Event.WORKER_READY, processors=sorted(judges.processors))
     while not stopping.is_set():
         try:
             claimed = storage.runs.claim(me)
         except StorageError as error:
-            log.warning("worker.storage", error=type(error).__name__)
+            log.warning(Event.WORKER_STORAGE, error=type(error).__name__)
             claimed = None
         if claimed is None:
             stopping.wait(POLL)
@@ -44,7 +45,7 @@ def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease:
 
 
 def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None:
-    log.info("run.started", study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
+    log.info(Event.RUN_STARTED, study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
     try:
         with _beating(storage, claimed, lease / 3):
             judge = judges.of(claimed.processor)
@@ -52,14 +53,14 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
                 storage, claimed, judge.processor, judge.options, judge.kinds, judge.destinations
             )
     except LeaseLost:
-        metrics.count("run.lease_lost")
-        log.warning("run.lease_lost", run=claimed.id, attempt=claimed.attempt)
+        metrics.count(Event.RUN_LEASE_LOST)
+        log.warning(Event.RUN_LEASE_LOST, run=claimed.id, attempt=claimed.attempt)
     except StorageError as error:
         # The lease runs out and the run is taken up again; nothing of it was filed.
-        log.warning("run.storage", run=claimed.id, error=type(error).__name__)
+        log.warning(Event.RUN_STORAGE, run=claimed.id, error=type(error).__name__)
     except Exception:
-        metrics.count("run.crashed")
-        log.exception("run.crashed", run=claimed.id)
+        metrics.count(Event.RUN_CRASHED)
+        log.exception(Event.RUN_CRASHED, run=claimed.id)
 
 
 @contextmanager

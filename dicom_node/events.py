@@ -1,0 +1,31 @@
+"""The names of what happens in the node, for logs and counters.
+
+Intake and courier have lists of their own (`intake.events`, `courier.Event`); the administrator's
+guide lists all three, and a test compares.
+"""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    NODE_RECOVERED = "node.recovered"
+    NODE_STOPPING = "node.stopping"
+    NODE_STOPPED = "node.stopped"
+    PROCESS_STARTED = "process.started"
+    PROCESS_ENDED = "process.ended"
+    PROCESS_CRASHED = "process.crashed"
+    SETTINGS_REFUSED = "settings.refused"
+    SETTINGS_RELOADED = "settings.reloaded"
+    CLOCK_STORAGE = "clock.storage"
+    CLOCK_CRASHED = "clock.crashed"
+    STUDY_NOT_SELECTED = "study.not_selected"
+    RUN_PLANNED = "run.planned"
+    RUN_STARTED = "run.started"
+    RUN_ENDED = "run.ended"
+    RUN_RELEASED = "run.released"
+    RUN_LEASE_LOST = "run.lease_lost"
+    RUN_STORAGE = "run.storage"
+    RUN_CRASHED = "run.crashed"
+    WORKER_READY = "worker.ready"
+    WORKER_STORAGE = "worker.storage"
+    RETENTION_PURGED = "retention.purged"

@@ -1,0 +1,54 @@
+"""What the guides promise exists: event names, commands, files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from dicom_node import courier, events, intake
+from dicom_node.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "docs" / "administrator.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("names", [events.Event, intake.EventName, courier.Event])
+def test_the_guide_lists_every_event(names):
+    listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", GUIDE.split("## Event names")[1]))
+    assert {name.value for name in names} <= listed
+
+
+def test_the_guide_lists_no_event_that_does_not_exist():
+    listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", GUIDE.split("## Event names")[1]))
+    known = {n.value for names in (events.Event, intake.EventName, courier.Event) for n in names}
+    assert listed == known
+
+
+def commands() -> list[tuple[str, ...]]:
+    found = []
+    for name, command in get_command(app).commands.items():
+        below = getattr(command, "commands", None)
+        found += [(name, sub) for sub in below] if below else [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_every_command_has_a_help_and_stands_in_a_guide(path):
+    command = get_command(app)
+    for step in path:
+        command = command.commands[step]
+    assert command.help
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert f"dictamen {' '.join(path)}" in text or f"`{' '.join(path)}`" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
