@@ -16,6 +16,7 @@ from rich.text import Text
 from config import schema, template
 from dicom_node import checks, logs, offline, roles, rooms, supervisor
 from dicom_node.cli.common import (
+    DEFAULT_CONFIG,
     ConfigArgument,
     ConfigOption,
     JsonOption,
@@ -108,7 +109,7 @@ def check(
 
 def echo(
     destination: Annotated[str, typer.Argument(help="A name below destinations in node.yaml.")],
-    config: ConfigOption,
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Try one destination: C-ECHO, MLLP connect, or a write to its folder."""
     peers = rooms.destinations(settings_of(config))
@@ -122,8 +123,8 @@ def echo(
 
 def analyse(
     paths: Annotated[list[Path], typer.Argument(help="DICOM files or folders.", exists=True)],
-    config: ConfigOption,
     target: Annotated[Path, typer.Option("--out", help="Folder for results and reports.")],
+    config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Judge files without a network: reports and result.json for each study."""
