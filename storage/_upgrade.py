@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from storage import database
-from storage._fates import fate
+from storage._fates import Again, fate
 from storage.errors import StorageOutdated, from_os
 
 HEAD = "0002"
@@ -36,7 +36,8 @@ def upgrade(url: str, *, revision: str = HEAD, busy_timeout: float = 60.0) -> No
         with _alone(made), made.execution_options(immediate=True).begin() as connection:
             _migrate(connection, revision)
     except DBAPIError as error:
-        raise fate(error, made.url.render_as_string(hide_password=True)) from error
+        found = fate(error, made.url.render_as_string(hide_password=True))
+        raise (found.lasting if isinstance(found, Again) else found) from error
     finally:
         made.dispose()
 

@@ -81,7 +81,7 @@ class Database:
             except Again as met:
                 turn += 1
                 if turn == _TURNS:
-                    raise met.lasting from met
+                    raise met.lasting from None
                 time.sleep(0.005 * turn)
 
     @contextmanager
@@ -128,7 +128,7 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise fate(error, self.name) from error
+            raise fate(error, self.name) from None  # a driver's text quotes rows
         except SQLAlchemyError as error:
             raise _unreachable(error, self.name) from error
 
@@ -148,6 +148,7 @@ def engine(url: URL, busy_timeout: float) -> Engine:
     return create_engine(
         url,
         pool_pre_ping=True,
+        hide_parameters=True,
         pool_timeout=busy_timeout,
         json_serializer=_plain.dumps,
         connect_args={"options": options, "connect_timeout": max(2, int(busy_timeout))},
@@ -158,6 +159,7 @@ def _sqlite_engine(url: URL, busy_timeout: float) -> Engine:
     made = create_engine(
         url,
         pool_timeout=busy_timeout,
+        hide_parameters=True,
         json_serializer=_plain.dumps,
         connect_args={"timeout": busy_timeout},
     )

@@ -50,11 +50,11 @@ class Server:
         password = quote(PASSWORD, safe="")
         return f"postgresql+psycopg://{_USER}:{password}@127.0.0.1:{self.port}/{name}"
 
-    def run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """One of the client tools against this server."""
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", _USER]
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
-        subprocess.run(
+        return subprocess.run(
             [self.programs / program, *where, *arguments],
             env=environment,
             check=True,

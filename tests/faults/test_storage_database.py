@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -292,4 +293,5 @@ def test_an_error_names_no_value_of_a_row(node: Node) -> None:
 
     with pytest.raises(StorageError) as caught:
         work(node.storage)
-    assert "Muñoz" not in str(caught.value)
+    printed = "".join(traceback.format_exception(caught.value))
+    assert "Muñoz" not in printed
