@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from reports.wording import printable
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
@@ -31,6 +33,7 @@ LEADING = 1.26  # line height in ems
 TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 GAP = 12
+_REFERENCE = 200  # letters are measured at this size, in pixels
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 
 
@@ -57,24 +60,34 @@ def text_size(part: float, height: float) -> int:
     return int(np.ceil(part * height))
 
 
+@lru_cache(maxsize=4096)
+def _ems(text: str) -> float:
+    """The width of a text in ems, with a little reserve for the rounding of small letters."""
+    return font(_REFERENCE).getlength(text) / _REFERENCE * 1.02
+
+
 def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
     """The text in at most `most` lines of `width` pixels, cut with an ellipsis."""
-    face = font(size)
     lines: list[str] = []
-    for word in text.replace(" %", "\u00a0%").split(" "):  # a number keeps its unit
-        if lines and face.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
+    room, used, gap = width / size, 0.0, _ems(" ")
+    for word in printable(text).replace("\n", " ").replace(" %", "\u00a0%").split(" "):
+        wide = _ems(word)  # a number keeps its unit: the blank before % does not break
+        if lines and used + gap + wide <= room:
+            lines[-1], used = f"{lines[-1]} {word}", used + gap + wide
+        elif len(lines) > most:
+            break
         else:
             lines.append(word)
+            used = wide
     if len(lines) > most:
         lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
-    return [_cut(line, face, width) for line in lines]
+    return [_cut(line, room) for line in lines]
 
 
-def _cut(line: str, face: ImageFont.FreeTypeFont, width: float) -> str:
-    if face.getlength(line) <= width:
+def _cut(line: str, room: float) -> str:
+    if _ems(line) <= room:
         return line
-    while line and face.getlength(line + "…") > width:
+    while line and _ems(line + "…") > room:
         line = line[:-1]
     return line.rstrip() + "…"
 
@@ -223,7 +236,7 @@ def _beside(size: int) -> int:
 
 def _room(line: Line, size: int, width: float) -> float:
     taken = size * 1.1 if line.marker else 0.0
-    taken += font(_beside(size)).getlength(line.right) + size if line.right else 0.0
+    taken += _ems(line.right) * _beside(size) + size if line.right else 0.0
     return width - taken
 
 
@@ -238,7 +251,7 @@ def _panels(canvas: Image.Image, layout: Layout) -> int:
             left = (canvas.width - picture.width) // 2
         canvas.paste(picture, (left, top))
         room = picture.width if len(layout.panels) > 1 else canvas.width - 2 * GAP
-        text = _cut(title, font(size), room)
+        text = _cut(title, room / size)
         middle = left + picture.width / 2 - font(size).getlength(text) / 2
         pen.text((max(middle, GAP), top + picture.height + 2), text, font=font(size), fill=GREY)
         bottom = max(bottom, top + picture.height + _title_height(canvas.height) + GAP)

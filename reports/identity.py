@@ -9,7 +9,9 @@ Never: repairs or guesses an identity; a value in a message (field names only, n
 from __future__ import annotations
 
 import io
+import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ from reports.model import IdentityUnclear
 # Same code points in every national variant of ISO 646, so sure even if the charset is unknown.
 _INVARIANT = re.compile(r"[A-Za-z0-9 !\"%&'()*+,\-./:;<=>?_^]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f�]")
+_ONE_AT_A_TIME = threading.RLock()
+_TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "highdicom.base", "highdicom.sr.sop")]
 _KEYWORDS = {
     "study_uid": "StudyInstanceUID",
     "patient_id": "PatientID",
@@ -52,10 +56,20 @@ class SourceIdentity:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the warnings of pydicom and highdicom in: some of them quote the patient's name."""
-    with warnings.catch_warnings():
+    """Keeps what pydicom and highdicom say in: some of it quotes the patient's name or dates.
+
+    One thread at a time, since Python 3.11 keeps its warning filters for the whole process.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        before = [(logger, logger.disabled) for logger in _TALKATIVE]
+        for logger in _TALKATIVE:
+            logger.disabled = True
+        try:
+            yield
+        finally:
+            for logger, disabled in before:
+                logger.disabled = disabled
 
 
 def sure_text(header: Dataset, keyword: str) -> str | None:

@@ -23,7 +23,7 @@ PANEL = 900  # longest side of a panel in pixels; smaller sources are enlarged t
 LEAST = 640
 STRIP = 480  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
-MOST_FINDINGS, MOST_NOTES = 4, 3
+MOST_FINDINGS, MOST_NOTES = 4, 2
 
 
 def overlay(
@@ -76,11 +76,16 @@ def _sized(title: str, shown: Image.Image, source: Image.Image, language: Words)
 def _outlines(findings: tuple[Finding, ...], place: tuple[str, int]) -> tuple[drawing.Outline, ...]:
     """Contours in the colour and with the number of their finding's line in the caption."""
     return tuple(
-        drawing.Outline(region.points, _colour(position), str(position + 1))
+        drawing.Outline(region.points, _colour(position), _number(position, findings))
         for position, finding in enumerate(findings)
         for region in finding.regions
         if (region.instance_uid, region.frame) == place
     )
+
+
+def _number(position: int, findings: tuple[Finding, ...]) -> str:
+    """What ties contour and line on a grey monitor; a single finding needs none."""
+    return str(position + 1) if len(findings) > 1 else ""
 
 
 def _colour(position: int) -> drawing.Colour:
@@ -93,17 +98,25 @@ def _caption(
     language = words(options.language)
     lines: list[Line] = []
     for position, finding in enumerate(findings[:MOST_FINDINGS]):
-        lines += _finding_lines(finding, position, analysis, options, marked)
+        marker = _colour(position) if marked and finding.regions else None
+        number = _number(position, findings) if marker else ""
+        lines += _finding_lines(finding, (marker, number), analysis, options)
     hidden = len(findings) - MOST_FINDINGS
     if hidden > 0:
         lines.append(Line(language.more_findings.format(hidden), colour=GREY))
     lines += [Line(note, 1 / 40, GREY, most=2) for note in analysis.notes[:MOST_NOTES]]
+    if len(analysis.notes) > MOST_NOTES:
+        left = len(analysis.notes) - MOST_NOTES
+        lines.append(Line(language.more_notes.format(left), 1 / 40, GREY))
     model = Line(content.model_line(analysis, options), 1 / 42, GREY, most=2)
     return [*lines, *_label(options), model]
 
 
 def _finding_lines(
-    finding: Finding, position: int, analysis: Analysis, options: Options, marked: bool
+    finding: Finding,
+    mark: tuple[drawing.Colour | None, str],
+    analysis: Analysis,
+    options: Options,
 ) -> list[Line]:
     language = words(options.language)
     probability, low, high, threshold = content.numbers(finding, language)
@@ -113,8 +126,7 @@ def _finding_lines(
         limits = language.band.format(low, high)
     found = content.explanation(analysis, finding)
     proven = found is not None and found.shown and bool(found.faithfulness)
-    marker = _colour(position) if marked and finding.regions else None
-    number = str(position + 1) if marker else ""
+    marker, number = mark
     return [
         Line(said, 1 / 24, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
         Line(content.explanation_line(found, language), colour=WHITE if proven else WARNING),

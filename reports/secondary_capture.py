@@ -21,7 +21,7 @@ from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 from processors.analysis import Analysis, Study
 from reports import codes, content, header, pictures, uids
 from reports.model import Options, Report
-from reports.wording import words
+from reports.wording import printable, words
 
 _FRAME_LABELS = 0x00182002  # Frame Label Vector
 _WITHOUT_FACE = {"CHEST", "BREAST", "ABDOMEN", "HAND", "KNEE", "HIP", "PELVIS", "FOOT", "SPINE"}
@@ -102,7 +102,7 @@ def _secondary_capture(
     made.Modality = "OT"
     made.ConversionType = "WSD"
     made.SeriesDescription = language.series[shot.kind]
-    made.ImageComments = " ".join([options.label, *analysis.notes])[:10240]
+    made.ImageComments = printable(" ".join([options.label, *analysis.notes]))[:10240]
     made.DateOfSecondaryCapture = when.strftime("%Y%m%d")
     made.TimeOfSecondaryCapture = when.strftime("%H%M%S")
     made.SecondaryCaptureDeviceManufacturer = header.MANUFACTURER

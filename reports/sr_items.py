@@ -37,7 +37,7 @@ from processors.analysis import Analysis, Code, Finding, Study
 from reports import codes, content, header, uids
 from reports.identity import quiet
 from reports.model import Options, Report
-from reports.wording import exact, words
+from reports.wording import exact, printable, words
 
 _CLASSES = {
     str(ComprehensiveSRStorage): hd.sr.ComprehensiveSR,
@@ -64,7 +64,7 @@ def named(name: str) -> CodedConcept:
 
 
 def text(name: str, value: str, relation: str = "CONTAINS") -> TextContentItem:
-    return TextContentItem(named(name), value, relationship_type=relation)
+    return TextContentItem(named(name), printable(value), relationship_type=relation)
 
 
 def code(name: Code, value: Code, relation: str = "CONTAINS") -> CodeContentItem:

@@ -6,6 +6,7 @@ number that hides on which side of the threshold it lies, a word that sounds fin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,7 @@ class Words:
     answer: str
     evidence: str
     more_findings: str
+    more_notes: str
     not_assessed: str
     no_findings: str
     note: str
@@ -77,6 +79,7 @@ EN = Words(
     answer="Model's answer to this picture: {}",
     evidence="Evidence: orange raises, blue lowers it",
     more_findings="{} more in the text report",
+    more_notes="{} more notes in the text report",
     not_assessed="Not assessed because: {}",
     no_findings="The model names no finding.",
     note="Note: {}",
@@ -126,6 +129,7 @@ ES = Words(
     answer="Respuesta del modelo a esta imagen: {}",
     evidence="Evidencia: naranja la sube, azul la baja",
     more_findings="{} más en el informe de texto",
+    more_notes="{} notas más en el informe de texto",
     not_assessed="No evaluado porque: {}",
     no_findings="El modelo no nombra ningún hallazgo.",
     note="Nota: {}",
@@ -147,6 +151,14 @@ ES = Words(
     },
     decimal=",",
 )
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
+
+
+def printable(text: str) -> str:
+    """A text without control characters; line feeds stay, markup stays what it is: text."""
+    return _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def words(language: Literal["en", "es"]) -> Words:
