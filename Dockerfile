@@ -24,7 +24,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 tini ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/dictamen --shell /usr/sbin/nologin dictamen \
+ && useradd --uid 10001 --no-create-home --home-dir /var/lib/dictamen --shell /usr/sbin/nologin dictamen \
  && install -d -o dictamen -g dictamen -m 0750 /var/lib/dictamen /etc/dictamen
 COPY --from=build /opt/dictamen /opt/dictamen
 ENV PATH=/opt/dictamen/bin:$PATH PYTHONUNBUFFERED=1 DICTAMEN_CONFIG=/etc/dictamen/node.yaml

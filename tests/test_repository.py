@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("config", "dicom_node", "processors", "reports", "storage")
 HEAVY = ("torch", "monai", "onnxruntime")
 # places of one machine, and hosts that packages come from
 MACHINE_PATH = re.compile(rb"(?<![\w.)}>~$-])/(work|tmp|root|home|Users)/[\w.-]")
@@ -64,14 +65,26 @@ def test_nothing_of_one_machine_is_written_down(pattern: re.Pattern[bytes]) -> N
     assert found == []
 
 
-def test_everything_that_is_shipped_is_in_a_package() -> None:
+def in_a_room(path: Path) -> bool:
+    return path.relative_to(ROOT).parts[0] in ROOMS
+
+
+def test_every_folder_with_code_is_a_package() -> None:
     """A folder without __init__.py works in a checkout and is missing from an installation."""
-    rooms = ("config", "dicom_node", "processors", "reports", "storage")
-    folders = {path.parent for path in tracked() if path.suffix == ".py"}
-    bare = [
-        str(folder.relative_to(ROOT))
-        for folder in folders
-        if folder.relative_to(ROOT).parts[:1] and folder.relative_to(ROOT).parts[0] in rooms
-        if not (folder / "__init__.py").exists()
-    ]
-    assert sorted(bare) == []
+    folders = {path.parent for path in tracked() if path.suffix == ".py" and in_a_room(path)}
+    assert sorted(f for f in folders if not (f / "__init__.py").exists()) == []
+
+
+def test_everything_in_a_room_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks setuptools what it would put into a wheel."""
+    setuptools = pytest.importorskip("setuptools")
+    monkeypatch.chdir(ROOT)
+    distribution = setuptools.Distribution({"script_name": "setup.py"})
+    distribution.parse_config_files(["pyproject.toml"])
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    data = {ROOT / source / name for _, source, _, names in build.data_files for name in names}
+    code = {ROOT / module[2] for module in build.find_all_modules()}
+    ours = {path for path in tracked() if in_a_room(path)}
+    assert sorted(str(path.relative_to(ROOT)) for path in ours - data - code) == []
+    assert sorted(str(path) for path in data if "__pycache__" in path.parts) == []
