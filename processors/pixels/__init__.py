@@ -11,6 +11,8 @@ Raises only `RefusedPixels` (an `UnreadablePixels`) with a `Cause` that a caller
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -30,16 +32,22 @@ def render(dataset: Dataset, frame: int = 1) -> Pixels:
     Returns: (rows, columns) float32 in 0..1, owned by the caller.
     Raises: RefusedPixels (missing, too short, absurd, damaged, unsupported).
     """
-    plan = layout(dataset, frame)
-    stored = stored_values(dataset, plan)
-    if is_colour(plan):
-        return luminance(stored, dataset, plan)
-    return _grey(stored, dataset, plan)
+    with warnings.catch_warnings():
+        # pydicom warns of values that break their VR, surplus bytes and colour spaces; here the
+        # checks decide, and a warning's text may hold a patient's data
+        warnings.simplefilter("ignore")
+        plan = layout(dataset, frame)
+        stored = stored_values(dataset, plan)
+        if is_colour(plan):
+            return luminance(stored, dataset, plan)
+        return _grey(stored, dataset, plan)
 
 
 def aspect(dataset: Dataset, frame: int = 1) -> float:
     """Height of one pixel divided by its width; 1.0 when nothing sensible is stated."""
-    return pixel_aspect(attributes_of_frame(dataset, frame))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pixel_aspect(attributes_of_frame(dataset, frame))
 
 
 def _grey(stored: np.ndarray, dataset: Dataset, plan: Layout) -> Pixels:

@@ -3,7 +3,7 @@
 A JPEG, JPEG-LS or JPEG 2000 stream carries its own width and height, and a decoder believes them
 rather than Rows and Columns: a stream of a hundred bytes may ask for gigabytes. Frame header
 segments: ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2, 15444-1 A.5.1 (SIZ). Also decides whether the
-stream ends with its end marker; decoders fill what is missing with grey and say nothing.
+stream ends with its end marker; some decoders show one that lost its end and say nothing.
 """
 
 from __future__ import annotations

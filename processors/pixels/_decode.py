@@ -7,7 +7,6 @@ that crashes takes its process with it; the worker is the process that may die.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from pydicom.uid import (
 )
 
 from processors.analysis import Pixels
+from processors.pixels import _twelve_bit
 from processors.pixels._codestream import declared_size, is_complete
 from processors.pixels._layout import COLOUR, PALETTE, Cause, Layout, RefusedPixels
 
@@ -45,20 +45,20 @@ def stored_values(dataset: Dataset, plan: Layout) -> NDArray[Any]:
     """(rows, columns) or, for colour, (rows, columns, 3) as RGB; integers as stored."""
     decoder = _decoder(plan)
     if plan.syntax.is_encapsulated:
-        _check_stream(_one_frame(dataset, plan), plan)
+        stream = _one_frame(dataset, plan)
+        _check_stream(stream, plan)
+        if _twelve_bit.wanted(plan):
+            return _twelve_bits(stream, plan)
     moved = plan.high_bit != plan.bits_stored - 1 and not plan.syntax.is_encapsulated
-    with warnings.catch_warnings():
-        # pydicom warns of surplus bytes and of colour spaces; the picture is judged as it comes
-        warnings.simplefilter("ignore")
-        try:
-            values, _ = decoder.as_array(
-                dataset,
-                index=plan.frame - 1,
-                correct_unused_bits=not moved,
-                allow_excess_frames=False,
-            )
-        except Exception as error:  # a codec may raise anything
-            raise _damaged(plan, error) from error
+    try:
+        values, _ = decoder.as_array(
+            dataset,
+            index=plan.frame - 1,
+            correct_unused_bits=not moved,
+            allow_excess_frames=False,
+        )
+    except Exception as error:  # a codec may raise anything
+        raise _damaged(plan, error) from error
     shape = (plan.rows, plan.columns) + ((3,) if plan.samples == 3 else ())
     if values.shape != shape:
         raise RefusedPixels(Cause.DAMAGED, f"The decoded frame is {values.shape}, not {shape}.")
@@ -89,6 +89,13 @@ def _decoder(plan: Layout) -> Any:
     if not decoder.is_available:
         raise _unsupported(plan)
     return decoder
+
+
+def _twelve_bits(stream: bytes, plan: Layout) -> NDArray[Any]:
+    try:
+        return _twelve_bit.decode(stream, plan)
+    except Exception as error:  # a codec may raise anything
+        raise _damaged(plan, error) from error
 
 
 def _one_frame(dataset: Dataset, plan: Layout) -> bytes:

@@ -1,0 +1,186 @@
+"""Judges one picture by its pixels: is there anything on it, and is it an upright frontal chest.
+
+Everything is brought to 64 x 64 pixels without its constant margins and stretched to the same
+range, so that neither size, sharpness, border nor shape of the film can be the rule. A small
+convolutional network (weights in the bundle's gate file, run with numpy alone) then gives a
+probability for each view; the distance of its features from those of frontal films says whether
+it has ever seen anything like it (Mahalanobis distance: Lee et al., arXiv:1807.03888).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+
+from processors.analysis import BundleError, Pixels
+
+SIDE = 64  # pixels of the network's input
+LOOK = 256  # pixels of the copy in which margins are found
+MARGIN = 0.04  # a margin's line varies by less, and is this near to black or white
+DEEPEST_MARGIN = 0.4  # of the side; more is a picture of something small, not a margin
+FLAT = 0.02  # spread (percentile 1 to 99) below which a picture is one grey
+COARSE = 16  # pixels at which a bare exposure is told from a picture
+SMOOTH = 0.97  # share of variance that a quadratic surface explains in a bare exposure
+NOISY = 0.5  # correlation of neighbours at 64 pixels below which there is only noise
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the network says: a probability for each class, and how strange the picture is."""
+
+    probabilities: dict[str, float]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The network of a gate file: layers in order, its classes, and where frontal films lie."""
+
+    convolutions: tuple[tuple[Pixels, Pixels], ...]
+    hidden: tuple[Pixels, Pixels]
+    output: tuple[Pixels, Pixels]
+    classes: tuple[str, ...]
+    centre: Pixels
+    precision: Pixels
+    least_frontal: float
+    farthest: float
+
+
+def small(picture: Pixels) -> Pixels:
+    """(64, 64) float32 in 0..1 of a rendered picture: margins off, resampled, stretched."""
+    return stretched(resized(without_margins(picture), SIDE))
+
+
+def resized(picture: Pixels, side: int) -> Pixels:
+    """(side, side) by area averaging; the aspect ratio is given up on purpose."""
+    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
+
+
+def stretched(picture: Pixels) -> Pixels:
+    low, high = np.percentile(picture, (1, 99))
+    spread = max(float(high - low), 1e-6)
+    shown = (picture - np.float32(low)) / np.float32(spread)
+    return np.asarray(np.clip(shown, 0.0, 1.0), dtype=np.float32)
+
+
+def without_margins(picture: Pixels) -> Pixels:
+    """The picture without constant black or white lines at its four sides."""
+    look = resized(picture, LOOK)
+    rows, columns = _kept(look), _kept(look.T)
+    high, wide = picture.shape[0] / LOOK, picture.shape[1] / LOOK
+    cut: Pixels = picture[
+        int(rows[0] * high) : max(int(np.ceil(rows[1] * high)), 1),
+        int(columns[0] * wide) : max(int(np.ceil(columns[1] * wide)), 1),
+    ]
+    return cut if min(cut.shape) >= 8 else picture
+
+
+def is_blank(picture: Pixels) -> bool:
+    """Nothing on it: one grey, a bare exposure (a smooth slope) or noise alone."""
+    grey = resized(picture, SIDE)
+    low, high = np.percentile(grey, (1, 99))
+    if high - low < FLAT:
+        return True
+    centred = grey - grey.mean()
+    variance = float(np.mean(centred**2))
+    beside = float(np.mean(centred[:, 1:] * centred[:, :-1])) / variance
+    below = float(np.mean(centred[1:] * centred[:-1])) / variance
+    # the slope is sought where the noise of a bare exposure is averaged away
+    return min(beside, below) < NOISY or _explained_by_slope(resized(grey, COARSE)) > SMOOTH
+
+
+def see(picture: Pixels, weights: Weights) -> Sight:
+    """The network's opinion of a rendered picture."""
+    seen = features(picture, weights)
+    scores = weights.output[0] @ seen + weights.output[1]
+    chances = np.exp(scores - scores.max())
+    chances /= chances.sum()
+    away = seen - weights.centre
+    distance = float(np.sqrt(max(float(away @ weights.precision @ away), 0.0)))
+    return Sight(dict(zip(weights.classes, map(float, chances), strict=True)), distance)
+
+
+def passes(sight: Sight, weights: Weights) -> bool:
+    """Whether the picture may be taken for an upright frontal chest film."""
+    likely = sight.probabilities["frontal"] >= weights.least_frontal
+    return likely and sight.distance <= weights.farthest
+
+
+def features(picture: Pixels, weights: Weights) -> Pixels:
+    """The hidden layer's answer to a rendered picture."""
+    values = (small(picture) - np.float32(0.5))[None]
+    for kernel, bias in weights.convolutions:
+        values = _halving_convolution(values, kernel, bias)
+    seen: Pixels = np.maximum(weights.hidden[0] @ values.ravel() + weights.hidden[1], 0.0)
+    return seen
+
+
+@lru_cache(maxsize=4)
+def load_weights(file: Path) -> Weights:
+    """The gate file of a bundle; no pickled object in it is ever read. Raises BundleError."""
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            held: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"The gate file {file.name} cannot be read.") from error
+    try:
+        return _weights(held)
+    except KeyError as error:
+        raise BundleError(f"The gate file {file.name} lacks {error}.") from error
+
+
+def _weights(held: dict[str, NDArray[Any]]) -> Weights:
+    def pair(name: str) -> tuple[Pixels, Pixels]:
+        return held[f"{name}_w"].astype(np.float32), held[f"{name}_b"].astype(np.float32)
+
+    layers = sorted(name[:-2] for name in held if name.startswith("conv") and name.endswith("_w"))
+    return Weights(
+        convolutions=tuple(pair(name) for name in layers),
+        hidden=pair("hidden"),
+        output=pair("output"),
+        classes=tuple(str(name) for name in held["classes"]),
+        centre=held["centre"].astype(np.float32),
+        precision=held["precision"].astype(np.float32),
+        least_frontal=float(held["least_frontal"]),
+        farthest=float(held["farthest"]),
+    )
+
+
+def _halving_convolution(values: Pixels, kernel: Pixels, bias: Pixels) -> Pixels:
+    """Stride 2, zero padding, ReLU. values: (in, h, w); kernel: (out, in, k, k)."""
+    edge = kernel.shape[-1] // 2
+    padded = np.pad(values, ((0, 0), (edge, edge), (edge, edge)))
+    windows = sliding_window_view(padded, kernel.shape[-2:], axis=(1, 2))[:, ::2, ::2]
+    sums = np.tensordot(kernel, windows, axes=((1, 2, 3), (0, 3, 4)))
+    result: Pixels = np.maximum(sums + bias[:, None, None], 0.0)
+    return result
+
+
+def _kept(look: Pixels) -> tuple[int, int]:
+    """First and last row that is no margin."""
+    spread = look.max(axis=1) - look.min(axis=1)
+    level = look.mean(axis=1)
+    margin = (spread < MARGIN) & ((level < MARGIN) | (level > 1 - MARGIN))
+    deepest = int(len(look) * DEEPEST_MARGIN)
+    first = int(np.argmin(margin[:deepest])) if not margin[:deepest].all() else deepest
+    tail = margin[::-1][:deepest]
+    last = len(look) - (int(np.argmin(tail)) if not tail.all() else deepest)
+    return first, last
+
+
+def _explained_by_slope(picture: Pixels) -> float:
+    along = np.linspace(-1.0, 1.0, len(picture))
+    y, x = np.meshgrid(along, along, indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=-1).reshape(-1, 6)
+    flat = picture.ravel().astype(np.float64) - float(picture.mean())
+    solution, *_ = np.linalg.lstsq(terms, flat, rcond=None)
+    return 1.0 - float(np.sum((flat - terms @ solution) ** 2) / np.sum(flat**2))
