@@ -157,7 +157,11 @@ def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Optio
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)
-    return replace(options, predecessors={report.kind: report.uid for report in older})
+    return replace(
+        options,
+        predecessors={report.kind: report.uid for report in older},
+        predecessor_classes={report.kind: report.sop_class for report in older},
+    )
 
 
 def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:

@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 NAME = "dictamen"
-MANUFACTURER = "dictamen"
+MANUFACTURER = "dictamen project"  # as reports.header writes it: the loop guard compares
 
 try:
     VERSION = version("dictamen")

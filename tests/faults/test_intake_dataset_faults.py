@@ -234,7 +234,7 @@ def _ours() -> Dataset:
     purpose, equipment = Dataset(), Dataset()
     purpose.CodeValue, purpose.CodingSchemeDesignator = "109102", "DCM"
     purpose.CodeMeaning = "Processing Equipment"
-    equipment.Manufacturer = "dictamen"
+    equipment.Manufacturer = "dictamen project"
     equipment.PurposeOfReferenceCodeSequence = Sequence([purpose])
     return lab.data_set(ContributingEquipmentSequence=Sequence([equipment]))
 

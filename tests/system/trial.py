@@ -49,7 +49,7 @@ class Pacs:
         self.folder, self.ae_title, self.check_called = folder, ae_title, check_called
         self.port, self.http = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.http}"
-        self.node_port = 0
+        self.node_port = free_port()  # nobody is there until a bench says who
         self._process: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:

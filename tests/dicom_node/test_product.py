@@ -1,0 +1,10 @@
+"""Who we are is said in two rooms that may not import each other's words."""
+
+from __future__ import annotations
+
+from dicom_node import product
+from reports import header
+
+
+def test_own_loop_knows_the_maker_that_the_reports_name() -> None:
+    assert product.MANUFACTURER == header.MANUFACTURER

@@ -1,0 +1,164 @@
+"""Mistakes in node.yaml, met through the command line and by a running node."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from system.node import ROOT, NodeUnderTest, alive, wait_for
+from system.trial import Pacs
+
+from config import load
+from dicom_node.rules import faults
+
+EX_CONFIG = 78
+# One planted mistake of each kind that has an id, then five more; the comment is the kind.
+MISTAKES = """\
+node:
+  ae_title: AN_AE_TITLE_TOO_LONG        # cfg-bad-aet
+  listen: 127.0.0.1:abc                 # cfg-wrong-type
+  data_dri: /var/lib/dictamen           # cfg-unknown-key
+  audit_key_file: audit.key
+  database: postgresql+psycopg://d:${DICTAMEN_NOT_SET}@db/d   # cfg-missing-secret
+  language: en
+  language: es                          # cfg-duplicate-key
+intake:
+  accept_from: [{ae_title: PACS}]
+  quarantine: no                        # cfg-octal
+  limits: {associations: 1000000}       # out of range
+processors:
+  - name: chest
+    bundle: chest
+    when:
+      Modalty: CR                       # no DICOM keyword
+    settle: {quiet: 10}                 # no unit
+    send_to: [pasc]                     # unknown destination
+destinations:
+  pacs: {kind: dicm, host: 10.1.2.3}    # unknown kind
+"""
+
+
+def dictamen(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dicom_node.cli", *words],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_every_planted_mistake_is_told_with_its_line(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(MISTAKES)
+    (tmp_path / "audit.key").write_text("k" * 32)
+    done = dictamen(command, str(file))
+    assert done.returncode == EX_CONFIG
+    planted = {n for n, line in enumerate(MISTAKES.splitlines(), 1) if re.search(r"  # \w", line)}
+    assert len(planted) == 11
+    told = {int(n) for n in re.findall(r"node\.yaml:(\d+)", done.stdout + done.stderr)}
+    told |= {int(n) for n in re.findall(r"line (\d+)", done.stdout + done.stderr)}
+    assert planted <= told, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_file_that_is_not_there_or_no_yaml(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("node: [unclosed")
+    for file in (broken, tmp_path / "absent.yaml"):
+        done = dictamen("check", str(file))
+        assert done.returncode == EX_CONFIG
+        assert file.name in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("key", ["listen", "status"])
+def test_cfg_port_taken(tmp_path: Path, key: str) -> None:
+    node = NodeUnderTest(tmp_path)
+    port = node.port if key == "listen" else node.status_port
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        done = dictamen("serve", str(node.file))
+    assert done.returncode not in (0, None)
+    assert str(port) in done.stderr
+    assert f"node.{key}" in done.stderr
+    assert "Traceback" not in done.stderr
+    # nothing half-started: no process was begun, no database made, the other port is free
+    assert "process.started" not in done.stderr
+    assert not list(tmp_path.rglob("*.db"))
+    other = node.status_port if key == "listen" else node.port
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", other)) != 0
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_cfg_reload_bad_leaves_the_old_settings_in_force(tmp_path: Path) -> None:
+    with NodeUnderTest(tmp_path) as node:
+        assert node.process is not None
+        before = node.pids()
+        good = node.file.read_text()
+        node.file.write_text(good.replace('"quiet"', '"quite"'))
+        node.process.send_signal(signal.SIGHUP)
+        (refused,) = wait_for(lambda: node.events("settings.refused"), 10, "the refusal")
+        assert "quite" in refused["problems"]
+        time.sleep(1.0)
+        assert node.pids() == before
+        assert node.get("/readyz")[0] == 200
+        node.file.write_text(good)
+        with node.storage() as storage:
+            rows = [r.entry for r in storage.audit.list(limit=1000) if r.entry.kind == "110131"]
+        assert [row.outcome for row in rows] == [8]
+        changed = json.loads(good)
+        changed["processors"][0]["settle"]["quiet"] = "700ms"
+        node.file.write_text(json.dumps(changed))
+        node.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: node.events("settings.reloaded"), 10, "the reload")
+        wait_for(lambda: node.get("/readyz")[0] == 200 and node.pids() != before, 60, "new workers")
+        intake = [pid for pid, role in before.items() if role == ("intake", 1)]
+        assert all(map(alive, intake))  # what did not change was not stopped
+        assert load(node.file, os.environ, check_rule=faults).processors[
+            0
+        ].settle.quiet == pytest.approx(0.7)
+
+
+@pytest.fixture
+def strict_pacs(tmp_path: Path) -> Iterator[Pacs]:
+    """A PACS that knows itself by one AE title only."""
+    pacs = Pacs(tmp_path / "pacs", ae_title="RIGHTNAME", check_called=True)
+    pacs.up()
+    yield pacs
+    pacs.down()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("title", ["RIGHTNAME", "WRONGNAME"])
+def test_check_names_a_wrong_ae_title(tmp_path: Path, strict_pacs: Pacs, title: str) -> None:
+    node = NodeUnderTest(tmp_path / "node")
+    peer = {"kind": "dicom", "ae_title": title, "host": "127.0.0.1", "port": strict_pacs.port}
+    node.write(destinations={"pacs": peer})
+    node.settings["processors"][0]["send_to"] = ["pacs"]
+    node.write()
+    done = dictamen("check", str(node.file), "--json")
+    (found,) = [row for row in json.loads(done.stdout) if "pacs" in row["name"]]
+    if title == "RIGHTNAME":
+        assert found["ok"], found
+        return
+    assert done.returncode == 1
+    assert not found["ok"]
+    for word in ("WRONGNAME", "127.0.0.1", str(strict_pacs.port), "called AE title"):
+        assert word.lower() in found["detail"].lower(), found
