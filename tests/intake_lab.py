@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -64,7 +63,7 @@ def free_port() -> int:
 
 
 def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
-    """Settings with the intake's keys as node.yaml writes them; limits are merged."""
+    """Settings with the intake's keys as node.yaml writes them; limits and node are merged."""
     key = folder / "audit.key"
     key.write_bytes(KEY)
     limits = {"handshake": "2s", "idle": "20s", "stop": "3s", **intake.pop("limits", {})}
@@ -74,6 +73,7 @@ def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
             "listen": f"127.0.0.1:{port}",
             "data_dir": str(folder / "data"),
             "audit_key_file": str(key),
+            **intake.pop("node", {}),
         },
         "intake": {
             "accept_from": [{"ae_title": "PACS", "host": "127.0.0.1"}, {"ae_title": "PROBE"}],
@@ -88,12 +88,11 @@ def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
 
 @dataclass
 class Node:
-    """A running intake; `data` is its folder as this process sees it."""
+    """A running intake."""
 
     settings: Settings
     process: subprocess.Popen[bytes]
     log_file: Path
-    mounted: bool = False
     _storage: Storage | None = field(default=None, repr=False)
 
     @property
@@ -106,8 +105,7 @@ class Node:
 
     @property
     def data(self) -> Path:
-        folder = self.settings.node.data_dir
-        return Path(f"/proc/{self.pid}/root{folder}") if self.mounted else folder
+        return self.settings.node.data_dir
 
     @property
     def log(self) -> str:
@@ -120,7 +118,7 @@ class Node:
     @property
     def storage(self) -> Storage:
         if self._storage is None:
-            url = f"sqlite:///{self.data / 'dictamen.db'}"
+            url = self.settings.node.database_url
             self._storage = open_storage(url, self.data, KEY, who="test")
         return self._storage
 
@@ -165,9 +163,7 @@ def launch(
 ) -> Node:
     """Start an intake. before: a command that runs it (strace …). patch: code run in it first."""
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
-    mounted = bool(before) and before[0] == "unshare"
-    if not mounted:
-        upgrade(settings.node.database_url)
+    upgrade(settings.node.database_url)
     log_file = folder / f"intake-{time.monotonic_ns()}.log"
     with log_file.open("wb") as out:
         process = subprocess.Popen(
@@ -180,7 +176,7 @@ def launch(
     assert process.stdin is not None
     process.stdin.write(settings.model_dump_json().encode())
     process.stdin.close()
-    node = Node(settings, process, log_file, mounted)
+    node = Node(settings, process, log_file)
     _wait_for_port(node)
     return node
 
@@ -192,10 +188,13 @@ def _wait_for_port(node: Node) -> None:
             raise RuntimeError(f"the intake ended at once: {node.log}")
         try:
             socket.create_connection(("127.0.0.1", node.port), 1).close()
-            return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"the intake does not listen: {node.log}")
+            continue
+        if '"intake.started"' in node.log:  # what a crash left is taken up by now
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"the intake does not start: {node.log}")
 
 
 @contextmanager
@@ -210,23 +209,30 @@ def running(folder: Path, **options: Any) -> Iterator[Node]:
             node.stop()
 
 
-def private_disk(folder: Path, megabytes: int) -> tuple[str, ...]:
-    """A command that runs a program with a small disk of its own mounted at folder/data.
-
-    () where this system lets nobody mount (then a test falls back to another way).
-    """
-    if shutil.which("unshare") is None:
-        return ()
-    unshare = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """A disk of its own mounted at folder/data; False where this system lets us not."""
+    rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
     where = folder / "data"
     where.mkdir(exist_ok=True)
-    mount = f"mount -t tmpfs -o size={megabytes}m tmpfs {where}"
-    tried = subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False)
-    if tried.returncode != 0:
-        return ()
-    make = f"import sys; from storage import upgrade; upgrade('sqlite:///{where}/dictamen.db')"
-    script = f'{mount} && {sys.executable} -c "{make}" && exec "$@"'
-    return (*unshare, "sh", "-c", script, "sh")
+    options = f"size={megabytes}m,mode=0777"
+    mount = [*rights, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run([*rights, "umount", "-l", str(where)], check=True)
+
+
+def remount(folder: Path, how: str) -> bool:
+    """Make that disk read-only (ro) or writable (rw) again."""
+    rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    command = [*rights, "mount", "-o", f"remount,{how}", str(folder / "data")]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 # ---- data sets ------------------------------------------------------------------------------
@@ -274,8 +280,9 @@ def bytes_of(file: Path) -> bytes:
 
 
 # ---- peers ----------------------------------------------------------------------------------
-def _no_delay(event: evt.Event) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _no_delay(event: evt.Event, opened: list[socket.socket]) -> None:
+    opened.append(event.assoc.dul.socket.socket)
+    opened[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @contextmanager
@@ -294,13 +301,16 @@ def associated(
     ).items():
         ae.add_requested_context(abstract, syntaxes or None)
     port = node if isinstance(node, int) else node.port
-    handlers = [(evt.EVT_CONN_OPEN, _no_delay)]
+    opened: list[socket.socket] = []
+    handlers = [(evt.EVT_CONN_OPEN, _no_delay, [opened])]
     assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
     try:
         yield assoc
     finally:
         if assoc.is_established:
             assoc.release()
+        for one in opened:  # the library leaves a reset socket open
+            one.close()
 
 
 def rejection(assoc: Association) -> tuple[int, int, int]:

@@ -46,12 +46,18 @@ class Line(AssociationSocket):  # type: ignore[misc]
     def __init__(self, assoc: Guest, conn: socket.socket, first: bytes, longest: int) -> None:
         super().__init__(assoc, client_socket=conn)
         self._first, self._longest = memoryview(first), max(longest, len(first))
+        self._conn = conn
         self._patience = assoc.house.settings.intake.limits.idle
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         conn.settimeout(self._patience)
         self._poll = select.poll()  # select() cannot see descriptors above 1023
         self._poll.register(conn, select.POLLIN)
+
+    def end(self) -> None:
+        """Close for good: the library's close leaves a reset socket open."""
+        self.close()
+        self._conn.close()
 
     @property
     def ready(self) -> bool:
@@ -199,7 +205,7 @@ class Guest(Association):  # type: ignore[misc]
         finally:
             inside = self.dimse.inside
             self.dimse.close()
-            self._line.close()
+            self._line.end()
             self._on_end(self)
             self._farewell(inside)
 

@@ -1,0 +1,348 @@
+"""Disks and databases that fail under the intake, and processes that die in the middle."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import intake_lab as lab
+import pytest
+from pydicom.uid import generate_uid
+
+from dicom_node import intake
+from dicom_node.intake.receive import OBJECTS
+from storage import Storage, open_storage, upgrade
+
+
+def _ready(node: lab.Node, yes: bool) -> bool:
+    return lab.eventually(lambda: intake.status(node.data).ready is yes)
+
+
+def _echo(node: lab.Node) -> int:
+    with lab.associated(node) as assoc:
+        return int(assoc.send_c_echo().Status)
+
+
+def _limit_files(node: lab.Node, size: int) -> None:
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def _fill(node: lab.Node, leave: int) -> Path:
+    """Use up the node's disk but for `leave` bytes."""
+    ballast = node.data / "ballast"
+    disk = os.statvfs(node.data)
+    with ballast.open("wb") as file:
+        file.write(bytes(disk.f_bavail * disk.f_frsize - leave))
+    return ballast
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose data lie on a disk of 24 MB."""
+    with lab.small_disk(tmp_path, 24) as mounted:
+        if not mounted:
+            pytest.skip("this system lets us not mount a disk")
+        yield tmp_path
+
+
+# ---- no space -------------------------------------------------------------------------------
+def test_disk_full(small: Path) -> None:
+    """A real small disk: ENOSPC while the data set streams in."""
+    big = lab.sized(4)
+    with lab.running(small) as node:
+        assert lab.send(node, lab.data_set()) == [0x0000]
+        ballast = _fill(node, 1 << 20)
+        assert lab.send(node, big) == [0xA700]
+        assert node.storage.spool.temporary() == []
+        ballast.unlink()
+        assert _ready(node, True)
+        assert lab.send(node, big) == [0x0000]
+        assert lab.bytes_of(node.stored()[big.SOPInstanceUID]) == lab.encoded(big)
+
+
+def test_disk_full_shows_in_readiness_and_heals(tmp_path: Path) -> None:
+    """A limit on the size of files, where no disk can be mounted."""
+    made = lab.sized(1)
+    with lab.running(tmp_path) as node:
+        _limit_files(node, 1 << 14)
+        with lab.associated(node) as assoc:
+            assert assoc.send_c_store(made).Status == 0xA700
+            assert assoc.send_c_echo().Status == 0x0000  # the association goes on
+            assert assoc.send_c_store(made).Status == 0xA700
+        assert _ready(node, False)
+        assert intake.not_ready(node.data) == ["intake: the disk is full"]
+        assert node.storage.spool.temporary() == []
+        _limit_files(node, resource.RLIM_INFINITY)
+        assert _ready(node, True)
+        assert lab.send(node, made) == [0x0000]
+
+
+def test_disk_full_db(small: Path) -> None:
+    """Room for the file, none for the commit: never 0000 without a row."""
+    with lab.running(small) as node:
+        statuses, sent = [], []
+        ballast = _fill(node, 40_000)
+        for _ in range(12):
+            made = lab.data_set()
+            sent.append(made)
+            statuses += lab.send(node, made)
+            if statuses[-1]:
+                break
+        assert statuses[-1] == 0xA700
+        ballast.unlink()
+        assert _ready(node, True)
+        answered = {
+            one.SOPInstanceUID for one, status in zip(sent, statuses, strict=True) if not status
+        }
+        assert set(node.stored()) == answered
+        assert lab.send(node, sent[-1]) == [0x0000]
+        assert set(node.stored()) == answered | {sent[-1].SOPInstanceUID}
+        assert len(node.objects()) == len(answered) + 1
+
+
+def test_disk_readonly(small: Path) -> None:
+    """The disk of the files; nothing there is open for writing, so that it can be remounted."""
+    made = lab.data_set()
+    with lab.running(small, node={"database": f"sqlite:///{small / 'elsewhere.db'}"}) as node:
+        assert lab.eventually(lambda: lab.remount(small, "ro"), 5), "the disk stays busy"
+        assert lab.send(node, made) == [0xA700]
+        assert _echo(node) == 0x0000
+        assert _ready(node, False)
+        assert intake.not_ready(node.data) == ["intake: the disk is read-only"]
+        assert lab.remount(small, "rw")
+        assert _ready(node, True)
+        assert lab.send(node, made) == [0x0000]
+        assert made.SOPInstanceUID in node.stored()
+
+
+_SLOW = "import time; _sync = os.fsync\nos.fsync = lambda fd: (time.sleep(1.2), _sync(fd))[1]"
+
+
+def test_disk_slow(tmp_path: Path) -> None:
+    """Two flushes of 1.2 s each: senders wait, memory is flat, nothing times out in here."""
+    with lab.running(tmp_path, patch=_SLOW, limits={"idle": "2s"}) as node:
+        begun, before = time.monotonic(), _memory(node)
+        statuses: list[int] = []
+        senders = [
+            lab.in_background(lambda: statuses.extend(lab.send(node, lab.sized(4))))
+            for _ in range(4)
+        ]
+        for sender in senders:
+            sender.join(60)
+        assert statuses == [0x0000] * 4
+        assert time.monotonic() - begun >= 2.4
+        assert _memory(node) - before < 32 << 20
+
+
+def _memory(node: lab.Node) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{node.pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+_BROKEN = """
+import errno
+_sync, _failed = os.fsync, []
+def _break(fd):
+    name = os.readlink(f"/proc/self/fd/{fd}")
+    if not _failed and (name.endswith(".part") or "objects" in name):
+        _failed.append(fd)
+        raise OSError(errno.EIO, "Input/output error")
+    return _sync(fd)
+os.fsync = _break
+"""
+
+
+def test_disk_io_error(tmp_path: Path) -> None:
+    made = lab.data_set()
+    with lab.running(tmp_path, patch=_BROKEN) as node:
+        assert lab.send(node, made) == [0xA700]
+        assert (node.objects(), node.storage.spool.temporary()) == ([], [])  # not trusted: gone
+        assert lab.eventually(lambda: intake.status(node.data).restart)
+        assert lab.send(node, made) == [0x0000]  # a new file, synced itself
+        status = intake.status(node.data)
+        assert (status.ready, status.restart) == (False, True)  # the next success proves nothing
+        assert "restart" in intake.not_ready(node.data)[0]
+
+
+# ---- nothing answered is lost ---------------------------------------------------------------
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_power_loss(tmp_path: Path) -> None:
+    """The order of system calls: name, file and folder synced, commit synced, then the answer."""
+    trace = tmp_path / "trace"
+    calls = "trace=link,linkat,fsync,fdatasync,sendto,pwrite64"
+    before = ("strace", "-f", "-y", "-qq", "-s", "32", "-e", calls, "-o", str(trace))
+    made = lab.data_set()
+    with lab.running(tmp_path, before=before) as node:
+        if "ptrace" in node.log:
+            pytest.skip("this system lets nobody trace")
+        with lab.associated(node) as assoc:
+            assert assoc.send_c_echo().Status == 0x0000
+            marked = len(trace.read_text())
+            assert assoc.send_c_store(made).Status == 0x0000
+            time.sleep(0.3)
+            told = trace.read_text()[marked:].splitlines()
+        os.kill(_python(node), 15)
+        node.process.wait(20)
+
+    def first(pattern: str, after: int = -1) -> int:
+        found = [n for n, line in enumerate(told) if n > after and re.search(pattern, line)]
+        assert found, (pattern, told)
+        return found[0]
+
+    name = first(r"link(at)?\(.*objects/")
+    data = first(r"fsync\(\d+<[^>]*(incoming|objects)/[^>]*(part|dcm)>", name)
+    folder = first(r"fsync\(\d+<[^>]*objects/[0-9a-f]{2}>", data)
+    commit = first(r"(fsync|fdatasync)\(\d+<[^>]*dictamen\.db-wal>", folder)
+    answer = first(r"sendto\(\d+<(TCP|socket)", 0)
+    assert name < data < folder < commit < answer
+
+
+def _python(node: lab.Node) -> int:
+    children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split()
+    return int(children[0]) if children else node.pid
+
+
+def test_kill_intake(tmp_path: Path) -> None:
+    """SIGKILL in the middle of 16 associations, several times: what was answered is there."""
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    answered: dict[str, bytes] = {}
+    lock = threading.Lock()
+    for _ in range(2):
+        node = lab.launch(settings, tmp_path)
+        over = threading.Event()
+        senders = [lab.in_background(_flood, node, answered, lock, over) for _ in range(16)]
+        goal = len(answered) + 20
+        assert lab.eventually(lambda goal=goal: len(answered) > goal, 60)
+        node.kill()
+        over.set()
+        for sender in senders:
+            sender.join(30)
+    node = lab.launch(settings, tmp_path)
+    try:
+        kept = node.stored()
+        assert set(answered) <= set(kept)
+        assert all(lab.bytes_of(kept[uid]) == raw for uid, raw in answered.items())
+        assert node.storage.spool.temporary() == []
+        known = {path.relative_to(node.storage.spool.root).as_posix() for path in kept.values()}
+        assert set(node.objects()) == known  # what was not answered is adopted
+        assert node.storage.audit.verify() == ()
+    finally:
+        node.stop()
+
+
+def _flood(
+    node: lab.Node, answered: dict[str, bytes], lock: threading.Lock, over: threading.Event
+) -> None:
+    try:
+        with lab.associated(node) as assoc:
+            while not over.is_set() and assoc.is_established:
+                made = lab.data_set(StudyInstanceUID=generate_uid())
+                answer = assoc.send_c_store(made)
+                if answer and answer.Status == 0x0000:
+                    with lock:
+                        answered[str(made.SOPInstanceUID)] = lab.encoded(made)
+    except (RuntimeError, OSError, AttributeError):
+        return  # the peer was killed
+
+
+_DIE_BETWEEN = """
+from storage._studies import Studies
+def _die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+Studies.add = _die
+"""
+
+
+def test_kill_between(tmp_path: Path) -> None:
+    """The file has its name, the row was never committed: adopted, and the repeat is a repeat."""
+    made = lab.data_set()
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    node = lab.launch(settings, tmp_path, patch=_DIE_BETWEEN)
+    with lab.associated(node) as assoc:
+        assert not assoc.send_c_store(made)
+    node.process.wait(20)
+    assert node.stored() == {}
+    (orphan,) = node.objects()
+    node._storage.close()
+    node = lab.launch(settings, tmp_path)
+    try:
+        assert lab.bytes_of(node.stored()[made.SOPInstanceUID]) == lab.encoded(made)
+        (row,) = node.storage.studies.instances(made.StudyInstanceUID)
+        assert (row.path, row.calling_ae) == (orphan, "PACS")
+        assert lab.send(node, made) == [0x0000]
+        assert node.objects() == [orphan]
+        assert [e.kind for e in node.audit("110104")].count("instance.adopted") == 1
+    finally:
+        node.stop()
+
+
+def test_db_locked(tmp_path: Path) -> None:
+    """Another process holds the database longer than the busy time-out."""
+    made = lab.data_set()
+    with lab.running(tmp_path, busy=2.0) as node:
+        other = sqlite3.connect(node.data / "dictamen.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        with lab.associated(node) as assoc:
+            assert assoc.send_c_store(made).Status == 0xA700
+            assert 1.5 < time.monotonic() - begun < 15
+            assert _echo(node) == 0x0000
+            other.execute("ROLLBACK")
+            other.close()
+            assert assoc.send_c_store(made).Status == 0x0000
+        assert _ready(node, True)
+        assert made.SOPInstanceUID in node.stored()
+
+
+# ---- recovery -------------------------------------------------------------------------------
+@pytest.fixture
+def storage(tmp_path: Path) -> Any:
+    upgrade(f"sqlite:///{tmp_path / 'dictamen.db'}")
+    found = open_storage(f"sqlite:///{tmp_path / 'dictamen.db'}", tmp_path, lab.KEY, who="test")
+    yield found
+    found.close()
+
+
+def test_an_object_that_is_not_what_its_name_says_is_removed(storage: Storage) -> None:
+    wrong = storage.spool.write(
+        OBJECTS, storage.spool.object_name("1.2.3", "0" * 64), b"half of it"
+    )
+    left = storage.spool.incoming()
+    left.write(b"left over")
+    left.close()
+    mine = left.path
+    theirs = left.path.with_name("4194304-0-abc.part")  # above any process number
+    mine.rename(theirs)
+    found = intake.recover(storage)
+    assert set(found.removed) == {wrong, "incoming/4194304-0-abc.part"}
+    assert (found.adopted, found.missing) == ((), ())
+    assert intake.recover(storage) == intake.Recovered((), (), ())
+
+
+def test_a_file_that_is_being_written_is_left_alone(storage: Storage) -> None:
+    with storage.spool.incoming() as mine:
+        assert intake.recover(storage).removed == ()
+        assert mine.path.exists()
+
+
+def test_rows_without_a_file_are_an_alarm(tmp_path: Path) -> None:
+    made = lab.data_set()
+    with lab.running(tmp_path) as node:
+        lab.send(node, made)
+        path = node.stored()[made.SOPInstanceUID]
+        path.unlink()
+        found = intake.recover(node.storage)
+        assert [node.storage.spool.path(one) for one in found.missing] == [path]
+        (alarm,) = [one for one in node.audit("110113") if one.kind == "file.missing"]
+        assert alarm.outcome == 12
+        assert lab.send(node, made) == [0x0000]  # a repeat brings it back
+        assert intake.recover(node.storage).missing == ()
