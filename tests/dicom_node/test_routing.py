@@ -84,7 +84,7 @@ def test_clock_back_does_not_wait_for_ever():
         pytest.param(
             instance("1", SC, Modality="OT", ImageType=["DERIVED", "SECONDARY"]),
             "secondary capture", id="another program's picture"),
-        pytest.param(instance("1", Modality="DX", ContributingEquipment=["dictamen"]),
+        pytest.param(instance("1", Modality="DX", ContributingEquipment=["dictamen project"]),
                      "this product", id="our own picture, whatever its modality"),
         pytest.param(instance("1", "1.2.840.10008.5.1.4.1.1.88.33", Modality="SR"),
                      "structured report", id="a report"),
