@@ -24,8 +24,8 @@ def ago(*seconds: float) -> list[datetime]:
 def instance(uid: str, sop_class: str = CR, at: datetime = NOW, sha: str = "", **headers):
     return StoredInstance(
         sop_uid=uid, sop_class=sop_class, transfer_syntax="1.2.840.10008.1.2.1", series_uid="1.2",
-        study_uid="1.1", sha256=sha or uid, size=1, path=uid, calling_ae="PACS", address="127.0.0.1",
-        headers=headers, received_at=at,
+        study_uid="1.1", sha256=sha or uid, size=1, path=uid, calling_ae="PACS",
+        address="127.0.0.1", headers=headers, received_at=at,
     )  # fmt: skip
 
 

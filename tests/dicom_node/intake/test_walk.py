@@ -142,8 +142,8 @@ def test_the_head_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("maker", "purpose", "ours"),
     [
-        pytest.param("dictamen", "109102", True, id="this product"),
-        pytest.param("dictamen", "109101", False, id="another purpose"),
+        pytest.param("dictamen project", "109102", True, id="this product"),
+        pytest.param("dictamen project", "109101", False, id="another purpose"),
         pytest.param("Acme", "109102", False, id="another maker"),
     ],
 )
