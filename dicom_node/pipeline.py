@@ -32,6 +32,7 @@ from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
+_CORRECTED = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber")
 _INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
     "es": "No valorado por un error interno; el registro tiene los detalles.",
@@ -150,7 +151,23 @@ def _stored_study(storage: Storage, claimed: Run) -> Study:
         raise InputMissing(
             "Input missing: an instance of the study is gone.", then="Send it again."
         )
-    return load(claimed.study_uid, files)
+    newest = max((i for i in stored if i.sop_uid in wanted), key=lambda i: i.received_at)
+    return _as_corrected(load(claimed.study_uid, files), newest.sop_uid)
+
+
+def _as_corrected(study: Study, newest_uid: str) -> Study:
+    """Every header with the demographics of the instance that came last.
+
+    A name may be corrected at the source between two instances; the courier compares with the
+    correction. Who the patient is cannot change: two patients hold a study.
+    """
+    newest = study.header(newest_uid)
+    for instance in study.instances:
+        for keyword in _CORRECTED:
+            if newest.get(keyword) and instance.header.get(keyword) != newest.get(keyword):
+                instance.header.SpecificCharacterSet = newest.get("SpecificCharacterSet")
+                setattr(instance.header, keyword, newest.get(keyword))
+    return study
 
 
 def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:

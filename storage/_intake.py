@@ -3,6 +3,8 @@
 Whose study it is, is what its first instance said. An instance that names another patient puts
 the study on hold, whether its bytes are kept or not: nobody but a person can say which of the
 two is right. An empty issuer agrees with any; the first one that is said counts from then on.
+Name, birth date and accession number of the same patient may be corrected at the source: the
+newest instance that is kept says them, and what was reported before stays as it was.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import hmac
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from storage._fates import Again
 from storage._plain import plain, text
@@ -24,11 +26,27 @@ POLICIES = ("keep_first", "keep_both", "refuse")
 OTHER_PATIENT = "an instance names another patient than the study's first one"
 TWO_CONTENTS = "one SOP Instance UID came with two different contents"
 
+# every instance runs these: built once, their compiled form is found again by identity
+_STUDY = select(studies).where(studies.c.uid == bindparam("of")).with_for_update(key_share=True)
+_SAME = (
+    select(instances).where(instances.c.sop_uid == bindparam("sop")).order_by(instances.c.ordinal)
+)
+_INSERT = insert(instances)
+_ONE_MORE = (
+    update(studies)
+    .where(studies.c.uid == bindparam("of"))
+    .values(
+        instances=studies.c.instances + 1,
+        last_received=bindparam("last"),
+        state=bindparam("now"),
+        forgotten_at=None,
+    )
+)
+
 
 def lock(transaction: Transaction, uid: str) -> Row[Any] | None:
     """The study's row, locked until the commit (PostgreSQL; SQLite has one writer anyway)."""
-    query = select(studies).where(studies.c.uid == uid).with_for_update(key_share=True)
-    return transaction.connection.execute(query).one_or_none()
+    return transaction.connection.execute(_STUDY, {"of": uid}).one_or_none()
 
 
 def hold(transaction: Transaction, uid: str, reason: str) -> None:
@@ -45,9 +63,7 @@ def file(transaction: Transaction, new: NewInstance, on_conflict: str) -> Added:
         raise ValueError(f"on_conflict is {on_conflict!r}, not one of {', '.join(POLICIES)}")
     uid = new.identity.study_uid
     study = lock(transaction, uid)
-    same = transaction.connection.execute(
-        select(instances).where(instances.c.sop_uid == new.sop_uid).order_by(instances.c.ordinal)
-    ).all()
+    same = transaction.connection.execute(_SAME, {"sop": new.sop_uid}).all()
     repeat = next((row for row in same if row.sha256 == new.sha256), None)
     if repeat is not None:
         return _repeat(transaction, repeat, new)
@@ -76,18 +92,15 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
     """Insert the instance, open its study; returns why the study is held, or ''."""
     if study is None:
         _open(transaction, new)
-    held = "" if study is None else _compare(transaction, study, new)
+        held, state = "", StudyState.OPEN
+    else:
+        held = _compare(transaction, study, new)
+        state = StudyState.HELD if held else StudyState.OPEN
+        if study.state == StudyState.SETTLED and not held:
+            transaction.audit(_event(new, "U", "study.reopened"))
     _insert(transaction, new, ordinal)
-    values: dict[str, Any] = {
-        "instances": studies.c.instances + 1,
-        "last_received": new.received_at,
-        "forgotten_at": None,
-    }
-    if study is not None and study.state == StudyState.SETTLED and not held:
-        values["state"] = StudyState.OPEN
-        transaction.audit(_event(new, "U", "study.reopened"))
-    uid = new.identity.study_uid
-    transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+    counted = {"of": new.identity.study_uid, "last": new.received_at, "now": state}
+    transaction.connection.execute(_ONE_MORE, counted)
     return held
 
 
@@ -129,24 +142,25 @@ def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
         },
     )
     transaction.connection.execute(
-        insert(instances).values(
-            sop_uid=new.sop_uid,
-            ordinal=ordinal,
-            sop_class=new.sop_class,
-            transfer_syntax=new.transfer_syntax,
-            study_uid=uid,
-            series_uid=new.series_uid,
-            sha256=new.sha256,
-            size=new.size,
-            path=new.path,
-            calling_ae=text(new.calling_ae)[:16],
-            called_ae=text(new.called_ae)[:16],
-            address=text(new.address),
-            headers=headers,
-            received_at=new.received_at,
-            repeats=0,
-            note=text(new.note),
-        )
+        _INSERT,
+        {
+            "sop_uid": new.sop_uid,
+            "ordinal": ordinal,
+            "sop_class": new.sop_class,
+            "transfer_syntax": new.transfer_syntax,
+            "study_uid": uid,
+            "series_uid": new.series_uid,
+            "sha256": new.sha256,
+            "size": new.size,
+            "path": new.path,
+            "calling_ae": text(new.calling_ae)[:16],
+            "called_ae": text(new.called_ae)[:16],
+            "address": text(new.address),
+            "headers": headers,
+            "received_at": new.received_at,
+            "repeats": 0,
+            "note": text(new.note),
+        },
     )
 
 
@@ -173,6 +187,24 @@ def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str
         return str(study.reason)
     hold(transaction, uid, OTHER_PATIENT)
     return OTHER_PATIENT
+
+
+def _correct(transaction: Transaction, study: Row[Any], new: NewInstance) -> None:
+    """Take over corrected demographics; what the newest instance leaves empty stays."""
+    said = {
+        "patient_name": text(new.identity.patient_name),
+        "birth_date": text(new.identity.birth_date),
+        "accession": text(new.identity.accession),
+    }
+    values = {field: value for field, value in said.items() if value}
+    changed = {field for field, value in values.items() if getattr(study, field) != value}
+    if not changed:
+        return
+    transaction.connection.execute(update(studies).where(studies.c.uid == study.uid).values(values))
+    details = {"fields": sorted(changed), "sop_uid": new.sop_uid, "calling_ae": new.calling_ae}
+    transaction.audit(
+        AuditEntry("110104", "U", 0, "identity.corrected", study.uid, details=details)
+    )
 
 
 def _hold_both(transaction: Transaction, uids: set[str]) -> str:
