@@ -12,12 +12,22 @@ from collections.abc import Callable
 from pydicom.dataset import Dataset
 
 from processors.gate._card import Terms
-from processors.gate._regions import ANIMAL, ELSEWHERE, FRONTAL, HUMAN, LATERAL, SURELY_ELSEWHERE
+from processors.gate._regions import (
+    ANIMAL,
+    CHEST_CODES,
+    ELSEWHERE,
+    FRONTAL,
+    HUMAN,
+    LATERAL,
+    SILENT,
+    SURELY_ELSEWHERE,
+)
 from processors.gate._text import first, items, meanings, number, values, words, words_of
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame siblings below it
 SCANNED = ("SD", "SI", "DRW", "SYN")  # ConversionType: document, scanned image, drawing, synthetic
 OUR_NAME = "DICTAMEN"
+ANATOMY = "AnatomicRegionSequence"
 SAID_OF_SERIES = (
     "SeriesDescription",
     "ProtocolName",
@@ -108,8 +118,10 @@ def _side(header: Dataset, terms: Terms) -> str | None:
 
 def _body_part(header: Dataset, terms: Terms) -> str | None:
     wanted = frozenset(terms.body_parts)
-    examined = words_of(header, ("BodyPartExamined",))
-    region = meanings(header, "AnatomicRegionSequence")
+    examined = words_of(header, ("BodyPartExamined",)) - SILENT
+    region = meanings(header, ANATOMY)
+    if any(first(one, "CodeValue") in CHEST_CODES for one in items(header, ANATOMY)):
+        region = region | wanted
     stated = [said for said in (examined, region) if said]
     fitting = [said for said in stated if said & wanted and not said & ELSEWHERE]
     if stated and not fitting:

@@ -28,3 +28,6 @@ LATERAL = words(
     "LL RL LLD RLD lat lateral lateralis perfil oblique oblicua oblicuo LAO RAO LPO RPO LLO RLO "
     "decubitus decubito"
 )
+# a filled-in field that says nothing
+SILENT = words("unknown other none unspecified default na desconocido otro ninguno")
+CHEST_CODES = ("816094009", "51185008", "T-D3000")  # SCT chest, thoracic structure; SRT chest

@@ -60,7 +60,7 @@ def measure(weights: Weights, films: Sequence[Film]) -> dict[str, Any]:
 
 def _passed(weights: Weights, squares: Sequence[Square]) -> dict[str, float | int]:
     good = sum(passes(see(np.ascontiguousarray(s), weights), weights) for s in squares)
-    return {"films": len(squares), "passed": good, "share": round(good / len(squares), 4)}
+    return {"films": len(squares), "passed": good, "share": round(good / max(len(squares), 1), 4)}
 
 
 def _averages(frontal: Sequence[Film]) -> list[Square]:
@@ -84,7 +84,7 @@ def _refused(
         "films": len(sights),
         "refused": refused,
         "named": named,
-        "share": round(refused / len(sights), 4),
+        "share": round(refused / max(len(sights), 1), 4),
     }
 
 

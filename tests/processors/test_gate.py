@@ -100,7 +100,15 @@ def kind_of(subject: Study, card: dict[str, Any] = CARD, languages: str = "es en
                      id="film sent as a capture"),
         pytest.param({"ImageType": ["DERIVED", "PRIMARY"]}, "", id="derived, primary"),
         pytest.param({"BodyPartExamined": "Tórax"}, "", id="in Spanish"),
+        pytest.param({"BodyPartExamined": "UNKNOWN"}, "", id="filled in, saying nothing"),
+        pytest.param(
+            {"AnatomicRegionSequence": sequence(CodeValue="816094009", CodeMeaning="Brustkorb")},
+            "",
+            id="chest by its code",
+        ),
+        pytest.param({"ViewPosition": "AP_SUPINE"}, "", id="AP lying"),
         pytest.param({"PatientOrientation": ["L", "F"]}, "", id="orientation of a frontal film"),
+        pytest.param({"PatientOrientation": ["L", "H"]}, "rotated", id="upside down by header"),
         pytest.param({"SeriesDescription": "TORAX PA Y LAT DE PIE"}, "", id="both views named"),
         pytest.param({"SeriesDescription": "PA de pie"}, "", id="standing is no foot"),
         pytest.param({"Modality": "CT"}, "modality", id="CT"),
@@ -275,6 +283,12 @@ def test_secondary_capture_in(changes: dict[str, Any]) -> None:
 
 def test_nearest_image_gives_the_reason() -> None:
     assert kind_of(study({"Modality": "CT"}, {"ViewPosition": "LL"}, {"Rows": None})) == "view"
+
+
+def test_mirrored_film_is_said() -> None:
+    refusal, notes = gate.check(study({"PatientOrientation": ["R", "F"]}), CARD, BUNDLE, "en")
+    assert refusal is None
+    assert notes == ("By its header an image is mirrored (right and left exchanged).",)
 
 
 def test_headers_that_refuse_spare_the_pixels() -> None:

@@ -1,4 +1,4 @@
-"""The gate's training command: same network in numpy, same batches for a seed, both files written."""
+"""The gate's training: same network in numpy, same batches for a seed, both files written."""
 
 from __future__ import annotations
 
