@@ -96,7 +96,7 @@ def evaluate(
 ) -> None:
     """AUC with its 95 % interval beside the trivial bar, per population."""
     try:
-        from processors.training.command import Asked, evaluate_bundle
+        from processors.training.appraise import Asked, evaluate_bundle
     except ImportError as error:
         raise fail(f"evaluation needs the extra `train`: {error}") from error
     known = _pairs(train_table or table, train_images or images)

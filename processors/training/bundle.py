@@ -8,8 +8,6 @@ Source of the layout: MONAI bundle specification (docs.monai.io, mb_specificatio
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +21,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from processors.runtime import CHECKSUMS
+from processors.training.files import write_checksums, write_json
 from processors.vae.network import SpatialVAE
+
+__all__ = ["Pieces", "head_arrays", "write_bundle", "write_checksums", "write_networks"]
 
 AGREEMENT = 1e-3  # largest difference between torch and ONNX, in latent units or grey
 EXPORTER = 18  # ONNX operator set that ONNX Runtime 1.17 and later reads
@@ -108,23 +108,6 @@ def head_arrays(model: SpatialVAE) -> dict[str, NDArray[Any]]:
         "head_weight": model.head.weight.detach().flatten(1).numpy().astype(np.float32),
         "head_bias": bias.detach().numpy().astype(np.float32),
     }
-
-
-def write_checksums(folder: Path) -> Path:
-    """Writes checksums.sha256 over every other file of the bundle (format of sha256sum)."""
-    lines = []
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and name != CHECKSUMS and "__pycache__" not in file.parts:
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}\n")
-    target = folder / CHECKSUMS
-    target.write_text("".join(lines), encoding="utf-8")
-    return target
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=False)
-    file.write_text(text + "\n", encoding="utf-8")
 
 
 def write_bundle(folder: Path, model: SpatialVAE, pieces: Pieces) -> Path:

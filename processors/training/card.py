@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from processors.runtime import Bundle
-from processors.training.bundle import write_checksums, write_json
 from processors.training.evaluate import red
+from processors.training.files import write_checksums, write_json
 
 NOTES = {
     "es": "En {words} este modelo no ha demostrado superar a estadísticas triviales de la imagen "

@@ -156,9 +156,11 @@ def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
         yield np.asarray(grey, dtype=np.float32) / np.float32(255)
 
 
-def load(table: Path, images: Path, populations: Sequence[Population], size: int) -> ImageSet:
-    """Everything of one table, ready for the network."""
-    samples = read_table(table, populations)
+def load(
+    table: Path, images: Path, populations: Sequence[Population], size: int, split: str = ""
+) -> ImageSet:
+    """Everything of one table, or of one split of it, ready for the network."""
+    samples = tuple(s for s in read_table(table, populations) if split in ("", s.split))
     inputs = np.zeros((len(samples), size, size), np.uint8)
     trivial = np.zeros((len(samples), TRIVIAL), np.float32)
     for i, image in enumerate(read_images(images, [s.path for s in samples])):

@@ -34,8 +34,7 @@ Sources = Sequence[tuple[Path, Path]]
 def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
     """The films that fit and the films that choose and calibrate; patients are in one of them."""
     size = int(plan.raw["size"])
-    full = join([load(table, images, plan.populations, size) for table, images in sources])
-    training = full.where([s.split == "train" for s in full.samples])
+    training = join([load(t, images, plan.populations, size, "train") for t, images in sources])
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
     return training.where(~tuning), training.where(tuning)
 
@@ -136,7 +135,7 @@ def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/"
         "0.8.1/meta_schema_20240725.json",
         "version": raw["version"],
-        "changelog": {raw["version"]: "first version"},
+        "changelog": raw.get("changelog", {raw["version"]: "first version"}),
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": np.__version__,

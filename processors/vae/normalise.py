@@ -43,11 +43,10 @@ class Greys:
         return np.asarray(np.interp(image, self.own, self.network), dtype=np.float32)
 
     def to_own(self, image: Image) -> Image:
-        """The inverse; where several own greys share one network grey, their middle."""
+        """The inverse; where several own greys share one network grey, the lowest that occurs."""
         levels, first = np.unique(self.network, return_index=True)
-        last = np.append(first[1:], len(self.own)) - 1
-        middle = (self.own[first] + self.own[last]) / 2
-        return np.asarray(np.interp(image, levels, middle), dtype=np.float32)
+        lowest = self.own[first]
+        return np.asarray(np.interp(image, levels, lowest), dtype=np.float32)
 
 
 def greys_of(image: Image) -> Greys:

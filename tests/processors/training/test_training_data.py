@@ -1,0 +1,97 @@
+"""Reading labelled films: who belongs where, and what is unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from processors.training.data import Population, is_tuning, load, read_images, read_table
+
+CHILDREN = Population("children", 1, 5, negative=("normal",))
+ADULTS = Population("adults", 18, 120, negative=("no_finding",))
+BOTH = (CHILDREN, ADULTS)
+COLUMNS = ("path", "split", "patient", "labels", "sex", "age", "view", "note")
+
+
+def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
+    file = folder / "films.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("labels", "age", "population", "target"),
+    [
+        pytest.param("pneumonia|viral", "3", 0, 1, id="child, ill"),
+        pytest.param("normal", "5.5", 0, 0, id="still five"),
+        pytest.param("pneumonia", "6", -1, -1, id="six: nobody's"),
+        pytest.param("no_finding", "17", -1, -1, id="minor"),
+        pytest.param("infiltration|pneumonia", "18", 1, 1, id="adult, ill"),
+        pytest.param("no_finding", "80", 1, 0, id="adult, well"),
+        pytest.param("effusion", "80", 1, -1, id="other finding: unknown"),
+        pytest.param("", "80", 1, -1, id="no label"),
+    ],
+)
+def test_labels(tmp_path: Path, labels: str, age: str, population: int, target: int) -> None:
+    row = {"path": "a.png", "split": "train", "patient": "P", "labels": labels, "age": age}
+    (sample,) = read_table(_table(tmp_path, [row]), BOTH)
+    assert (sample.population, sample.target) == (population, target)
+
+
+def test_a_table_without_ages_belongs_to_whose_normal_it_names(tmp_path: Path) -> None:
+    rows = [
+        {"path": "a.png", "split": "train", "patient": "P", "labels": "normal"},
+        {"path": "b.png", "split": "train", "patient": "Q", "labels": "pneumonia"},
+    ]
+    assert [s.population for s in read_table(_table(tmp_path, rows), BOTH)] == [0, 0]
+
+
+def test_one_patient_is_on_one_side() -> None:
+    sides = {is_tuning("P17") for _ in range(3)}
+    assert len(sides) == 1
+    assert 0.1 < np.mean([is_tuning(f"P{i}") for i in range(2000)]) < 0.19
+
+
+def _png(seed: int) -> bytes:
+    out = io.BytesIO()
+    grey = np.random.default_rng(seed).integers(0, 256, (40, 30), dtype=np.uint8)
+    Image.fromarray(grey).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_tar_and_folder_read_the_same(tmp_path: Path) -> None:
+    names = ["set/b.png", "set/a.png"]
+    (tmp_path / "set").mkdir()
+    with tarfile.open(tmp_path / "films.tar", "w") as tar:
+        for seed, name in enumerate(names):
+            (tmp_path / name).write_bytes(_png(seed))
+            tar.add(tmp_path / name, name)
+    from_tar = list(read_images(tmp_path / "films.tar", names))
+    from_folder = list(read_images(tmp_path, names))
+    for one, other in zip(from_tar, from_folder, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_path_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.png").write_bytes(_png(0))
+    with pytest.raises(ValueError, match="outside"):
+        list(read_images(tmp_path / "in", ["../secret.png"]))
+
+
+def test_load(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png(0))
+    row = {"path": "a.png", "split": "val", "patient": "P", "labels": "normal", "age": "2"}
+    images = load(_table(tmp_path, [row]), tmp_path, BOTH, 32)
+    assert images.inputs.shape == (1, 32, 32)
+    assert images.trivial.shape == (1, 15)
+    assert np.isfinite(images.trivial).all()

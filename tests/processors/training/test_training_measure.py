@@ -1,0 +1,98 @@
+"""Measures and calibration against cases whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from processors.training.calibrate import calibrate
+from processors.training.donors import average, grouped
+from processors.training.measure import auc, auc_gain, calibration_error
+from processors.vae.latent import Row
+
+
+def _scored(shift: float, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    return labels, generator.standard_normal(count) + shift * labels
+
+
+@pytest.mark.parametrize(
+    ("shift", "low", "high"),
+    [
+        pytest.param(0.0, 0.42, 0.58, id="chance"),
+        pytest.param(1.35, 0.78, 0.88, id="d' 1.35 is .83"),
+        pytest.param(9.0, 0.999, 1.0, id="perfect"),
+    ],
+)
+def test_auc(shift: float, low: float, high: float) -> None:
+    labels, scores = _scored(shift)
+    found = auc(labels, scores, [str(i) for i in range(len(labels))])
+    assert low <= found.value <= high
+    assert found.low <= found.value <= found.high
+
+
+def test_interval_widens_when_films_share_patients() -> None:
+    labels, scores = _scored(1.0)
+    alone = auc(labels, scores, [str(i) for i in range(400)])
+    crowd = auc(np.repeat(labels[:50], 8), np.repeat(scores[:50], 8), np.repeat(np.arange(50), 8))
+    assert crowd.high - crowd.low > 1.5 * (alone.high - alone.low)
+
+
+def test_gain_of_a_score_over_itself_is_nothing() -> None:
+    labels, scores = _scored(1.0)
+    gain = auc_gain(labels, scores, scores, [str(i) for i in range(400)])
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_calibration_error() -> None:
+    labels = np.array([0, 1] * 50)
+    assert calibration_error(labels, np.full(100, 0.5), bins=1) == pytest.approx(0)
+    assert calibration_error(labels, np.full(100, 0.9), bins=1) == pytest.approx(0.4)
+
+
+def test_calibrate_mends_overconfidence() -> None:
+    labels, scores = _scored(2.0, 4000)
+    margins = 5 * (2 * scores - 2)  # true log-odds are 2 x - 2
+    found = calibrate(margins, labels)
+    assert found.temperature == pytest.approx(5, rel=0.15)
+    assert calibration_error(labels, found.probability(margins)) < 0.03
+    assert found.band[0] < found.threshold < found.band[1]
+    assert found.probability(np.array([found.goal]))[0] < found.band[0]
+
+
+def test_a_weak_model_is_undetermined_more_often() -> None:
+    shares = []
+    for shift in (0.7, 4.0):
+        labels, scores = _scored(shift, 2000)
+        found = calibrate(scores, labels)
+        p = found.probability(scores)
+        shares.append(float(((p >= found.band[0]) & (p < found.band[1])).mean()))
+    assert shares[0] > 0.2
+    assert shares[1] < 0.05
+
+
+def test_donors_are_of_five_patients_or_more() -> None:
+    features = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    patients = [f"P{i // 3}" for i in range(60)]
+    groups = grouped(features, patients)
+    assert groups
+    used = np.concatenate(groups)
+    assert len(set(used.tolist())) == len(used)  # no film in two donors
+    for group in groups:
+        assert len({patients[i] for i in group}) == len(group) >= 5
+
+
+def test_too_few_patients_give_no_donor() -> None:
+    features = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    assert grouped(features, [f"P{i % 4}" for i in range(60)]) == []
+
+
+def test_average() -> None:
+    latents = np.random.default_rng(0).standard_normal((30, 3, 4, 4)).astype(np.float32)
+    row = Row(np.array([1.0, 0.0, 0.0], np.float32), 0.0)
+    means, counts = average(latents, [str(i) for i in range(30)], row, most=3)
+    assert means.shape == (3, 3, 4, 4)
+    assert (counts >= 5).all()
+    single = ((means[:, None] - latents[None]) ** 2).mean((2, 3, 4)).min()
+    assert single > 0.3  # no donor is one film

@@ -1,0 +1,119 @@
+"""Arithmetic on one latent: exact against the network, and true to its promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_bundle import tiny_network
+
+from processors.vae import latent as lat
+from processors.vae.latent import Row
+
+
+@pytest.fixture
+def row() -> Row:
+    return Row(np.array([1.0, -0.5, 0.2], np.float32), -3.0, frame=1)
+
+
+def _latent(seed: int, grid: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((3, grid, grid)).astype(np.float32)
+
+
+def _ill(seed: int, row: Row) -> np.ndarray:
+    film = _latent(seed)
+    film[:, 2:5, 2:4] += 4 * row.weight[:, None, None]
+    return film
+
+
+def test_margin_equals_the_network() -> None:
+    model = tiny_network()
+    latents = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = model.margins(latents).numpy()
+    weight, bias = model.head.weight.detach().flatten(1).numpy(), model.head.bias.detach().numpy()
+    for index in range(2):
+        row = Row(weight[index], float(bias[index]), model.shape.frame)
+        found = [lat.margin_of(lat.evidence(z, row)) for z in latents.numpy()]
+        np.testing.assert_allclose(found, wanted[:, index], atol=1e-4)
+
+
+def test_the_edge_is_silent(row: Row) -> None:
+    film = _latent(0)
+    before = lat.evidence(film, row)
+    film[:, 0] += 100
+    film[:, :, -1] += 100
+    np.testing.assert_array_equal(lat.evidence(film, row), before)
+
+
+def test_exchange_reaches_its_goal(row: Row) -> None:
+    film, donors = _ill(0, row), np.stack([_latent(i) - row.weight[:, None, None] for i in (1, 2)])
+    goal = lat.margin_of(lat.evidence(donors[0], row)) + 0.5
+    found = lat.exchange(film, row, donors, goal)
+    assert found.reached
+    assert lat.margin_of(lat.evidence(found.latent, row)) <= goal
+    kept = ~found.taken
+    np.testing.assert_array_equal(found.latent[:, kept], film[:, kept])
+    assert found.taken[2:5, 2:4].all()  # where the finding was put
+
+
+def test_exchange_takes_neighbours_from_the_same_donor(row: Row) -> None:
+    film, donors = _latent(3) * 0.01, np.stack([np.full((3, 8, 8), v) for v in (-1.0, -2.0)])
+    film[:, 4, 4] += 5 * row.weight
+    found = lat.exchange(film, row, donors.astype(np.float32), 1.0)
+    taken = np.zeros((8, 8), bool)
+    taken[3:6, 3:6] = True
+    np.testing.assert_array_equal(found.taken, taken)
+    assert len(np.unique(found.latent[:, found.taken])) == 1
+
+
+def test_exchange_stops_when_donors_cannot_help(row: Row) -> None:
+    film = _latent(0)
+    found = lat.exchange(film, row, film[None] + row.weight[:, None, None], -50.0)
+    assert not found.reached
+    np.testing.assert_array_equal(found.latent, film)
+
+
+@pytest.mark.parametrize("shift", [-2.0, -0.5, 0.5, 2.0])
+def test_traverse_meets_its_goal(row: Row, shift: float) -> None:
+    film = _ill(1, row)
+    goal = lat.margin_of(lat.evidence(film, row)) + shift
+    moved = lat.traverse(film, row, goal)
+    assert lat.margin_of(lat.evidence(moved, row)) == pytest.approx(goal, abs=0.01)
+
+
+def test_traverse_moves_only_deciding_cells(row: Row) -> None:
+    film = _ill(1, row)
+    goal = lat.margin_of(lat.evidence(film, row)) - 0.5
+    moved = np.abs(lat.traverse(film, row, goal) - film).sum(0) > 1e-5
+    assert moved.any()
+    assert lat.shares(lat.evidence(film, row))[moved].sum() > 0.3
+    assert moved.mean() < 0.2
+
+
+def test_distance_grows_with_the_goal(row: Row) -> None:
+    film = _ill(1, row)
+    own = lat.margin_of(lat.evidence(film, row))
+    assert lat.distance(film, row, own - 0.5) < lat.distance(film, row, own - 2)
+
+
+def test_neutral_is_blind_to_the_finding(row: Row) -> None:
+    film = _latent(0)
+    moved = film + 3 * row.weight[:, None, None]
+    np.testing.assert_allclose(lat.neutral(film, row), lat.neutral(moved, row), atol=1e-5)
+
+
+def test_nearest_finds_the_same_anatomy(row: Row) -> None:
+    donors = np.stack([_latent(i) for i in range(6)])
+    asked = donors[4] + 2 * row.weight[:, None, None]
+    np.testing.assert_array_equal(lat.nearest(asked, donors, row, 1)[0], donors[4])
+
+
+def test_the_map_is_blind_where_the_answer_did_not_change(row: Row) -> None:
+    before = lat.evidence(_ill(2, row), row)
+    after = before.copy()
+    after[2:5, 2:4] -= 3
+    change = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    shown = np.abs(lat.evidence_weighted(before, after, change))
+    assert shown[16:40, 16:32].sum() == pytest.approx(shown.sum(), rel=1e-5)
+    assert shown.sum() > 0

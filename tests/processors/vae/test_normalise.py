@@ -1,0 +1,66 @@
+"""The network's input: the same as MONAI's transforms, blind to exposure, invertible."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from PIL import Image
+from tiny_bundle import tiny_plan
+
+from processors.training.make import inference
+from processors.vae.normalise import greys_of, network_input, resize_area
+
+
+def _film(rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    film = generator.random((rows, columns)).astype(np.float32) ** 2
+    film[: rows // 8] = 0
+    return np.rint(film * 255).astype(np.float32) / 255
+
+
+@pytest.mark.filterwarnings("ignore:NvImgCodec")  # MONAI registers all its readers
+@pytest.mark.parametrize("shape", [(288, 240), (1001, 777), (64, 64), (40, 130)], ids=str)
+def test_equals_the_monai_transforms_of_inference_json(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    film = _film(*shape)
+    file = tmp_path / "film.png"
+    Image.fromarray(np.rint(film * 255).astype(np.uint8)).save(file)
+    parser = ConfigParser(json.loads(json.dumps(inference(tiny_plan()))))
+    theirs = parser.get_parsed_content("preprocessing")(str(file)).numpy()[0]
+    ours, _ = network_input(film, 32)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # one pixel in the next of 256 bins
+    assert np.abs(ours - theirs).mean() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "exposure",
+    [
+        pytest.param(lambda x: 0.3 + 0.4 * x, id="flat"),
+        pytest.param(lambda x: 0.5 * x, id="dark"),
+        pytest.param(lambda x: 0.2 + 0.8 * x, id="bright"),
+    ],
+)
+def test_brightness_and_contrast_leave_no_trace(exposure) -> None:
+    film = _film(256, 256)
+    before, after = network_input(film, 32)[0], network_input(exposure(film), 32)[0]
+    np.testing.assert_allclose(before, after, atol=0.02)
+
+
+def test_greys_return() -> None:
+    film = resize_area(_film(256, 256), 32, 32)
+    greys = greys_of(film)
+    np.testing.assert_allclose(greys.to_own(greys.to_network(film)), film, atol=0.01)
+
+
+def test_a_uniform_film_is_finite() -> None:
+    assert np.isfinite(network_input(np.full((64, 64), 0.5, np.float32), 32)[0]).all()
+
+
+def test_area_keeps_the_mean() -> None:
+    film = _film(96, 128)
+    assert resize_area(film, 32, 32).mean() == pytest.approx(film.mean(), abs=1e-5)

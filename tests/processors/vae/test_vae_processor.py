@@ -1,0 +1,231 @@
+"""The processor's contract: the same study gives the same analysis, each finding its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from tiny_bundle import write_tiny
+
+from processors.analysis import (
+    Analysis,
+    Finding,
+    Instance,
+    ModelOutputNotFinite,
+    Processor,
+    State,
+    Status,
+    Study,
+)
+from processors.runtime import Bundle, open_bundle
+from processors.vae.processor import VaeBundleProcessor, without_timings
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return open_bundle(str(write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")), "cpu")
+
+
+def _film(seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    film = (generator.random((120, 100)) * 0.5).astype(np.float32)
+    film[40:80, 25:50] += 0.4
+    return film
+
+
+def _header(uid: str, age: str) -> Dataset:
+    header = Dataset()
+    header.SOPInstanceUID, header.Modality, header.PatientAge = uid, "DX", age
+    header.BodyPartExamined, header.ViewPosition = "CHEST", "AP"
+    return header
+
+
+def _study(age: str = "003Y", films: int = 1, view: str = "AP") -> Study:
+    headers = [_header(f"1.2.{i}", age) for i in range(films)]
+    for header in headers:
+        header.ViewPosition = view
+    instances = tuple(Instance(str(h.SOPInstanceUID), h) for h in headers)
+    return Study("1.2", instances, lambda uid, _: _film(int(uid[-1])))
+
+
+def _banded(bundle: Bundle, low: float, high: float) -> Bundle:
+    """The bundle with every band moved, so that each state can be asked for."""
+    card = dict(bundle.card)
+    card["populations"] = [
+        {**p, "band": [low, high], "threshold": (low + high) / 2} for p in card["populations"]
+    ]
+    return replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+
+
+BANDS = {
+    State.PRESENT: (0.0, 0.0),
+    State.ABSENT: (1.0, 1.0),
+    State.UNDETERMINED: (0.0, 1.0),
+}
+
+
+def _only(analysis: Analysis) -> Finding:
+    assert len(analysis.findings) == 1
+    return analysis.findings[0]
+
+
+def test_it_is_a_processor(bundle: Bundle) -> None:
+    processor: Processor = VaeBundleProcessor("chest", bundle, "es")
+    assert processor.name == "chest"
+    assert processor.algorithm == bundle.algorithm
+    assert processor.accepts(_study()) is None
+
+
+@pytest.mark.parametrize("state", list(BANDS), ids=str)
+def test_each_state_has_what_it_needs(bundle: Bundle, state: State) -> None:
+    analysis = VaeBundleProcessor("chest", _banded(bundle, *BANDS[state]), "en").analyse(_study())
+    finding = _only(analysis)
+    assert analysis.status is Status.COMPLETED
+    assert finding.state is state
+    assert finding.code is not None
+    assert finding.code.value == "233604007"
+    assert finding.site is not None
+    assert bool(finding.regions) == (state is not State.ABSENT)
+    assert len(analysis.explanations) == (state is not State.ABSENT)
+    assert analysis.impression is not None
+    assert "pneumonia" in analysis.impression.text
+    assert set(analysis.timings_ms) == {"gate", "inference", "explanation"}
+
+
+def test_regions_lie_on_the_stored_grid(bundle: Bundle) -> None:
+    finding = _only(VaeBundleProcessor("chest", _banded(bundle, 0.0, 0.0), "en").analyse(_study()))
+    for region in finding.regions:
+        points = np.array(region.points)
+        assert len(points) >= 7
+        assert (points[0] == points[-1]).all()
+        assert (points >= 0).all()
+        assert (points <= [100, 120]).all()
+        assert region.instance_uid == "1.2.0"
+
+
+def test_the_strip_has_seven_judged_frames(bundle: Bundle) -> None:
+    analysis = VaeBundleProcessor("chest", _banded(bundle, 0.0, 0.0), "en").analyse(_study())
+    (explanation,) = analysis.explanations
+    assert [round(f.alpha, 2) for f in explanation.frames] == [-1, -0.67, -0.33, 0, 0.33, 0.67, 1]
+    assert explanation.frames[0].pixels.shape == (120, 100)
+    original = np.rint(_film(0).clip(0, 1) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(explanation.frames[3].pixels, original)
+    assert explanation.difference is not None
+    assert explanation.difference.shape == (120, 100)
+    assert np.isfinite(explanation.difference).all()
+
+
+def test_a_failed_check_withholds_the_strip(bundle: Bundle) -> None:
+    analysis = VaeBundleProcessor("chest", _banded(bundle, 0.0, 0.0), "en").analyse(_study())
+    (explanation,) = analysis.explanations
+    failed = [check for check in explanation.faithfulness if not check.passed]
+    assert [c.name for c in failed][:1] == ["last_frame_probability"]  # nothing is below zero
+    assert not explanation.shown
+    assert "last frame" in explanation.reason
+
+
+@pytest.mark.parametrize("band", BANDS.values(), ids=str)
+def test_same_study_same_analysis(bundle: Bundle, band: tuple[float, float]) -> None:
+    moved = _banded(bundle, *band)
+    first, second = (
+        without_timings(VaeBundleProcessor("chest", moved, "es").analyse(_study(films=2)))
+        for _ in range(2)
+    )
+    assert first.findings == second.findings
+    assert first.impression == second.impression
+    for one, other in zip(first.explanations, second.explanations, strict=True):
+        assert one.faithfulness == other.faithfulness
+        np.testing.assert_array_equal(one.difference, other.difference)
+        for left, right in zip(one.frames, other.frames, strict=True):
+            np.testing.assert_array_equal(left.pixels, right.pixels)
+
+
+def test_every_film_has_its_own_finding(bundle: Bundle) -> None:
+    analysis = VaeBundleProcessor("chest", bundle, "es").analyse(_study(films=3))
+    assert [f.instance_uid for f in analysis.findings] == ["1.2.0", "1.2.1", "1.2.2"]
+
+
+def test_a_refused_study_is_unsuitable_with_its_reason(bundle: Bundle) -> None:
+    processor = VaeBundleProcessor("chest", bundle, "es")
+    refusal = processor.accepts(_study(view="LL"))
+    analysis = processor.analyse(_study(view="LL"))
+    assert refusal is not None
+    assert analysis.status is Status.UNSUITABLE
+    assert (analysis.kind, analysis.reason) == (refusal.kind, refusal.reason)
+    assert analysis.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("age", "note"),
+    [
+        pytest.param("003Y", "niños", id="child"),
+        pytest.param("050Y", "adultos", id="adult"),
+    ],
+)
+def test_a_red_population_says_so(bundle: Bundle, age: str, note: str) -> None:
+    card = dict(bundle.card)
+    card["populations"] = [
+        {**p, "note": {"es": f"sin validar en {p['words']['es']}", "en": "not validated"}}
+        for p in card["populations"]
+    ]
+    marked = replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+    analysis = VaeBundleProcessor("chest", marked, "es").analyse(_study(age))
+    assert any(note in said for said in analysis.notes)
+    assert analysis.impression is not None
+    assert note in analysis.impression.text
+
+
+def test_unknown_age_takes_the_more_suspicious_answer(bundle: Bundle) -> None:
+    processor = VaeBundleProcessor("chest", bundle, "en")
+    known = [_only(processor.analyse(_study(age))).probability for age in ("003Y", "050Y")]
+    analysis = processor.analyse(_study(""))
+    assert _only(analysis).probability == pytest.approx(max(known))
+    assert any("Age unknown" in note for note in analysis.notes)
+
+
+def test_unknown_age_is_undetermined_when_populations_disagree(bundle: Bundle) -> None:
+    card = dict(bundle.card)
+    children, adults = card["populations"]
+    card["populations"] = [
+        {**children, "band": [0.0, 0.0], "threshold": 0.0},
+        {**adults, "band": [1.0, 1.0], "threshold": 1.0},
+    ]
+    split = replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+    analysis = VaeBundleProcessor("chest", split, "en").analyse(_study(""))
+    assert _only(analysis).state is State.UNDETERMINED
+
+
+def test_model_nan(bundle: Bundle) -> None:
+    class Broken:
+        def encode(self, images: np.ndarray) -> np.ndarray:
+            return np.full((len(images), 4, 4, 4), np.nan, np.float32)
+
+        decode = encode
+
+    processor = VaeBundleProcessor("chest", replace(bundle, networks=Broken()), "es")
+    with pytest.raises(ModelOutputNotFinite):
+        processor.analyse(_study())
+
+
+def test_unknown_explanation_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="magic"):
+        VaeBundleProcessor("chest", bundle, "es", explain=("magic",))
+
+
+def test_headers_are_left_alone(bundle: Bundle) -> None:
+    study = _study()
+    before = study.instances[0].header.to_json()
+    VaeBundleProcessor("chest", bundle, "es").analyse(study)
+    assert study.instances[0].header.to_json() == before
+
+
+def test_the_bundle_folder_is_left_alone(bundle: Bundle) -> None:
+    def listing() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in Path(bundle.folder).rglob("*")}
+
+    before = listing()
+    VaeBundleProcessor("chest", bundle, "es").analyse(_study())
+    assert listing() == before
