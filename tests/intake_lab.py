@@ -292,10 +292,11 @@ def associated(
     *,
     calling: str = "PACS",
     called: str = "DICTAMEN",
+    patience: float = 60,
 ) -> Iterator[Association]:
     """An association; look at `is_established`, `is_rejected`, `acceptor.primitive`."""
     ae = AE(calling)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience
     for abstract, syntaxes in (
         contexts or {CT: [ExplicitVRLittleEndian], VERIFICATION: []}
     ).items():
@@ -324,6 +325,28 @@ def send(node: Node | int, *made: Dataset, **options: Any) -> list[int]:
     with associated(node, classes, **options) as assoc:
         assert assoc.is_established
         return [int(assoc.send_c_store(one).Status) for one in made]
+
+
+def associate_rq(calling: str = "PACS", called: str = "DICTAMEN") -> bytes:
+    """An A-ASSOCIATE-RQ (PS3.8 9.3.2) with one context for CT and one for verification."""
+
+    def item(kind: int, value: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(value)) + value
+
+    body = struct.pack(">HH16s16s32x", 1, 0, called.encode().ljust(16), calling.encode().ljust(16))
+    body += item(0x10, b"1.2.840.10008.3.1.1.1")
+    for number, abstract in ((1, CT), (3, VERIFICATION)):
+        syntaxes = item(0x40, ExplicitVRLittleEndian.encode())
+        context = struct.pack(">Bxxx", number) + item(0x30, abstract.encode()) + syntaxes
+        body += item(0x20, context)
+    body += item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3.4"))
+    return struct.pack(">BxL", 1, len(body)) + body
+
+
+def p_data(context_id: int, *fragments: bytes) -> bytes:
+    """A P-DATA-TF (PS3.8 9.3.5); each fragment begins with its control header."""
+    values = b"".join(struct.pack(">LB", len(one) + 1, context_id) + one for one in fragments)
+    return struct.pack(">BxL", 4, len(values)) + values
 
 
 def command(*pairs: tuple[int, int | str]) -> bytes:

@@ -97,7 +97,12 @@ class Provider(DULServiceProvider):  # type: ignore[misc]
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except Exception:  # the edge of this thread; without it the association would never end
+            log.exception(EventName.ASSOCIATION_ABORTED, **self.assoc.sender.fields())
+            self.assoc.why = "unexpected error"
         finally:
+            self.state_machine.current_state = "Sta1"  # idle: lets the other thread go
+            self._kill_thread = True
             self.assoc.dimse.close()
 
 

@@ -180,6 +180,7 @@ class _FrontDesk:
             )
 
     def _enter(self, conn: socket.socket, caller: Caller, first: bytes) -> None:
+        guest = None
         try:
             guest = Guest(self._house, self._ae, conn, caller, first, self.guests.leave)
             self.guests.enter(guest, caller.address)
@@ -187,6 +188,8 @@ class _FrontDesk:
         except (OSError, RuntimeError, ValueError):  # the peer is gone, or no thread is left
             log.exception(EventName.CONNECTION_REFUSED, address=caller.address)
             conn.close()
+            if guest is not None:
+                self.guests.leave(guest)
 
     def _refused(self, address: str, why: str) -> None:
         log.info(EventName.CONNECTION_REFUSED, address=address, why=why)

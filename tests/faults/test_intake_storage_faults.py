@@ -243,7 +243,7 @@ def _flood(
     node: lab.Node, answered: dict[str, bytes], lock: threading.Lock, over: threading.Event
 ) -> None:
     try:
-        with lab.associated(node) as assoc:
+        with lab.associated(node, patience=5) as assoc:  # a killed peer is not noticed sooner
             while not over.is_set() and assoc.is_established:
                 made = lab.data_set(StudyInstanceUID=generate_uid())
                 answer = assoc.send_c_store(made)
