@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pydicom import dcmread
 
 from config import Settings
 from dicom_node import pipeline, routing, story
 from dicom_node.intake import headers
 from dicom_node.wiring import Judge, Judges
 from processors import ProcessorError
+from processors.pixels import read_dataset
 from reports import ReportError
 from reports.result import result, unpicked
 from storage import Identity, StoredInstance
@@ -118,12 +118,12 @@ class _Incomplete(Exception):
 
 
 def _instance(file: Path) -> tuple[StoredInstance, Identity]:
-    dataset = dcmread(file, force=True, stop_before_pixels=True)
+    dataset = read_dataset(file, pixels=False)
     missing = [keyword for keyword in _REQUIRED if not dataset.get(keyword)]
     if missing:
         raise _Incomplete(", ".join(missing))
     # Stopping before the pixels hides whether there are any; the rules want to know.
-    full = dcmread(file, force=True, defer_size=1024)
+    full = read_dataset(file)
     identity = headers.identity(dataset)
     instance = StoredInstance(
         sop_uid=str(dataset.SOPInstanceUID),

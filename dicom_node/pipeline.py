@@ -15,17 +15,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import structlog
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node import metrics
 from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
-from processors.pixels import render
+from processors.pixels import read_dataset, render
 from reports import IdentityUnclear, Options, Report, ReportError, write_all
 from reports.identity import of
 from reports.result import result
@@ -55,9 +53,9 @@ class Judged:
 def load(uid: str, files: Mapping[str, Path]) -> Study:
     """A study of the files of its instances (SOP Instance UID -> file). Raises InputMissing."""
 
-    def read(instance_uid: str, **options: Any) -> Dataset:
+    def read(instance_uid: str, *, pixels: bool) -> Dataset:
         try:
-            return dcmread(files[instance_uid], force=True, **options)
+            return read_dataset(files[instance_uid], pixels=pixels)
         except OSError as error:
             raise InputMissing(
                 f"Input missing: a stored object cannot be read ({error.strerror}).",
@@ -65,13 +63,13 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
             ) from error
 
     def header(instance_uid: str) -> Dataset:
-        dataset = read(instance_uid, stop_before_pixels=True)
+        dataset = read(instance_uid, pixels=False)
         dataset.decode()
         return dataset
 
     @lru_cache(maxsize=2)  # gate and model look at the same picture; a volume must not pile up
     def pixels(instance_uid: str, frame: int) -> Pixels:
-        return render(read(instance_uid), frame)
+        return render(read(instance_uid, pixels=True), frame)
 
     headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
     return Study(uid, headers, pixels)

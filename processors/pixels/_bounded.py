@@ -24,8 +24,8 @@ PREAMBLE = 132  # 128 bytes and "DICM"
 GROUP_LENGTH = 12  # the element (0002,0000), explicit VR
 
 
-def read_dataset(path: Path, *, limit: int = INFLATED_LIMIT) -> Dataset:
-    """The file's data set with its pixel data; files without preamble are read too.
+def read_dataset(path: Path, *, limit: int = INFLATED_LIMIT, pixels: bool = True) -> Dataset:
+    """The file's data set, with its pixel data or without; files without preamble are read too.
 
     Raises: RefusedPixels when it inflates beyond `limit` bytes or is no DICOM file.
     """
@@ -35,7 +35,7 @@ def read_dataset(path: Path, *, limit: int = INFLATED_LIMIT) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that break their VR are met where they are used
         try:
-            return pydicom.dcmread(path, force=True)
+            return pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
         except (InvalidDicomError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
             raise RefusedPixels(
                 Cause.DAMAGED, "The file cannot be read as a DICOM data set."
