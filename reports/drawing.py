@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from reports.wording import printable
+from reports.lettering import cut, ems, font, text_size, wrapped
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
@@ -33,8 +31,6 @@ LEADING = 1.26  # line height in ems
 TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 GAP = 12
-_REFERENCE = 200  # letters are measured at this size, in pixels
-_FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,47 +45,6 @@ class Line:
     number: str = ""
     most: int = 3  # lines after wrapping; the rest is cut with an ellipsis
     right: str = ""  # set flush right in the first line
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def text_size(part: float, height: float) -> int:
-    return int(np.ceil(part * height))
-
-
-@lru_cache(maxsize=4096)
-def _ems(text: str) -> float:
-    """The width of a text in ems, with a little reserve for the rounding of small letters."""
-    return font(_REFERENCE).getlength(text) / _REFERENCE * 1.02
-
-
-def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
-    """The text in at most `most` lines of `width` pixels, cut with an ellipsis."""
-    lines: list[str] = []
-    room, used, gap = width / size, 0.0, _ems(" ")
-    for word in printable(text).replace("\n", " ").replace(" %", "\u00a0%").split(" "):
-        wide = _ems(word)  # a number keeps its unit: the blank before % does not break
-        if lines and used + gap + wide <= room:
-            lines[-1], used = f"{lines[-1]} {word}", used + gap + wide
-        elif len(lines) > most:
-            break
-        else:
-            lines.append(word)
-            used = wide
-    if len(lines) > most:
-        lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
-    return [_cut(line, room) for line in lines]
-
-
-def _cut(line: str, room: float) -> str:
-    if _ems(line) <= room:
-        return line
-    while line and _ems(line + "…") > room:
-        line = line[:-1]
-    return line.rstrip() + "…"
 
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
@@ -236,30 +191,38 @@ def _beside(size: int) -> int:
 
 def _room(line: Line, size: int, width: float) -> float:
     taken = size * 1.1 if line.marker else 0.0
-    taken += _ems(line.right) * _beside(size) + size if line.right else 0.0
+    taken += ems(line.right) * _beside(size) + size if line.right else 0.0
     return width - taken
 
 
 def _panels(canvas: Image.Image, layout: Layout) -> int:
-    """Pastes the panels with their titles; returns where the caption begins."""
-    pen = ImageDraw.Draw(canvas)
-    left, top = (canvas.width - _inner(layout)) // 2, round(FREE * canvas.height)
-    size = text_size(TITLE, canvas.height)
-    bottom = top
-    for picture, title in zip(layout.panels, layout.titles, strict=True):
-        if layout.stacked:
-            left = (canvas.width - picture.width) // 2
-        canvas.paste(picture, (left, top))
-        room = picture.width if len(layout.panels) > 1 else canvas.width - 2 * GAP
-        text = _cut(title, room / size)
-        middle = left + picture.width / 2 - font(size).getlength(text) / 2
-        pen.text((max(middle, GAP), top + picture.height + 2), text, font=font(size), fill=GREY)
+    """Pastes the panels, each centred in its column over its title; returns where they end."""
+    pen, size = ImageDraw.Draw(canvas), text_size(TITLE, canvas.height)
+    columns = _columns(canvas.width, layout, size)
+    left = (canvas.width - sum(columns) - GAP * (len(columns) - 1)) // 2
+    top = bottom = round(FREE * canvas.height)
+    for number, (picture, title) in enumerate(zip(layout.panels, layout.titles, strict=True)):
+        width = columns[0 if layout.stacked else number]
+        canvas.paste(picture, (left + (width - picture.width) // 2, top))
+        text = cut(title, width / size)
+        middle = left + width / 2 - ems(text) * size / 2
+        pen.text((middle, top + picture.height + 2), text, font=font(size), fill=GREY)
         bottom = max(bottom, top + picture.height + _title_height(canvas.height) + GAP)
-        if layout.stacked:
-            top = bottom
-        else:
-            left += picture.width + GAP
+        top, left = (bottom, left) if layout.stacked else (top, left + width + GAP)
     return bottom
+
+
+def _columns(canvas: int, layout: Layout, size: int) -> list[int]:
+    """The widths of the columns: of their panels, or of their titles where the canvas has room."""
+    panels = [one.width for one in layout.panels]
+    titled = [
+        max(panel, int(np.ceil(ems(title) * size)))
+        for panel, title in zip(panels, layout.titles, strict=True)
+    ]
+    if layout.stacked:
+        panels, titled = [max(panels)], [max(titled)]
+    room = canvas - GAP * (len(panels) + 1)
+    return titled if sum(titled) <= room else panels
 
 
 def _caption(

@@ -42,6 +42,12 @@ _SHAPES = {
     "CS": re.compile(r"[A-Z0-9 _]{0,16}"),
     "TM": re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?"),
 }
+# Syntaxes that are always lossy, for sources that do not say so themselves.
+_LOSSY_SYNTAXES = {
+    "1.2.840.10008.1.2.4.50": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.51": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.81": "ISO_14495_1",
+}
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 
@@ -208,7 +214,11 @@ def lossy(headers: list[Dataset]) -> Mapping[str, object]:
     """The compression history: once lossy, always lossy (C.7.6.1.1.5); ratio only as recorded."""
     stained = [h for h in headers if str(h.get("LossyImageCompression") or "") == "01"]
     if not stained:
-        return {"LossyImageCompression": "00"}
+        syntaxes = [getattr(h, "file_meta", Dataset()).get("TransferSyntaxUID") for h in headers]
+        methods = [_LOSSY_SYNTAXES[s] for s in syntaxes if s in _LOSSY_SYNTAXES]
+        if not methods:
+            return {"LossyImageCompression": "00"}
+        return {"LossyImageCompression": "01", "LossyImageCompressionMethod": methods[0]}
     found: dict[str, object] = {"LossyImageCompression": "01"}
     for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
         with quiet():

@@ -51,7 +51,7 @@ def write(
     key = uids.result_key(analysis, study, options)
     reports = []
     for index, receiver in enumerate(options.receivers):
-        control = uids.control_id(key, receiver.destination)
+        control = uids.control_id(key, receiver)
         lines = [
             segments.msh(receiver, control, options, made_at),
             segments.pid(origin, options),
@@ -72,9 +72,14 @@ def obstacle(identity: SourceIdentity) -> bool:
 
 
 def _replaced(options: Options, receiver: Receiver) -> list[str]:
-    """The message that this one replaces, by its MSH-10 (for one receiver, or for all)."""
+    """The message that this one replaces, by its MSH-10: each receiver had one of its own.
+
+    predecessors names it as hl7_oru:DESTINATION; plain hl7_oru serves a single receiver.
+    """
     older = options.predecessors
-    found = older.get(f"hl7_oru:{receiver.destination}") or older.get("hl7_oru")
+    found = older.get(f"hl7_oru:{receiver.destination}")
+    if not found and len(options.receivers) == 1:
+        found = older.get("hl7_oru")
     return [words(options.language).replaces.format(found)] if found else []
 
 

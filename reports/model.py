@@ -35,11 +35,12 @@ class Receiver:
 class Options:
     """What a site decides about its reports.
 
-    node: our device serial (16 characters at most); ae_title: ours. predecessors: report kind ->
-    UID (or MSH-10) of the superseded result's report of that kind. issuer: assigning authority
+    node: our device serial (16 characters at most); ae_title: ours. issuer: assigning authority
     where the source names none. config_digest: of the settings that shape the result.
-    predecessor_classes: report kind -> SOP class of that predecessor. companions: the report kinds
-    that go out together, so that none refers to one that is not written; write_all sets it.
+    predecessors: report kind -> UID (or MSH-10; hl7_oru:DESTINATION where there are several) of
+    the superseded result's report; predecessor_classes: its kind -> its SOP class.
+    companions: the kinds that go out together, so that none refers to what is not written;
+    write_all sets it.
     """
 
     language: Literal["en", "es"] = "en"

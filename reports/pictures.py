@@ -7,6 +7,7 @@ patient. Never: text over anatomy (a contour's number apart), a synthetic frame 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from PIL import Image, ImageDraw
@@ -16,6 +17,7 @@ from processors.analysis import Analysis, Explanation, Finding, Frame, State, St
 from reports import content, drawing
 from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WARNING, WHITE, YELLOW, Line
 from reports.identity import quiet
+from reports.lettering import font
 from reports.model import Options
 from reports.wording import Words, percent, words
 
@@ -23,7 +25,7 @@ PANEL = 900  # longest side of a panel in pixels; smaller sources are enlarged t
 LEAST = 640
 STRIP = 480  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
-MOST_FINDINGS, MOST_NOTES = 4, 2
+MOST_FINDINGS, MOST_LARGE, MOST_NOTES = 4, 2, 2
 
 
 def overlay(
@@ -37,7 +39,7 @@ def overlay(
     base, side = drawing.grey(pixels), _side(max(columns, rows * ratio))
     clean = drawing.panel(base, (side, side), ratio)
     findings = content.findings_on(analysis, place)
-    outlines = _outlines(findings, place)
+    outlines = _outlines(findings[:MOST_FINDINGS], place)
     panels: tuple[Image.Image, ...] = (clean,)
     titles: tuple[str, ...] = (_sized(language.no_outline, clean, base, language),)
     if outlines:
@@ -101,6 +103,8 @@ def _caption(
         marker = _colour(position) if marked and finding.regions else None
         number = _number(position, findings) if marker else ""
         lines += _finding_lines(finding, (marker, number), analysis, options)
+    if len(findings) > MOST_LARGE:
+        lines = _compact(lines)
     hidden = len(findings) - MOST_FINDINGS
     if hidden > 0:
         lines.append(Line(language.more_findings.format(hidden), colour=GREY))
@@ -130,6 +134,21 @@ def _finding_lines(
     return [
         Line(said, 1 / 24, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
         Line(content.explanation_line(found, language), colour=WHITE if proven else WARNING),
+    ]
+
+
+def _compact(lines: list[Line]) -> list[Line]:
+    """Many findings: their lines first and smaller, then what became of their explanations."""
+    findings, explanations = lines[::2], lines[1::2]
+    said: dict[Line, list[str]] = {}
+    for number, line in enumerate(explanations, 1):
+        said.setdefault(line, []).append(str(number))
+    return [
+        *(
+            replace(line, size=1 / 31, number=str(n), marker=line.marker or GREY)
+            for n, line in enumerate(findings, 1)
+        ),
+        *(replace(line, text=f"({', '.join(n)}) {line.text}") for line, n in said.items()),
     ]
 
 
@@ -196,7 +215,7 @@ def _slider(
     """Where this frame stands between less and more."""
     left, middle, right = at
     size = round(tall * 0.62)
-    face = drawing.font(size)
+    face = font(size)
     start = left + face.getlength(language.less) + size
     end = right - face.getlength(language.more) - size
     pen.text((left, middle - size * 0.6), language.less, font=face, fill=BLUE)
@@ -233,7 +252,7 @@ def _cell(frame: Frame, finding: Finding, language: Words) -> Image.Image:
     made.paste(picture, (0, 0))
     pen = ImageDraw.Draw(made)
     answer = percent(frame.probability, language, near=finding.threshold)
-    pen.text((4, picture.height), language.synthetic, font=drawing.font(size), fill=YELLOW)
+    pen.text((4, picture.height), language.synthetic, font=font(size), fill=YELLOW)
     said = f"α {frame.alpha:+.2f}   {answer}".replace(".", language.decimal)
-    pen.text((4, picture.height + size * 1.2), said, font=drawing.font(size), fill=WHITE)
+    pen.text((4, picture.height + size * 1.2), said, font=font(size), fill=WHITE)
     return made

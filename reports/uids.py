@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from processors.analysis import Analysis, Study
 from reports import codes
-from reports.model import Options
+from reports.model import Options, Receiver
 
 NAMESPACE = UUID("7083f6a8-9d1c-5d3e-8a57-2f4f5d2c8c11")  # constant of the product, for ever
 _LAYOUT = "1"  # raise it when a change of a writer changes the bytes of the same result
@@ -35,6 +35,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         study.uid,
         ",".join(sorted(instance.uid for instance in study.instances)),
         *(analysis.processor, algorithm.name, algorithm.version, algorithm.sha256),
+        *options.companions,
         *(options.config_digest, options.language, options.label, options.strip, options.node),
         *(options.ae_title, options.version, options.issuer or "", codes.table().version, _LAYOUT),
         *(analysis.status.value, analysis.kind, analysis.reason, *analysis.notes),
@@ -66,9 +67,10 @@ def device_uid(node: str) -> str:
     return uid("device", node)
 
 
-def control_id(key: str, destination: str) -> str:
-    """MSH-10: 20 characters, the limit of v2.5.1."""
-    return hashlib.sha256(f"{key}|{destination}".encode()).hexdigest()[:20].upper()
+def control_id(key: str, receiver: Receiver) -> str:
+    """MSH-10 of one receiver's message: 20 characters, the limit of v2.5.1."""
+    names = (receiver.destination, receiver.application, receiver.facility, receiver.processing)
+    return hashlib.sha256("|".join((key, *names)).encode()).hexdigest()[:20].upper()
 
 
 def filler_number(study_uid: str) -> str:

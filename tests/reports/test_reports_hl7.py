@@ -205,6 +205,18 @@ def test_late_images_name_the_predecessor_in_a_note(key: str):
     assert field(rows, "OBR", 25) == "P"
 
 
+def test_late_images_name_each_receiver_its_own_predecessor():
+    receivers = (RIS, Receiver("emr", "EMR", "EAST", "D"))
+    older = {"hl7_oru": "NOT-YOURS", "hl7_oru:emr": "YOURS"}
+    image = source()
+    one = study(image)
+    options = replace(OPTIONS, receivers=receivers, predecessors=older)
+    ris, emr = hl7_oru.write(full(one, image), one, options, MADE_AT)
+    assert b"YOURS" not in ris.payload
+    assert b"earlier preliminary result YOURS" in emr.payload
+    assert b"NOT-YOURS" not in emr.payload
+
+
 def test_one_message_for_each_receiver():
     image = source()
     one = study(image)

@@ -149,4 +149,6 @@ def test_templates_are_judged_good(shared: Path, tmp_path: Path):
         shutil.copy(path, documents)
     said = judge(shared, documents, sources, "--sr-validator")
     warned = [line for line in said.splitlines() if "srvalidator: Warning" in line]
-    assert [line for line in warned if "not in template" not in line] == []
+    # TIDs 1500 and 2000 are extensible; its CID 5000 calls the language es Castilian
+    explained = ("not in template", '"Castilian"')
+    assert [one for one in warned if not any(word in one for word in explained)] == []

@@ -16,6 +16,7 @@ from report_cases import (
     KINDS,
     MADE_AT,
     OPTIONS,
+    RIS,
     absent,
     analysis,
     full,
@@ -126,6 +127,7 @@ OTHER = [
     ("language", lambda a: a, replace(OPTIONS, language="es")),
     ("label", lambda a: a, replace(OPTIONS, label="Another label, not for diagnostic use.")),
     ("program", lambda a: a, replace(OPTIONS, version="0.2.0")),
+    ("fewer documents", lambda a: a, replace(OPTIONS, companions=("text_report",))),
     ("predecessor", lambda a: a, replace(OPTIONS, predecessors={"text_report": "1.2"})),
 ]
 
@@ -139,7 +141,7 @@ def test_another_result_has_other_uids(change, options: Options):
     other = uids.result_key(change(base), one, options)
     for kind in DICOM:
         assert uids.instance_uid(key, kind) != uids.instance_uid(other, kind)
-    assert uids.control_id(key, "ris") != uids.control_id(other, "ris")
+    assert uids.control_id(key, RIS) != uids.control_id(other, RIS)
 
 
 def test_timings_do_not_change_the_uid():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
@@ -125,6 +125,18 @@ def test_once_lossy_always_lossy(history: dict[str, str], expected: tuple):
             made.get("LossyImageCompressionMethod"),
         )
         assert tuple(None if one is None else str(one) for one in found) == expected
+
+
+@pytest.mark.parametrize(
+    ("syntax", "expected"),
+    [("1.2.840.10008.1.2.4.50", "01"), ("1.2.840.10008.1.2.4.70", "00"), (None, "00")],
+)
+def test_lossy_syntax_counts_although_the_source_says_nothing(syntax: str | None, expected: str):
+    image = source()
+    image.file_meta = FileMetaDataset()
+    if syntax:
+        image.file_meta.TransferSyntaxUID = syntax
+    assert read(written(image)["overlay"]).LossyImageCompression == expected
 
 
 def test_other_patient_ids_are_copied_without_private_elements():
