@@ -74,7 +74,7 @@ def tell(
             n=study.instances,
             first=f"{study.first_received:%Y-%m-%d %H:%M:%S}",
             last=f"{study.last_received:%H:%M:%S} UTC",
-            state=_state(study.state.value, language),
+            state=state_word(study.state.value, language),
         )
     ]
     if study.reason:
@@ -114,7 +114,7 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
             id=run.id,
             processor=run.processor,
             attempt=run.attempt,
-            state=_state(run.state.value, language),
+            state=state_word(run.state.value, language),
             reason=f". {run.reason}" if run.reason else ".",
         )
     ]
@@ -124,7 +124,7 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
         lines.append(
             text["finding"].format(
                 label=finding["label"],
-                state=_state(finding["state"], language),
+                state=state_word(finding["state"], language),
                 probability=finding["probability"],
                 threshold=finding["threshold"],
             )
@@ -136,11 +136,12 @@ def _delivery(delivery: Delivery, language: str) -> str:
     return _TEXT[language]["delivery"].format(
         kind=delivery.report.kind,
         destination=delivery.destination,
-        state=_state(delivery.state.value, language),
+        state=state_word(delivery.state.value, language),
         attempts=delivery.attempts,
         answer=f" ({delivery.answer})" if delivery.answer else "",
     )
 
 
-def _state(state: str, language: str) -> str:
+def state_word(state: str, language: str) -> str:
+    """The word for a state of a study, run, delivery or finding."""
     return _STATES_ES.get(state, state) if language == "es" else state.replace("_", " ")

@@ -71,26 +71,25 @@ def _section(row: Row, pacs: TrialPacs, pictures: Path, text: dict[str, str]) ->
     uids = "".join(f"<br><code>{say(kind)} {say(uid)}</code>" for kind, uid in row.in_pacs)
     return (
         f"<section><h2>{say(row.patient.title)}</h2>"
-        f"<p><span class=state>{say(row.status)}</span> {say(row.reason)}</p>"
+        f"<p><span class=state>{say(row.said)}</span> {say(row.reason)}</p>"
         f"<ul>{lines}</ul><p>{say(row.impression)}</p>{figures}"
         f"<p>{text['ack']}: {say(row.ack)} · {row.seconds:.1f} s{uids}</p></section>"
     )
 
 
 def _picture(kind: str, uid: str, pacs: TrialPacs, pictures: Path) -> str:
-    """An overlay as PNG; a strip as its frames side by side; nothing for reports."""
+    """An overlay as PNG; three frames of a strip side by side; nothing for reports."""
     if kind not in ("overlay", "strip"):
         return ""
     pixels = dcmread(pacs.file_of(uid)).pixel_array
     name = f"{kind}-{uid[-16:]}.png"
-    if pixels.ndim == 4:
-        frames = [Image.fromarray(frame) for frame in pixels]
+    if pixels.ndim == 4:  # of a strip: the least, the original, the most
+        frames = [Image.fromarray(pixels[index]) for index in (0, len(pixels) // 2, -1)]
         width, height = frames[0].size
-        scale = min(1.0, 420 / width)
-        size = (round(width * scale), round(height * scale))
-        sheet = Image.new("RGB", (size[0] * len(frames), size[1]))
+        sheet = Image.new("RGB", (width * len(frames), height))
         for index, frame in enumerate(frames):
-            sheet.paste(frame.resize(size), (index * size[0], 0))
+            sheet.paste(frame, (index * width, 0))
+        sheet.thumbnail((2400, 2400))
         sheet.save(pictures / name)
     else:
         Image.fromarray(pixels).save(pictures / name)

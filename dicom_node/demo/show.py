@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import load
-from dicom_node import rooms, rules
+from dicom_node import rooms, rules, story
 from dicom_node.demo import page, patients
 from dicom_node.demo.patients import Patient
 from dicom_node.demo.peers import TrialPacs, TrialRis, free_port, query, store
@@ -82,6 +82,7 @@ class Row:
     ack: str
     seconds: float
     impression: str
+    said: str
 
 
 def run(target: Path, language: str) -> int:
@@ -115,7 +116,7 @@ def run(target: Path, language: str) -> int:
                 progress.update(step, description="the node judges and delivers")
                 _send(port, pacs.ae_title, people[0].datasets)  # one study sent again
                 _wait(storage, people)
-                rows = [_row(storage, pacs, ris, person) for person in people]
+                rows = [_row(storage, pacs, ris, person, language) for person in people]
             finally:
                 storage.close()
     page_file = page.write(target, rows, pacs, language)
@@ -214,7 +215,7 @@ def _wait(storage: Storage, people: Sequence[Patient]) -> None:
         time.sleep(0.2)
 
 
-def _row(storage: Storage, pacs: TrialPacs, ris: TrialRis, person: Patient) -> Row:
+def _row(storage: Storage, pacs: TrialPacs, ris: TrialRis, person: Patient, language: str) -> Row:
     uid = person.study_uid
     study = storage.studies.get(uid)
     runs = storage.runs.list(study_uid=uid)
@@ -228,13 +229,14 @@ def _row(storage: Storage, pacs: TrialPacs, ris: TrialRis, person: Patient) -> R
         status=runs[0].state.value if runs else "no run",
         reason=analysis.get("reason") or "",
         findings=tuple(
-            f"{f['label']} {f['state']} {f['probability']:.0%}"
+            f"{f['label']}: {story.state_word(f['state'], language)}, {f['probability']:.0%}"
             for f in analysis.get("findings", ())
         ),
         in_pacs=_found(pacs, uid, deliveries),
         ack=", ".join(sorted(answers)) or "none",
         seconds=_seconds(study.first_received.timestamp() if study else 0, deliveries),
         impression=(analysis.get("impression") or {}).get("text", ""),
+        said=story.state_word(runs[0].state.value if runs else "waiting", language),
     )
 
 
@@ -260,7 +262,7 @@ def _table(rows: Sequence[Row]) -> Table:
     for name in ("patient (synthetic)", "rule", "result", "in the PACS", "RIS", "seconds"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        result = "\n".join((row.status, *row.findings, row.reason)).strip()
+        result = "\n".join((row.said, *row.findings, row.reason)).strip()
         uids = "\n".join(f"{kind} …{uid[-12:]}" for kind, uid in row.in_pacs)
         table.add_row(
             Text(row.patient.title), row.rule, Text(result), uids, row.ack, f"{row.seconds:.1f}"
