@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from storage._plain import canonical
 from storage.records import AuditEntry
@@ -26,6 +26,10 @@ from storage.tables import audit_events, audit_head
 GENESIS = "0" * 64
 BROKEN = "!" * 64  # predecessor of a row that was appended to a head we had not written
 _FIELDS = ("sequence", "at", "event", "kind", "action", "outcome", "study_uid", "who", "details")
+
+_HEAD = select(audit_head).with_for_update()
+_APPEND = insert(audit_events)
+_MOVE = update(audit_head).values({name: bindparam(name) for name in ("sequence", "hash", "mac")})
 
 
 def row_hash(key: bytes, row: Mapping[str, Any]) -> str:
@@ -52,7 +56,7 @@ def append(
     """Append `entries` in this order. Call it last in the transaction: it takes the head's lock."""
     if not entries:
         return
-    head = connection.execute(select(audit_head).with_for_update()).one_or_none()
+    head = connection.execute(_HEAD).one_or_none()
     sequence, newest = _start(connection, key, head)
     rows = []
     for entry in entries:
@@ -60,12 +64,12 @@ def append(
         row = _row(sequence, entry, who, at, newest)
         newest = row["hash"] = row_hash(key, row)
         rows.append(row)
-    connection.execute(insert(audit_events), rows)
+    connection.execute(_APPEND, rows)
     values = {"sequence": sequence, "hash": newest, "mac": head_mac(key, sequence, newest)}
     if head is None:
         connection.execute(insert(audit_head).values(id=1, **values))
     else:
-        connection.execute(update(audit_head).values(**values))
+        connection.execute(_MOVE, values)
 
 
 def _start(connection: Connection, key: bytes, head: Any) -> tuple[int, str]:

@@ -95,8 +95,9 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
         held, state = "", StudyState.OPEN
     else:
         held = _compare(transaction, study, new)
-        state = StudyState.HELD if held else StudyState.OPEN
-        if study.state == StudyState.SETTLED and not held:
+        stays = held or study.state == StudyState.HELD
+        state = StudyState.HELD if stays else StudyState.OPEN
+        if study.state == StudyState.SETTLED and not stays:
             transaction.audit(_event(new, "U", "study.reopened"))
     _insert(transaction, new, ordinal)
     counted = {"of": new.identity.study_uid, "last": new.received_at, "now": state}

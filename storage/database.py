@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -52,10 +53,15 @@ class Transaction:
 
     def insert_missing(self, table: Table, values: dict[str, Any]) -> bool:
         """Insert unless a unique key already holds such a row; whether it was inserted."""
-        dialect = sqlite if self.connection.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-        statement = statement.execution_options(preserve_rowcount=True)
-        return self.connection.execute(statement).rowcount == 1
+        statement = _insert_missing(table, self.connection.dialect.name)
+        return self.connection.execute(statement, values).rowcount == 1
+
+
+@cache
+def _insert_missing(table: Table, name: str) -> Insert:
+    dialect = sqlite if name == "sqlite" else postgresql
+    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
+    return statement.execution_options(preserve_rowcount=True)
 
 
 class Database:

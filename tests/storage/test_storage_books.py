@@ -269,6 +269,15 @@ def test_what_may_be_forgotten(node: Node, fill: Callable[[Storage], None], may:
     assert (events[-1] == "110105") == may
 
 
+@pytest.mark.parametrize("reason", ["why", ""])
+def test_a_held_study_stays_held(node: Node, reason: str) -> None:
+    add(node.storage, instance(1))
+    assert node.storage.studies.hold(STUDY, reason)
+    add(node.storage, instance(2))
+    assert [study.state for study in node.storage.studies.list()] == [StudyState.HELD]
+    assert node.storage.studies.unplanned() == ()
+
+
 def test_a_held_study_that_nobody_knows(node: Node) -> None:
     assert not node.storage.studies.hold("1.2.3", "why")
     assert node.storage.studies.forget("1.2.3") == ()
