@@ -5,15 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from pydicom import dcmread
 
+from dicom_node.demo.outcome import Row
 from dicom_node.demo.peers import TrialPacs
-
-if TYPE_CHECKING:
-    from dicom_node.demo.show import Row
 
 _TEXT = {
     "en": {

@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -25,6 +24,7 @@ from rich.text import Text
 from config import load
 from dicom_node import rooms, rules, story
 from dicom_node.demo import page, patients
+from dicom_node.demo.outcome import Row
 from dicom_node.demo.patients import Patient
 from dicom_node.demo.peers import TrialPacs, TrialRis, free_port, query, store
 from storage import Delivery, DeliveryState, Storage
@@ -67,22 +67,6 @@ _DONE = {
     DeliveryState.HELD,
     DeliveryState.GIVEN_UP,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What became of one patient: a line of the table and a part of the page."""
-
-    patient: Patient
-    rule: str
-    status: str
-    reason: str
-    findings: tuple[str, ...]
-    in_pacs: tuple[tuple[str, str], ...]
-    ack: str
-    seconds: float
-    impression: str
-    said: str
 
 
 def run(target: Path, language: str) -> int:
