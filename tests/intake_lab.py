@@ -294,7 +294,7 @@ def associated(
     called: str = "DICTAMEN",
     patience: float = 60,
 ) -> Iterator[Association]:
-    """An association; look at `is_established`, `is_rejected`, `acceptor.primitive`."""
+    """An association, released at the end; look at `is_established`."""
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience
     for abstract, syntaxes in (
@@ -314,9 +314,20 @@ def associated(
             one.close()
 
 
-def rejection(assoc: Association) -> tuple[int, int, int]:
-    primitive = assoc.acceptor.primitive
-    return primitive.result, primitive.result_source, primitive.diagnostic
+def rejection(node: Node | int, **options: Any) -> tuple[int, int, int] | None:
+    """Result, source and reason of the A-ASSOCIATE-RJ; None if the association opens.
+
+    An answer that comes at once can overtake pynetdicom's own look at its new socket, which then
+    believes that it never connected: asked again.
+    """
+    for _ in range(10):
+        with associated(node, **options) as assoc:
+            answer = assoc.acceptor.primitive
+            if assoc.is_established:
+                return None
+            if answer is not None:
+                return answer.result, answer.result_source, answer.diagnostic
+    raise RuntimeError("no answer to the request")
 
 
 def send(node: Node | int, *made: Dataset, **options: Any) -> list[int]:
