@@ -16,33 +16,66 @@ CHEST = {"Modality": "DX", "BodyPartExamined": "CHEST", "PatientAge": "034Y"}
         pytest.param({"Modality": "dx"}, CHEST, True, id="equal without regard to case"),
         pytest.param({"Modality": ["CR", "DX"]}, CHEST, True, id="any of"),
         pytest.param({"Modality": ["CR", "MG"]}, CHEST, False, id="none of"),
-        pytest.param({"BodyPartExamined": ["CHEST", None]}, {"Modality": "DX"}, True, id="or absent"),
-        pytest.param({"BodyPartExamined": None}, {"BodyPartExamined": " "}, True, id="blank is empty"),
+        pytest.param(
+            {"BodyPartExamined": ["CHEST", None]}, {"Modality": "DX"}, True, id="or absent"
+        ),
+        pytest.param(
+            {"BodyPartExamined": None}, {"BodyPartExamined": " "}, True, id="blank is empty"
+        ),
         pytest.param({"BodyPartExamined": None}, CHEST, False, id="present is not empty"),
         pytest.param({"PatientAge": {"min": 18}}, CHEST, True, id="age in years"),
-        pytest.param({"PatientAge": {"min": 18}}, {"PatientAge": "018M"}, False, id="age in months"),
-        pytest.param({"PatientAge": {"max": 5}}, {"PatientAge": "018M"}, True, id="18 months < 5 y"),
+        pytest.param(
+            {"PatientAge": {"min": 18}}, {"PatientAge": "018M"}, False, id="age in months"
+        ),
+        pytest.param(
+            {"PatientAge": {"max": 5}}, {"PatientAge": "018M"}, True, id="18 months < 5 y"
+        ),
         pytest.param({"PatientAge": {"min": 18}}, {}, False, id="no value is in no range"),
         pytest.param({"Rows": {"min": 512, "max": 4096}}, {"Rows": 2048}, True, id="number range"),
-        pytest.param({"StudyDescription": {"like": "*torax*"}}, {"StudyDescription": "RX TORAX PA"},
-                     True, id="pattern"),
-        pytest.param({"StudyDescription": {"like": "*torax*"}}, {}, False, id="pattern needs a text"),
-        pytest.param({"ViewPosition": {"not": "LL"}}, {"ViewPosition": "PA"}, True, id="not a value"),
-        pytest.param({"ViewPosition": {"not": ["LL", "RL"]}}, {"ViewPosition": "RL"}, False,
-                     id="not one of"),
-        pytest.param({"ImageType": "PRIMARY"}, {"ImageType": ["DERIVED", "PRIMARY"]}, True,
-                     id="any value of a multi-valued element"),
-        pytest.param({"ImageType": {"not": "DERIVED"}}, {"ImageType": ["DERIVED", "PRIMARY"]}, False,
-                     id="not holds for all its values"),
+        pytest.param(
+            {"StudyDescription": {"like": "*torax*"}},
+            {"StudyDescription": "RX TORAX PA"},
+            True,
+            id="pattern",
+        ),
+        pytest.param(
+            {"StudyDescription": {"like": "*torax*"}}, {}, False, id="pattern needs a text"
+        ),
+        pytest.param(
+            {"ViewPosition": {"not": "LL"}}, {"ViewPosition": "PA"}, True, id="not a value"
+        ),
+        pytest.param(
+            {"ViewPosition": {"not": ["LL", "RL"]}}, {"ViewPosition": "RL"}, False, id="not one of"
+        ),
+        pytest.param(
+            {"ImageType": "PRIMARY"},
+            {"ImageType": ["DERIVED", "PRIMARY"]},
+            True,
+            id="any value of a multi-valued element",
+        ),
+        pytest.param(
+            {"ImageType": {"not": "DERIVED"}},
+            {"ImageType": ["DERIVED", "PRIMARY"]},
+            False,
+            id="not holds for all its values",
+        ),
         pytest.param({"not": {"Modality": "CT"}}, CHEST, True, id="not a rule"),
-        pytest.param({"any": [{"Modality": "CT"}, {"BodyPartExamined": "CHEST"}]}, CHEST, True,
-                     id="any of rules"),
-        pytest.param({"all": [{"Modality": "DX"}, {"BodyPartExamined": "KNEE"}]}, CHEST, False,
-                     id="all of rules"),
+        pytest.param(
+            {"any": [{"Modality": "CT"}, {"BodyPartExamined": "CHEST"}]},
+            CHEST,
+            True,
+            id="any of rules",
+        ),
+        pytest.param(
+            {"all": [{"Modality": "DX"}, {"BodyPartExamined": "KNEE"}]},
+            CHEST,
+            False,
+            id="all of rules",
+        ),
         pytest.param({"CallingAETitle": "PACS"}, {"CallingAETitle": "PACS"}, True, id="calling AE"),
         pytest.param({"PatientSex": "NO"}, {"PatientSex": "NO"}, True, id="NO is a text"),
     ],
-)  # fmt: skip
+)
 def test_ask(when, headers, holds):
     assert rules.parse(when).ask(headers).holds is holds
 
