@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +145,18 @@ def test_many_processes_upgrade_at_once(empty: Node) -> None:
     assert [process.communicate(timeout=120)[0] for process in processes] == ["done\n"] * 4
     assert add(empty.storage, instance()).kept
     empty.close()
+
+
+def test_an_upgrade_waits_for_the_one_before_it(tmp_path: Path) -> None:
+    """Two processes that switch a new SQLite file to WAL at once fail, whatever the time-out."""
+    new = Node(f"sqlite:///{tmp_path / 'dictamen.db'}", tmp_path)
+    with (tmp_path / "dictamen.db.upgrade-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = new.process("upgrade")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate("go\n", timeout=4)
+        assert not new.file.exists()
+    assert process.communicate(timeout=60)[0] == "done\n"
 
 
 @pytest.mark.parametrize("revision", ["0001", None])
