@@ -53,5 +53,7 @@ def write_tiny(folder: Path, seed: int = 0) -> Path:
     found = [Calibration(0.5, 0.1, 0.5, (0.45, 0.55), -3.0)] * 2
     described = metadata(plan, found, images)
     described["dictamen"]["gate"] = {"file": "", "shortest_side": 16}
-    pieces = Pieces(described, inference(plan), donor_arrays(model, images, plan))
+    pieces = Pieces(
+        described, inference(plan), donor_arrays(model, (images, images.where([False] * 48)), plan)
+    )
     return write_bundle(folder, model, pieces)

@@ -110,16 +110,22 @@ def evaluate(
     _print(found)
 
 
+def _figure(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
 def _print(found: dict[str, Any]) -> None:
-    table = Table("population", "positive/n", "AUC [95 %]", "trivial", "gain", "ECE")
+    """One line per population and subgroup: plain text, so that a pipe keeps it whole."""
     for name, e in found["populations"].items():
-        figures = [
-            f"{e[k]['value']:.3f} [{e[k]['low']:.3f}, {e[k]['high']:.3f}]"
-            for k in ("auc", "trivial", "gain")
-        ]
-        table.add_row(name, f"{e['positive']}/{e['n']}", *figures, f"{e['ece']:.3f}")
-    out.print(table)
-    for name, e in found["populations"].items():
+        typer.echo(
+            f"{name} ({e['positive']}/{e['n']}): AUC {_figure(e['auc'])}; trivial statistics "
+            f"{_figure(e['trivial'])}; gain {_figure(e['gain'])}; ECE {e['ece']:.3f}"
+        )
         for group, figure in e["subgroups"].items():
-            value = f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-            out.print(f"{name}, {group}: {value} ({figure['positive']}/{figure['n']})")
+            count = f"{figure['positive']}/{figure['n']}"
+            typer.echo(f"  {name}, {group} ({count}): AUC {_figure(figure)}")
+    for name, e in found["explanations"].items():
+        typer.echo(
+            f"{name}: {e['shown']:.0%} of {e['n']} strips pass every check; cells exchanged, "
+            f"median {e['cells']:.0%}; {e['ms']:.0f} ms"
+        )

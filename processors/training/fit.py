@@ -127,7 +127,7 @@ def intended(model: SpatialVAE, mean: Tensor, row: Tensor, target: Tensor) -> Te
     used = (torch.rand(count, 4) < 0.5).float()
     used[:, 0] = 1
     used = (used / used.sum(1, keepdim=True)).view(count, 4, 1, 1, 1)
-    coarse = int(torch.randint(3, grid + 1, ()))
+    coarse = int(torch.randint(min(3, grid), grid + 1, ()))
     share = torch.empty(count, 1, 1, 1).uniform_(0.1, 0.7)
     mask = F.interpolate((torch.rand(count, 1, coarse, coarse) < share).float(), size=grid)
     exchanged = mean * (1 - mask) + (donors * used).sum(1) * mask

@@ -22,6 +22,7 @@ from processors.training.calibrate import Calibration, calibrate
 from processors.training.data import ImageSet, is_tuning, join, load
 from processors.training.donors import average, noise
 from processors.training.plan import Plan, PlanError
+from processors.training.privacy import harmless
 from processors.vae.latent import Row
 from processors.vae.network import Shape, SpatialVAE
 
@@ -85,20 +86,38 @@ def calibrations(model: SpatialVAE, tuning: ImageSet, rows: int) -> list[Calibra
     return found
 
 
-def donor_arrays(model: SpatialVAE, images: ImageSet, plan: Plan) -> dict[str, NDArray[Any]]:
+def _films(images: ImageSet, index: int) -> NDArray[np.float32]:
+    return images.where(images.populations == index).inputs.astype(np.float32) / 255
+
+
+def _safe(model: SpatialVAE, latents: NDArray[np.float32], known: NDArray[np.float32],
+          strangers: NDArray[np.float32]) -> NDArray[np.bool_]:  # fmt: skip
+    """Which donors, decoded, give no fitted film away; all when there is no stranger to ask."""
+    if not len(strangers):
+        return np.ones(len(latents), bool)
+    with torch.no_grad():
+        decoded = model.decode(torch.from_numpy(latents))[:, 0].numpy()
+    return harmless(decoded, known, strangers)
+
+
+def donor_arrays(
+    model: SpatialVAE, parts: tuple[ImageSet, ImageSet], plan: Plan
+) -> dict[str, NDArray[Any]]:
     """latents_, patients_ and noise_ for with|without the finding and each population."""
+    images, tuning = parts
     arrays: dict[str, NDArray[Any]] = {}
     weight = model.head.weight.detach().flatten(1).numpy()
     for index, population in enumerate(plan.populations):
+        known, strangers = _films(images, index), _films(tuning, index)
         for kind, target in (("without", 0), ("with", 1)):
             part = images.where((images.populations == index) & (images.targets == target))
             means, spreads = fit.encode_both(model, part.inputs)
             patients = [s.patient for s in part.samples]
-            row = Row(weight[index], 0.0)
+            latents, counts = average(means, patients, Row(weight[index], 0.0), MOST_DONORS)
+            safe = _safe(model, latents, known, strangers)
             name = f"{kind}_{population.name}"
-            latents, counts = average(means, patients, row, MOST_DONORS)
-            arrays[f"latents_{name}"] = latents.astype(np.float16)
-            arrays[f"patients_{name}"] = counts
+            arrays[f"latents_{name}"] = latents[safe].astype(np.float16)
+            arrays[f"patients_{name}"] = counts[safe]
             arrays[f"noise_{name}"] = noise(spreads).astype(np.float16)
     return arrays
 
@@ -214,6 +233,6 @@ def make_bundle(
     fitted, tuning = parts
     found = calibrations(model, tuning, len(plan.populations))
     pieces = Pieces(
-        metadata(plan, found, fitted), inference(plan), donor_arrays(model, fitted, plan)
+        metadata(plan, found, fitted), inference(plan), donor_arrays(model, parts, plan)
     )
     return write_bundle(folder, model, pieces)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_bundle import tiny_network, write_tiny
+from tiny_bundle import tiny_network
 
 from processors.analysis import BundleError, ModelOutputNotFinite
 from processors.runtime import (
@@ -29,14 +29,9 @@ from processors.training.bundle import write_checksums
 from processors.vae.device import TorchNetworks
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "tiny"))
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "tiny"))
 
 
 def _flip_a_byte(folder: Path, name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from processors.training.calibrate import calibrate
 from processors.training.donors import average, grouped
 from processors.training.measure import auc, auc_gain, calibration_error
+from processors.training.privacy import harmless
 from processors.vae.latent import Row
 
 
@@ -96,3 +97,11 @@ def test_average() -> None:
     assert (counts >= 5).all()
     single = ((means[:, None] - latents[None]) ** 2).mean((2, 3, 4)).min()
     assert single > 0.3  # no donor is one film
+
+
+def test_a_copy_is_not_harmless() -> None:
+    generator = np.random.default_rng(0)
+    films = generator.random((40, 64, 64)).astype(np.float32)
+    strangers = generator.random((10, 64, 64)).astype(np.float32)
+    asked = np.stack([films[3], 0.9 * films[5] + 0.05, generator.random((64, 64))])
+    assert harmless(asked.astype(np.float32), films, strangers).tolist()[:2] == [False, False]

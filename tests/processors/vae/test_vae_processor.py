@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from tiny_bundle import write_tiny
 
 from processors.analysis import (
     Analysis,
@@ -25,8 +24,11 @@ from processors.vae.processor import VaeBundleProcessor, without_timings
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return open_bundle(str(write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")), "cpu")
+def bundle(tiny_folder: Path) -> Bundle:
+    return open_bundle(str(tiny_folder), "cpu")
+
+
+DIGITAL_X_RAY = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
 def _film(seed: int) -> np.ndarray:
@@ -40,6 +42,8 @@ def _header(uid: str, age: str) -> Dataset:
     header = Dataset()
     header.SOPInstanceUID, header.Modality, header.PatientAge = uid, "DX", age
     header.BodyPartExamined, header.ViewPosition = "CHEST", "AP"
+    header.SOPClassUID, header.Rows, header.Columns = DIGITAL_X_RAY, 120, 100
+    header.PhotometricInterpretation = "MONOCHROME2"
     return header
 
 

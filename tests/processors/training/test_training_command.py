@@ -1,0 +1,154 @@
+"""Train, stop, go on, measure, write the card: the whole way on a handful of films."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_bundle import tiny_images, tiny_plan
+
+from processors.runtime import open_bundle
+from processors.training import fit
+from processors.training.appraise import Asked, evaluate_bundle
+from processors.training.command import train_bundle
+from processors.training.make import recipe_of, shape_of
+from processors.training.plan import PlanError, read_plan
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films with a bright square where ill; two populations, both splits."""
+    folder = tmp_path_factory.mktemp("films")
+    images = tiny_images(160, size=40)
+    with (folder / "films.csv").open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["path", "split", "patient", "labels", "age", "sex", "source", "licence"])
+        for i, (sample, pixels) in enumerate(zip(images.samples, images.inputs, strict=True)):
+            Image.fromarray(pixels).save(folder / sample.path)
+            well = "normal" if sample.population == 0 else "no_finding"
+            label = "pneumonia" if sample.target else well
+            split = "val" if (i % 4 > 1 and i > 80) or (i % 4 < 2 and i > 120) else "train"
+            row = [sample.path, split, sample.patient, label, sample.age, "F", "made", "CC0"]
+            writer.writerow(row)
+    return folder / "films.csv"
+
+
+@pytest.fixture(scope="module")
+def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("plan") / "tiny.json"
+    file.write_text(json.dumps({**tiny_plan().raw, "name": "tiny"}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(table: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("trained")
+    options = {"plan": str(plan_file), "steps": 6, "seed": 1, "threads": 1}
+    return train_bundle([(table, table.parent)], place / "bundle", place / "work", options)
+
+
+def _stop_at(step: int):
+    return lambda run, _: run.step < step
+
+
+def _start() -> tuple[fit.Run, fit.Recipe]:
+    recipe = recipe_of(tiny_plan())
+    return fit.start(shape_of(tiny_plan()), recipe), recipe
+
+
+def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    left, right = one.state_dict(), other.state_dict()
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_seed_repeats_a_run() -> None:
+    models = []
+    for _ in range(2):
+        run, recipe = _start()
+        fit.train(run, tiny_images(), recipe, _stop_at(99))
+        models.append(run.mean)
+    assert _same(*models)
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
+    whole, recipe = _start()
+    fit.train(whole, tiny_images(), recipe, _stop_at(99))
+    first, _ = _start()
+    fit.train(first, tiny_images(), recipe, _stop_at(2))
+    fit.save(first, tmp_path / "checkpoint.pt")
+    second, _ = _start()
+    fit.resume(second, tmp_path / "checkpoint.pt")
+    assert second.step == 2
+    fit.train(second, tiny_images(), recipe, _stop_at(99))
+    assert _same(whole.mean, second.mean)
+
+
+def test_a_film_without_label_teaches_reconstruction_alone() -> None:
+    run, recipe = _start()
+    images = tiny_images()
+    blind = images.where(np.ones(len(images.samples), bool))
+    samples = tuple(type(s)(**{**{f: getattr(s, f) for f in s.__slots__}, "target": -1})
+                    for s in blind.samples)  # fmt: skip
+    told: list[dict[str, float]] = []
+
+    def each(_: fit.Run, terms: dict[str, float]) -> bool:
+        told.append(terms)
+        return True
+
+    unlabelled = type(images)(samples, images.inputs, images.trivial)
+    fit.train(run, unlabelled, recipe, each)
+    assert all(terms["ce"] == 0 and terms["l1"] > 0 for terms in told)
+
+
+def test_the_bundle_opens(trained: Path) -> None:
+    bundle = open_bundle(str(trained), "cpu")
+    assert [p["name"] for p in bundle.card["populations"]] == ["children", "adults"]
+    for name, counts in bundle.donors.items():
+        if name.startswith("patients_"):
+            assert (counts >= 5).all()
+    assert bundle.card["licences"] == ["made: CC0"]
+
+
+def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: Path) -> None:
+    sources = [(table, table.parent)]
+    asked = Asked(sources, sources, "val", tmp_path / "scores.csv", 2, 1, True)
+    found = evaluate_bundle(str(trained), asked)
+    for name in ("children", "adults"):
+        figures = found["populations"][name]
+        assert figures["auc"]["low"] <= figures["auc"]["value"] <= figures["auc"]["high"]
+        assert {"trivial", "gain", "ece", "sensitivity", "undetermined"} <= set(figures)
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert set(rows[0]) == {"path", "pneumonia"}
+    assert all(0 <= float(row["pneumonia"]) <= 1 for row in rows)
+    bundle = open_bundle(str(trained), "cpu")  # the checksums were written anew
+    for population in bundle.card["populations"]:
+        assert population["red"] == bool(population["note"])
+    readme = (trained / "docs" / "README.md").read_text()
+    for name in ("children", "adults"):
+        auc = found["populations"][name]["auc"]
+        assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        pytest.param({"populations": None}, "populations", id="no population"),
+        pytest.param({"recipe": {"stepps": 3}}, "stepps", id="misspelt recipe"),
+    ],
+)
+def test_a_bad_plan_is_named(tmp_path: Path, changes: dict[str, object], named: str) -> None:
+    raw = {**tiny_plan().raw, **changes}
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps({k: v for k, v in raw.items() if v is not None}))
+    with pytest.raises(PlanError, match=named):
+        recipe_of(read_plan(str(file)))
+
+
+def test_a_missing_plan_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="nothing"):
+        read_plan(str(tmp_path / "nothing.json"))
