@@ -17,12 +17,13 @@ from processors.analysis import Analysis, Explanation, Finding, Frame, State, St
 from reports import content, drawing
 from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WARNING, WHITE, YELLOW, Line
 from reports.identity import quiet
-from reports.lettering import font
+from reports.lettering import ems, font
 from reports.model import Options
 from reports.wording import Words, percent, words
 
 PANEL = 900  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
 LEAST = 640
+MOSAIC = 440
 STRIP = 480  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
 MOST_FINDINGS, MOST_LARGE, MOST_NOTES = 4, 2, 2
@@ -187,8 +188,8 @@ def strip(explanation: Explanation, finding: Finding, options: Options) -> tuple
     )
 
 
-def _synthetic(frame: Frame) -> Image.Image:
-    return drawing.panel(Image.fromarray(frame.pixels), (STRIP, STRIP))
+def _synthetic(frame: Frame, side: int = STRIP) -> Image.Image:
+    return drawing.panel(Image.fromarray(frame.pixels), (side, side))
 
 
 def _alpha(alpha: float, language: Words) -> str:
@@ -232,7 +233,15 @@ def _slider(
 def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Image.Image:
     """All frames in one picture, for viewers without multi-frame; each with the word and alpha."""
     language = words(options.language)
-    cells = [_cell(frame, finding, language) for frame in explanation.frames]
+    shown = [_synthetic(frame, MOSAIC) for frame in explanation.frames]
+    cells = [
+        _cell(picture, _said(frame, finding, language), language)
+        for picture, frame in zip(shown, explanation.frames, strict=True)
+    ]
+    if explanation.difference is not None:
+        middle = min(range(len(shown)), key=lambda n: abs(explanation.frames[n].alpha))
+        evidence = drawing.tinted(shown[middle], explanation.difference)
+        cells.append(_cell(evidence, language.evidence, language))
     columns = (len(cells) + 1) // 2
     wide, tall = cells[0].size
     sheet = Image.new("RGB", (columns * (wide + 8), 2 * (tall + 8)))
@@ -245,14 +254,20 @@ def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Imag
     return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
 
 
-def _cell(frame: Frame, finding: Finding, language: Words) -> Image.Image:
-    picture = drawing.panel(Image.fromarray(frame.pixels), (440, 440))
-    size = 36
+def _said(frame: Frame, finding: Finding, language: Words) -> str:
+    answer = percent(frame.probability, language, near=finding.threshold)
+    alpha = "0" if abs(frame.alpha) < 0.005 else f"{frame.alpha:+.2f}"
+    return f"α {alpha.replace('.', language.decimal)}   {answer}"
+
+
+def _cell(picture: Image.Image, said: str, language: Words) -> Image.Image:
+    """One picture of the mosaic over the word and what belongs to it."""
+    size = picture.width // 14
+    letters = min(size, int((picture.width - 8) / ems(said)))
     made = Image.new("RGB", (picture.width, picture.height + round(size * 2.6)))
     made.paste(picture, (0, 0))
     pen = ImageDraw.Draw(made)
-    answer = percent(frame.probability, language, near=finding.threshold)
     pen.text((4, picture.height), language.synthetic, font=font(size), fill=YELLOW)
-    said = f"α {frame.alpha:+.2f}   {answer}".replace(".", language.decimal)
-    pen.text((4, picture.height + size * 1.2), said, font=font(size), fill=WHITE)
+    at = (4, picture.height + size * 1.2)
+    pen.text(at, said, font=font(letters), fill=WHITE)
     return made

@@ -30,7 +30,7 @@ from report_cases import (
 )
 
 from processors.analysis import Analysis, Status
-from reports import Options, ReportError, uids, write_all
+from reports import Options, ReportError, identity, uids, write_all
 
 ALL_ABSENT = ["text_report", "hl7_oru"]
 DICOM = ["overlay", "strip", "structured_report", "text_report"]
@@ -228,3 +228,15 @@ def test_many_findings_name_what_is_left_out():
 def test_import_needs_no_torch():
     program = "import sys, reports; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_phi_in_logs_quiet_ends_with_its_block(caplog: pytest.LogCaptureFixture):
+    talkative = logging.getLogger("pydicom")
+    with identity.quiet():
+        with identity.quiet():
+            talkative.warning("inner Zacarías")
+        talkative.warning("outer Zacarías")
+        warnings.warn("Zacarías", stacklevel=1)
+    assert caplog.text == ""
+    talkative.warning("later")
+    assert "later" in caplog.text
