@@ -235,7 +235,9 @@ class NodeUnderTest:
                 )
                 raise AssertionError(f"{error}: {state}\n{self.tail()}") from None
 
-    def cli(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *words: str, check: int | None = 0, seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """One command of the command line with this node's settings."""
         done = subprocess.run(
             [sys.executable, "-m", "dicom_node.cli", *words],
@@ -243,7 +245,7 @@ class NodeUnderTest:
             env={**os.environ, "DICTAMEN_CONFIG": str(self.file), "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
         )
         if check is not None:
             assert done.returncode == check, (

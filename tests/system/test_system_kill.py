@@ -21,7 +21,13 @@ from system.trial import Bench
 from storage import DeliveryState, RunState
 
 STUDIES = 20
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    # pynetdicom leaves the socket of a refused connection to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Sender(threading.Thread):

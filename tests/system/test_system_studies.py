@@ -26,6 +26,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless
 from system import films
 from system.node import ROOT, NodeUnderTest, wait_for
+from system.trial import Pacs
 
 from dicom_node.demo.peers import free_port
 from processors import Instance, State, Study
@@ -58,12 +59,12 @@ class Ward:
         return tool(self.tools / name, *words)
 
 
-def tool(program: Path, *words: object, check: bool = True) -> str:
+def tool(program: Path, *words: object, check: bool = True, seconds: float = 900) -> str:
     done = subprocess.run(
         [sys.executable, str(program), *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=420,
+        timeout=seconds,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     text = done.stdout + done.stderr
@@ -154,7 +155,10 @@ def material(shared: Path, tools: Path, out: Path) -> dict[Path, str]:
         found[file] = "unsuitable"
     found[in_the_band(shared, tools, out, adult, set(adults))] = "undetermined"
     source = next(iter(found))
-    found[truncated(source, out / "dx" / "truncated.dcm")] = "failed"
+    found[truncated(source, out / "dx" / "truncated.dcm")] = "unsuitable"
+    vanishes = films.restamped(dcmread(source), "vanishes", PatientName="Ejemplo^Desaparece")
+    vanishes.save_as(out / "dx" / "vanishes.dcm", enforce_file_format=True)
+    found[out / "dx" / "vanishes.dcm"] = "failed"
     return found
 
 
@@ -191,6 +195,7 @@ def ward(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[War
         "send_to": ["pacs", "ris"],
         "unsuitable": ["text_report", "hl7_oru"],
     }
+    node.settings["processors"][0]["settle"]["quiet"] = "3s"
     node.write(workers={"processes": 2})
     ward = Ward(node, tools, out / "lab", out / "ris", f"http://127.0.0.1:{http}")
     ward.tool(
@@ -204,9 +209,13 @@ def ward(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[War
     )  # fmt: skip
     try:
         node.start()
-        ward.tool("pacs_lab.py", "load", "--dir", ward.lab, *expected)
-        ward.tool("pacs_lab.py", "push", "--dir", ward.lab, "--all")
         ward.expected = {str(dcmread(f).StudyInstanceUID): how for f, how in expected.items()}
+        ward.tool("pacs_lab.py", "load", "--dir", ward.lab, *expected)
+        failing = next(study for study, how in ward.expected.items() if how == "failed")
+        ward.tool("pacs_lab.py", "push", "--dir", ward.lab, "--study", failing)
+        with node.storage() as storage:  # its file vanishes before the study has settled
+            storage.spool.remove(storage.studies.instances(failing)[0].path)
+        ward.tool("pacs_lab.py", "push", "--dir", ward.lab, "--all")
         node.until_done(len(expected), 240)
         yield ward
     finally:
@@ -230,7 +239,7 @@ def runs(ward: Ward) -> dict[str, Any]:
 
 
 def test_every_study_ends_as_it_must(ward: Ward) -> None:
-    assert len(ward.expected) == 13
+    assert len(ward.expected) == 14
     for study, (run, analysis, kinds) in runs(ward).items():
         wanted = ward.expected[study]
         state = "completed" if wanted == "undetermined" else wanted
@@ -248,27 +257,53 @@ def test_every_study_ends_as_it_must(ward: Ward) -> None:
         if wanted == "undetermined":
             assert "undetermined" in states
     books = ward.node.books()
-    assert (books.columns["completed"], books.columns["unsuitable"]) == (11, 1)
+    assert (books.columns["completed"], books.columns["unsuitable"]) == (11, 2)
     assert (books.columns["failed"], books.difference) == (1, 0)
 
 
 def test_the_ris_answered_aa_to_every_result(ward: Ward) -> None:
     lines = [json.loads(line) for line in (ward.ris / "log.jsonl").read_text().splitlines()]
-    assert len(lines) == 12  # a failed study sends nothing
+    assert len(lines) == 13  # a failed study sends nothing
     assert {(line["verdict"], line["answer"]) for line in lines} == {("good", "AA")}, lines
 
 
-def test_the_checkers_find_no_error(ward: Ward) -> None:
-    report = ward.node.folder / "checked.json"
+@pytest.mark.timeout(1500)
+def test_the_checkers_find_no_error(ward: Ward, tmp_path: Path) -> None:
+    """All results at once for what concerns them together, then each half by the slow judges."""
+    report = tmp_path / "checked.json"
     text = tool(
-        ward.tools / "check_outputs.py", "--orthanc", ward.base, ward.ris, "--sr-validator",
-        "--json", report, "-v", check=False,
+        ward.tools / "check_outputs.py", "--orthanc", ward.base, ward.ris, "--json", report,
+        check=False,
     )  # fmt: skip
-    found = json.loads(report.read_text())
-    (SHOTS.parent).mkdir(exist_ok=True)
-    (SHOTS.parent / "checked.txt").write_text(text)
-    assert found["errors"] == 0, text[-6000:]
-    assert len(found["objects"]) > 30
+    assert json.loads(report.read_text())["errors"] == 0, text[-6000:]
+    halves, sources = downloaded(ward, tmp_path)
+    programs = [
+        subprocess.Popen(
+            [sys.executable, str(ward.tools / "check_outputs.py"), str(half), "--source",
+             str(sources), "--sr-validator", "-v"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for half in halves
+    ]  # fmt: skip
+    said = [program.communicate(timeout=1400)[0] for program in programs]
+    SHOTS.parent.mkdir(exist_ok=True)
+    (SHOTS.parent / "checked.txt").write_text("\n".join(said))
+    for text in said:
+        assert text.rstrip().endswith("errors: 0"), text[-6000:]
+
+
+def downloaded(ward: Ward, folder: Path) -> tuple[list[Path], Path]:
+    """What Orthanc holds: two folders of results, whole studies each, and one of the sources."""
+    pacs = Pacs(folder / "unused")
+    pacs.base = ward.base
+    halves, sources = [folder / "half0", folder / "half1"], folder / "sources"
+    for place in (*halves, sources):
+        place.mkdir()
+    studies = sorted(ward.expected)
+    for held in pacs.held():
+        place = sources if held.source else halves[studies.index(held.study) % 2]
+        pacs.dataset(held).save_as(place / f"{held.orthanc_id}.dcm")
+    return halves, sources
 
 
 def test_the_story_of_every_study_is_told(ward: Ward) -> None:
@@ -277,11 +312,12 @@ def test_the_story_of_every_study_is_told(ward: Ward) -> None:
         assert "Traceback" not in told
         assert len(told.splitlines()) >= 3, told
         if wanted == "failed":
-            assert "JPEG 2000" in told or "decode" in told.lower(), told
+            assert "missing" in told.lower(), told
     ward.node.cli("audit", "verify")
     ward.node.cli("books")
 
 
+@pytest.mark.timeout(1200)
 def test_a_viewer_shows_everything(ward: Ward) -> None:
     """OHIF over this PACS; the pictures stay in var/shots for people to look at."""
     for needed in ("chromium", "npm"):
@@ -292,6 +328,8 @@ def test_a_viewer_shows_everything(ward: Ward) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dictamen-ohif"
     began = time.monotonic()
     wait_for(lambda: ward.node.get("/healthz")[0] == 200, 5, "the node lives")
-    text = ward.tool("shoot.py", "--cache", cache, "--orthanc", ward.base, "--out", SHOTS)
+    text = ward.tool(
+        "shoot.py", "--cache", cache, "--orthanc", ward.base, "--limit", 20, "--out", SHOTS
+    )
     (SHOTS / "shoot.txt").write_text(f"{text}\n{time.monotonic() - began:.0f} s\n")
     assert len(list(SHOTS.glob("*.png"))) >= 13

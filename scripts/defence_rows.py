@@ -1,0 +1,231 @@
+"""The table of `defences.py`: a fault, the text of its defence, what stands there without it.
+
+`old` must stand exactly once in the file; `test` is the pytest node that must then fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defence and the test that notices when it is gone."""
+
+    fault: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+STORAGE = "tests/faults/test_storage_database.py"
+QUEUE = "tests/faults/test_storage_queue.py"
+STUDIES = "tests/faults/test_storage_studies.py"
+INTAKE = "tests/faults/test_intake_storage_faults.py"
+GATE = "tests/processors/test_gate.py"
+PACS = "tests/faults/test_destination_pacs.py"
+RIS = "tests/faults/test_destination_ris.py"
+CONFIG = "tests/config/test_config_faults.py"
+SYSTEM_CONFIG = "tests/faults/test_config_system.py"
+ROUTING = "tests/dicom_node/test_routing.py"
+
+ROWS = (
+    # ---- storage ----------------------------------------------------------------------------
+    Row("disk-full", "storage/errors.py",
+        "    errno.ENOSPC: StorageFull,\n", "",
+        "tests/storage/test_storage_spool.py::test_disk_full_while_streaming"),
+    Row("disk-full-db", "storage/_fates.py",
+        "    sqlite3.SQLITE_FULL: StorageFull,\n", "",
+        f"{STORAGE}::test_disk_full_db"),
+    Row("disk-readonly", "storage/errors.py",
+        "    errno.EROFS: StorageReadOnly,\n", "",
+        "tests/storage/test_storage_spool.py::test_disk_readonly_while_streaming"),
+    Row("disk-io-error", "storage/spool.py",
+        "            with suppress(OSError):\n                target.unlink(missing_ok=True)\n"
+        "            raise", "            raise",
+        "tests/storage/test_storage_spool.py::test_disk_io_error_is_never_trusted"),
+    Row("kill-between", "dicom_node/intake/recovery.py",
+        "        if _adopt(storage, path):", "        if False:",
+        f"{INTAKE}::test_kill_between"),
+    Row("power-loss", "storage/spool.py",
+        "            os.fsync(file)\n            _sync_folder(target.parent)\n        except",
+        "            pass\n        except",
+        f"{INTAKE}::test_power_loss"),
+    Row("db-locked", "storage/_fates.py",
+        "    sqlite3.SQLITE_BUSY: StorageBusy,\n", "",
+        f"{STORAGE}::test_db_locked"),
+    Row("db-corrupt", "storage/_storage.py",
+        "        if found != \"ok\":", "        if False:",
+        f"{STORAGE}::test_db_corrupt"),
+    Row("clock-back", "dicom_node/routing.py",
+        "    if arrivals[-1] > now:\n        return 0.0\n", "",
+        f"{ROUTING}::test_clock_back_does_not_wait_for_ever"),
+    # ---- queue ------------------------------------------------------------------------------
+    Row("worker-killed", "storage/_runs.py",
+        "        values[\"state\"] = RunState.READY\n    connection",
+        "        values[\"state\"] = RunState.RUNNING\n    connection",
+        f"{QUEUE}::test_worker_killed"),
+    Row("poison-job", "storage/_runs.py",
+        "    if row.tries >= most:", "    if False:",
+        f"{QUEUE}::test_poison_job"),
+    Row("lease-lost", "storage/_finish.py",
+        "        runs.c.attempt == run.attempt,\n", "",
+        f"{QUEUE}::test_lease_lost_by_the_same_owner"),
+    Row("two-workers", "storage/_runs.py",
+        "            return None if chosen is None else _take(transaction, chosen, owner)",
+        "            run = None if chosen is None else _take(transaction, chosen, owner)\n"
+        "            transaction.connection.execute(\n"
+        "                update(runs).where(runs.c.id == chosen).values(state=RunState.READY)\n"
+        "            )\n            return run",
+        f"{QUEUE}::test_two_workers"),
+    Row("queue-restart", "storage/_runs.py",
+        "        .order_by(runs.c.id)\n        .limit(1)",
+        "        .order_by(runs.c.id.desc())\n        .limit(1)",
+        f"{QUEUE}::test_queue_restart"),
+    Row("queue-flood", "dicom_node/routing.py",
+        "urgent=any(_is_urgent(instance.headers) for instance in choice.picked)",
+        "urgent=False",
+        f"{ROUTING}::test_queue_flood_stat_studies_go_first"),
+    Row("outbox-crash", "storage/_outbox.py",
+        "update(deliveries).where(deliveries.c.state == DeliveryState.SENDING)",
+        "update(deliveries).where(deliveries.c.state == DeliveryState.HELD)",
+        f"{QUEUE}::test_outbox_crash"),
+    # ---- clinical ---------------------------------------------------------------------------
+    Row("wrong-patient", "storage/_intake.py",
+        "    if ours[0] == theirs[0] and (", "    if True or (",
+        f"{STUDIES}::test_wrong_patient"),
+    Row("two-patients", "reports/header.py",
+        "    if len({(one.patient_id, one.issuer) for one in known}) > 1:", "    if False:",
+        "tests/reports/test_reports_identity.py::test_two_patients_in_one_study_are_unclear"),
+    Row("lateral-view", "processors/gate/_header.py",
+        "        if said & LATERAL:", "        if False:",
+        f"{GATE}::test_lateral_view"),
+    Row("view-lies", "processors/gate/_header.py",
+        "    if claims == {\"view\", \"frontal\"}:", "    if False:",
+        f"{GATE}::test_view_lies_in_the_header"),
+    Row("paediatric", "processors/gate/__init__.py",
+        "    if years is not None and not any(", "    if False and not any(",
+        f"{GATE}::test_paediatric"),
+    Row("blank-image", "processors/gate/__init__.py",
+        "    if is_blank(picture):", "    if False:",
+        f"{GATE}::test_blank_image"),
+    Row("inverted", "processors/gate/__init__.py",
+        "    \"inverted\": \"inverted\",\n", "",
+        f"{GATE}::test_inverted"),
+    Row("rotated", "processors/gate/_header.py",
+        "        return \"rotated\"", "        return \"frontal\"",
+        f"{GATE}::test_rotated"),
+    Row("wrong-body-part", "processors/gate/_header.py",
+        "    if stated and not fitting:", "    if False:",
+        f"{GATE}::test_wrong_body_part"),
+    Row("blank-accession", "reports/hl7_segments.py",
+        "identity.accession or uids.filler_number(identity.study_uid)", "identity.accession",
+        "tests/reports/test_reports_hl7.py::test_blank_accession"),
+    Row("late-images", "storage/_planning.py",
+        "planned, max(before, default=None), at)", "planned, None, at)",
+        f"{STUDIES}::test_late_images"),
+    Row("duplicate-study", "storage/_planning.py",
+        "    elif same.state == RunState.SUPERSEDED:", "    elif True:",
+        f"{STUDIES}::test_duplicate_study"),
+    Row("own-loop", "dicom_node/product.py",
+        "MANUFACTURER = \"dictamen project\"", "MANUFACTURER = \"dictamen\"",
+        "tests/dicom_node/test_product.py"),
+    Row("demographics-update", "reports/identity.py",
+        "if mine[field.name] != theirs[field.name]", "if False",
+        "tests/reports/test_reports_identity.py::test_demographics_update"),
+    Row("secondary-capture-in", "dicom_node/routing.py",
+        "    if \"SECONDARY\" in kinds[1:2] and", "    if False and",
+        f"{ROUTING}::test_secondary_capture_in_and_own_results_are_no_input"),
+    # ---- destination ------------------------------------------------------------------------
+    Row("pacs-down", "dicom_node/verdict.py",
+        "    if now >= deadline(delivery, patience):", "    if True:",
+        f"{PACS}::test_pacs_down"),
+    Row("pacs-reject", "dicom_node/destinations/dicom.py",
+        "    permanent = result == 1\n", "    permanent = False\n",
+        f"{PACS}::test_pacs_reject_permanently"),
+    Row("pacs-context", "dicom_node/destinations/dicom.py",
+        "[ExplicitVRLittleEndian, ImplicitVRLittleEndian]", "[ExplicitVRLittleEndian]",
+        f"{PACS}::test_pacs_context_implicit_only"),
+    Row("pacs-warn", "dicom_node/destinations/dicom.py",
+        "    if status in _WARNINGS or status in _OTHER_WARNINGS:", "    if False:",
+        f"{PACS}::test_pacs_warn"),
+    Row("pacs-fail", "dicom_node/destinations/dicom.py",
+        "    if parcel.refusals + 1 < REFUSALS_BEFORE_REJECTED:", "    if True:",
+        f"{PACS}::test_pacs_fail_for_good_after_three"),
+    Row("pacs-lost-answer", "storage/_outbox.py",
+        "            values = {\"state\": DeliveryState.WAITING, \"next_try\": transaction.now}",
+        "            values = {\"state\": DeliveryState.DELIVERED, \"next_try\": transaction.now}",
+        f"{QUEUE}::test_outbox_crash"),
+    Row("mllp-ae", "dicom_node/destinations/mllp.py",
+        "    if ack.code in _ERROR and parcel.refusals < ae_retries:",
+        "    if ack.code in _ERROR:",
+        f"{RIS}::test_mllp_ae"),
+    Row("mllp-ar", "dicom_node/destinations/mllp.py",
+        "    return _stopped(parcel, Fate.HELD, ack.code, words)",
+        "    return Outcome(parcel.delivery_id, Fate.TRY_LATER, words, status=ack.code)",
+        f"{RIS}::test_mllp_ar"),
+    Row("mllp-wrong-id", "dicom_node/destinations/mllp.py",
+        "                if ack.control == control:", "                if True:",
+        f"{RIS}::test_mllp_wrong_id"),
+    Row("mllp-garbage", "dicom_node/destinations/mllp.py",
+        "            if total > MAX_ACK_BYTES:", "            if False:",
+        f"{RIS}::test_mllp_garbage"),
+    Row("mllp-escape", "reports/hl7_text.py",
+        "    return \"\".join(_ESCAPES.get(char, char) for char in clean)", "    return clean",
+        "tests/reports/test_reports_hl7.py::test_mllp_escape"),
+    Row("callback-dns", "dicom_node/destinations/mllp.py",
+        "        except socket.gaierror:\n", "        except ZeroDivisionError:\n",
+        f"{RIS}::test_callback_dns_of_a_ris"),
+    # ---- config -----------------------------------------------------------------------------
+    Row("cfg-unknown-key", "config/settings.py",
+        "ConfigDict(extra=\"forbid\", ", "ConfigDict(extra=\"ignore\", ",
+        f"{CONFIG}::test_cfg_unknown_key"),
+    Row("cfg-wrong-type", "config/settings.py",
+        "Port = Annotated[int, Field(ge=1, le=65535)]", "Port = Any",
+        f"{CONFIG}::test_cfg_wrong_type"),
+    Row("cfg-missing-secret", "config/variables.py",
+        "        elif name not in self.environ:\n"
+        "            self._complain(place, f\"environment variable {name} is not set\")\n"
+        "        elif not self.environ[name]:\n",
+        "        elif name not in self.environ:\n            return \"\"\n"
+        "        elif not self.environ[name]:\n",
+        f"{CONFIG}::test_cfg_missing_secret"),
+    Row("cfg-duplicate-key", "config/document.py",
+        "        elif name in found:", "        elif False:",
+        f"{CONFIG}::test_cfg_duplicate_key"),
+    Row("cfg-bad-aet", "config/settings.py",
+        "    if not re.fullmatch(r\"[ !-\\[\\]-~]{1,16}\", value) or value != value.strip():",
+        "    if False:",
+        f"{CONFIG}::test_cfg_bad_aet"),
+    Row("cfg-octal", "config/document.py",
+        "    if _AMBIGUOUS.fullmatch(text):", "    if False:",
+        f"{CONFIG}::test_cfg_octal"),
+    Row("cfg-port-taken", "dicom_node/supervisor.py",
+        "        check_ports(self.settings)\n", "",
+        f"{SYSTEM_CONFIG}::test_cfg_port_taken"),
+    # ---- security and model -----------------------------------------------------------------
+    Row("yaml-bomb", "config/document.py",
+        "        self._count(spot, node.size)\n", "",
+        f"{CONFIG}::test_yaml_bomb"),
+    Row("audit-tamper", "storage/_chain.py",
+        "    content = {name: row[name] for name in (*_FIELDS, \"previous_hash\")}",
+        "    content = {\"sequence\": row[\"sequence\"]}",
+        f"{STORAGE}::test_audit_tamper"),
+    Row("log-injection", "dicom_node/logs.py",
+        "            _one_line,\n", "",
+        "tests/dicom_node/test_logs.py::test_log_injection"),
+    Row("weights-corrupt", "processors/runtime.py",
+        "        if hashlib.sha256(data).hexdigest() != digest:", "        if False:",
+        "tests/processors/test_runtime.py::test_weights_corrupt"),
+    Row("pickle-weights", "processors/runtime.py",
+        "        if _is_pickle(data):", "        if False:",
+        "tests/processors/test_runtime.py::test_pickle_weights"),
+    Row("zip-slip", "processors/runtime.py",
+        "        if not name or pure.is_absolute() or \"..\" in pure.parts or",
+        "        if not name or",
+        "tests/processors/test_runtime.py::test_zip_slip"),
+    Row("model-nan", "processors/runtime.py",
+        "    if not np.isfinite(values).all():", "    if False:",
+        "tests/processors/test_runtime.py::test_model_nan"),
+)  # fmt: skip
