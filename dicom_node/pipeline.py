@@ -172,10 +172,17 @@ def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Optio
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)
+    first = [report for report in older if report.index == 0]
+    messages = {r.index: r.uid for r in older if r.kind == "hl7_oru"}
+    named = {
+        f"hl7_oru:{receiver.destination}": messages[index]
+        for index, receiver in enumerate(options.receivers)
+        if index in messages
+    }
     return replace(
         options,
-        predecessors={report.kind: report.uid for report in older},
-        predecessor_classes={report.kind: report.sop_class for report in older},
+        predecessors={report.kind: report.uid for report in first} | named,
+        predecessor_classes={report.kind: report.sop_class for report in first},
     )
 
 
