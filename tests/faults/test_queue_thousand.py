@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from faults.seeds import seed, study_uid
+from pydicom.dataset import Dataset
+from system import films
 from system.node import ROOT, NodeUnderTest, wait_for
 
 import storage as storage_room
@@ -95,14 +98,66 @@ def test_queue_restart_with_a_thousand_runs(node: NodeUnderTest) -> None:
 
 def test_two_workers_never_get_the_same_run(node: NodeUnderTest) -> None:
     with node.storage() as storage:
-        seed(storage, 120)
-        with workers(node, 4):
-            wait_for(lambda: finished(storage) == 120, 60, "all runs")
-        assert Counter(run.attempt for run in storage.runs.list(limit=1000)) == {1: 120}
+        seed(storage, 60)
+        with workers(node, 3):
+            wait_for(lambda: finished(storage) == 60, 60, "all runs")
+        assert Counter(run.attempt for run in storage.runs.list(limit=1000)) == {1: 60}
         begun = [
             record.entry.details["run"]
             for record in storage.audit.list(limit=10_000)
             if record.entry.kind == "run.started"
         ]
         assert Counter(begun) == dict.fromkeys(begun, 1)
-        assert len(begun) == 120
+        assert len(begun) == 60
+
+
+def small_films(number: int, prefix: str) -> list[Dataset]:
+    """Instances of 128 x 128 pixels, each a study of its own."""
+    made = []
+    for index in range(number):
+        film = films.restamped(films.cast()[0].datasets[0], f"{prefix}{index}")
+        film.Rows = film.Columns = 128
+        film.PixelData = film.PixelData[: 128 * 128 * 2]
+        made.append(film)
+    return made
+
+
+def seconds_to_send(node: NodeUnderTest, number: int, prefix: str) -> float:
+    made, began = small_films(number, prefix), time.monotonic()
+    assert set(films.send(node.port, *made)) == {0}
+    return time.monotonic() - began
+
+
+@pytest.mark.system
+def test_queue_flood_leaves_the_intake_as_fast_and_shows_the_backlog(
+    tmp_path: Path, database: str
+) -> None:
+    with NodeUnderTest(tmp_path, database=database) as node, node.storage() as storage:
+        worker = next(pid for pid, (role, _) in node.pids().items() if role == "worker")
+        os.kill(worker, signal.SIGSTOP)  # nobody works, so whatever comes is backlog
+        try:
+            seconds_to_send(node, 20, "warm")
+            empty = seconds_to_send(node, 120, "before")
+            seed(storage, 1500)
+            flooded = seconds_to_send(node, 120, "after")
+            stat = films.restamped(films.cast()[0].datasets[0], "STAT")
+            stat.RequestedProcedurePriority = "STAT"
+            assert films.send(node.port, stat) == [0]
+            wait_for(lambda: storage.runs.list(study_uid=stat.StudyInstanceUID), 30, "planned")
+            page = node.get("/metrics")[1]
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert flooded < 2 * empty + 1, (empty, flooded)
+        assert float(value(page, 'dictamen_runs{state="ready"}')) >= 1500
+        assert float(value(page, "dictamen_oldest_ready_seconds")) > 0
+        uid = stat.StudyInstanceUID
+        first = wait_for(
+            lambda: [r for r in storage.runs.list(study_uid=uid) if r.ended_at], 60, ""
+        )
+        overtaken = storage.runs.counts()[RunState.READY]
+        assert overtaken > 1000, "the urgent study came before the backlog"
+        assert first[0].urgent
+
+
+def value(page: str, sample: str) -> str:
+    return next(line.split()[-1] for line in page.splitlines() if line.startswith(sample))
