@@ -37,7 +37,7 @@ def settings_of(path: Path) -> Settings:
     try:
         return load(path, os.environ, check_rule=rules.faults)
     except SettingsError as error:
-        err.print(Text(str(error)))
+        err.print(Text(str(error)), soft_wrap=True)
         raise typer.Exit(EX_CONFIG) from error
 
 
@@ -49,12 +49,12 @@ def memory(path: Path) -> Iterator[tuple[Settings, Storage]]:
         logs.configure(settings.node.log, rooms.audit_key(settings), process="cli")
         storage = rooms.storage(settings, f"cli:{os.environ.get('USER', 'unknown')}")
     except (StorageError, OSError) as error:
-        err.print(Text(str(error)))
+        err.print(Text(str(error)), soft_wrap=True)
         raise typer.Exit(1) from error
     try:
         yield settings, storage
     except StorageError as error:
-        err.print(Text(str(error)))
+        err.print(Text(str(error)), soft_wrap=True)
         raise typer.Exit(1) from error
     finally:
         storage.close()
@@ -87,7 +87,7 @@ def print_one(record: Mapping[str, Any], as_json: bool) -> None:
 
 def fail(message: str) -> typer.Exit:
     """Print why, and give the exit to raise."""
-    err.print(Text(message))
+    err.print(Text(message), soft_wrap=True)
     return typer.Exit(1)
 
 

@@ -44,7 +44,7 @@ def explain(
             print_one({"study": study, "trace": record.trace, "story": lines}, as_json)
         else:
             for line in lines:
-                out.print(Text(line))
+                out.print(Text(line), soft_wrap=True)
 
 
 def books(
