@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import delete, exists, func, or_, select, update
 
-from storage import _finish, _rows
+from storage import _finish, _retention, _rows
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import (
@@ -177,7 +177,9 @@ class Runs:
 
         Returns the paths to remove. The rows stay: their UIDs must be known as ours for ever.
         """
-        return self._database.write(lambda transaction: _forget(transaction, before, limit))
+        return self._database.write(
+            lambda transaction: _retention.forget_reports(transaction, before, limit)
+        )
 
     def known_paths(self, paths: Sequence[str]) -> frozenset[str]:
         """Those of `paths` that a report which is not purged names; the others are orphans."""
@@ -276,35 +278,6 @@ def _retry(transaction: Transaction, run_id: int, who: str) -> bool:
     connection.execute(update(runs).where(runs.c.id == run_id).values(values))
     transaction.audit(_event("run.retried", _rows.run(row), 0, {"was": row.state}, who))
     return True
-
-
-def _forget(transaction: Transaction, before: datetime, limit: int) -> tuple[str, ...]:
-    connection = transaction.connection
-    open_states = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
-    going = exists().where(
-        deliveries.c.report_id == reports.c.id, deliveries.c.state.in_(open_states)
-    )
-    old = connection.execute(
-        select(reports.c.id, reports.c.path, runs.c.study_uid)
-        .join_from(reports, runs)
-        .where(reports.c.purged_at.is_(None), reports.c.made_at < before, ~going)
-        .order_by(reports.c.made_at)
-        .limit(limit)
-    ).all()
-    for start in range(0, len(old), 500):
-        ids = [row.id for row in old[start : start + 500]]
-        values = {"purged_at": transaction.now}
-        connection.execute(update(reports).where(reports.c.id.in_(ids)).values(values))
-    for uid in dict.fromkeys(row.study_uid for row in old):
-        details = {"reports": sum(row.study_uid == uid for row in old)}
-        transaction.audit(AuditEntry("110105", "D", 0, "retention.reports", uid, details=details))
-    paths = dict.fromkeys(row.path for row in old)
-    still = reports.c.purged_at.is_(None)
-    return tuple(
-        path
-        for path in paths
-        if not connection.scalar(select(exists().where(reports.c.path == path, still)))
-    )
 
 
 def _event(kind: str, run: Run, outcome: int, more: Mapping[str, Any], who: str = "") -> AuditEntry:
