@@ -16,12 +16,14 @@ def audit_key(settings: Settings) -> bytes:
     return settings.node.audit_key_file.read_bytes().strip()
 
 
-def storage(settings: Settings, who: str) -> Storage:
-    """The node's memory; `who` stands in the audit rows."""
-    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
-    return open_storage(
-        settings.node.database_url, settings.node.data_dir, audit_key(settings), who=who
-    )
+def storage(settings: Settings, who: str, *, check: bool = False) -> Storage:
+    """The node's memory; `who` stands in the audit rows.
+
+    check: look for damage first; it takes longer the bigger the database is, so once a start.
+    """
+    node = settings.node
+    node.data_dir.mkdir(parents=True, exist_ok=True)
+    return open_storage(node.database_url, node.data_dir, audit_key(settings), who=who, check=check)
 
 
 def destinations(settings: Settings) -> dict[str, tuple[Destination, float]]:

@@ -73,7 +73,7 @@ class Supervisor:
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
-        self._storage = rooms.storage(self.settings, "supervisor")
+        self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
         self._take_up()
         with tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir:
