@@ -85,7 +85,7 @@ def judge(
     analysis = _ask(processor, study, options.language)
     asked = time.perf_counter()
     made_at = datetime.now(UTC).replace(microsecond=0)
-    reports = write_all(analysis, study, options, made_at, kinds(analysis.status))
+    reports = _written(analysis, study, options, made_at, kinds(analysis.status))
     timings = {
         **analysis.timings_ms,
         "analyse": round((asked - began) * 1e3, 1),
@@ -139,6 +139,23 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
     except Exception:
         log.exception(Event.RUN_CRASHED, study=study.uid, processor=processor.name)
         return failed(processor, study.uid, _INTERNAL[language])
+
+
+def _written(
+    analysis: Analysis,
+    study: Study,
+    options: Options,
+    made_at: datetime,
+    kinds: Sequence[str],
+) -> tuple[Report, ...]:
+    """Every report, or ReportError: a writer that stumbles over one study fails that study."""
+    try:
+        return write_all(analysis, study, options, made_at, kinds)
+    except ReportError:
+        raise
+    except Exception as error:
+        log.exception("run.crashed", study=study.uid, processor=analysis.processor)
+        raise ReportError(_INTERNAL[options.language]) from error
 
 
 def _stored_study(storage: Storage, claimed: Run) -> Study:

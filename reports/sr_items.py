@@ -8,7 +8,7 @@ UNVERIFIED, always. Never: a reference to what is not listed as evidence, a veri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -171,10 +171,8 @@ def report(
     origin = header.source(analysis, study, sources[0])
     patient = header.patient_and_study(origin)
     shown = [study.header(one) for one in sources]
-    evidence = [_evidence(patient, one) for one in shown]
-    evidence += [
-        _evidence(patient, one) for one in overlay_evidence(analysis, study, options, sources)
-    ]
+    named = [*shown, *overlay_evidence(analysis, study, options, sources)]
+    evidence = [_evidence(patient, one) for one in named]
     key = uids.result_key(analysis, study, options)
     instance = uids.instance_uid(key, document.kind)
     language = words(options.language)
@@ -194,6 +192,7 @@ def report(
             specific_character_set="ISO_IR 192",
         )
     made.update(patient)
+    _true_classes(made, {str(one.SOPInstanceUID): str(one.SOPClassUID) for one in named})
     header.dates(made, header.local(made_at, origin.header))
     header.equipment(made, analysis, options, made_at)
     _private_codes(made)
@@ -205,12 +204,20 @@ def _evidence(patient: Dataset, source: Dataset) -> Dataset:
     """What highdicom needs to know of a referenced instance, and no more."""
     made = Dataset()
     made.update(patient)
-    made.SOPClassUID = str(source.SOPClassUID)
+    made.SOPClassUID = SecondaryCaptureImageStorage  # highdicom knows no private or retired class
     made.SOPInstanceUID = str(source.SOPInstanceUID)
     made.SeriesInstanceUID = str(source.SeriesInstanceUID)
     made.Modality = str(source.get("Modality") or "OT")
     made.Rows, made.Columns = source.get("Rows", 1), source.get("Columns", 1)
     return made
+
+
+def _true_classes(made: Dataset, classes: Mapping[str, str]) -> None:
+    """The SOP class of each instance that the evidence names, as its source says it."""
+    for study in made.get("CurrentRequestedProcedureEvidenceSequence") or ():
+        for series in study.ReferencedSeriesSequence:
+            for reference in series.ReferencedSOPSequence:
+                reference.ReferencedSOPClassUID = classes[reference.ReferencedSOPInstanceUID]
 
 
 def _private_codes(made: Dataset) -> None:
