@@ -121,7 +121,7 @@ def not_input(headers: Mapping[str, Any], sop_class: str) -> str:
         return "a result of this product"
     for prefix, what in _NOT_IMAGES.items():
         if sop_class.startswith(prefix):
-            return f"a {what}, no image"
+            return f"{'an' if what[0] in 'aeiou' else 'a'} {what}, no image"
     kinds = [str(kind) for kind in _as_list(headers.get("ImageType"))]
     if "SECONDARY" in kinds[1:2] and headers.get("Modality") in ("OT", "SC"):
         return "a secondary capture of another program"
