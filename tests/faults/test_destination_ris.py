@@ -139,17 +139,23 @@ def test_mllp_wrong_id(tmp_path: Path) -> None:
         assert len(office.digests) == 1
 
 
+BOUND = f"sent {MAX_ACK_BYTES} bytes and no acknowledgement"
+NONSENSE = "answered with something that is no acknowledgement"
+
+
 @pytest.mark.parametrize(
-    "garbage",
+    ("garbage", "said"),
     [
-        pytest.param(lambda m: b"HTTP/1.1 400 Bad Request\r\n\r\n", id="no frame"),
-        pytest.param(lambda m: b"\x0b" + b"x" * (2 * MAX_ACK_BYTES), id="unending frame"),
-        pytest.param(lambda m: b"x" * (2 * MAX_ACK_BYTES), id="unending, no frame"),
-        pytest.param(lambda m: framed(b"\x00\xff not HL7 \xfe"), id="frame of garbage"),
-        pytest.param(lambda m: ack(m, "ZZ"), id="unknown code"),
+        pytest.param(
+            lambda m: b"HTTP/1.1 400 Bad Request\r\n\r\n", "no acknowledgement", id="no frame"
+        ),
+        pytest.param(lambda m: b"\x0b" + b"x" * (2 * MAX_ACK_BYTES), BOUND, id="unending frame"),
+        pytest.param(lambda m: b"x" * (2 * MAX_ACK_BYTES), BOUND, id="unending, no frame"),
+        pytest.param(lambda m: framed(b"\x00\xff not HL7 \xfe"), NONSENSE, id="frame of garbage"),
+        pytest.param(lambda m: ack(m, "ZZ"), NONSENSE, id="unknown code"),
     ],
 )
-def test_mllp_garbage(tmp_path: Path, garbage: Answer) -> None:
+def test_mllp_garbage(tmp_path: Path, garbage: Answer, said: str) -> None:
     """Bounded, closed, and treated as silence: the same message again."""
     with (
         storage_in(tmp_path) as storage,
@@ -159,6 +165,8 @@ def test_mllp_garbage(tmp_path: Path, garbage: Answer) -> None:
         carry_until(storage, peer(office.port, timeout="500ms"), lambda: all_delivered(storage))
         assert office.controls == [ORDER[0]] * 2
         assert office.connections == 2
+        answers = [str(row.entry.details.get("answer")) for row in storage.audit.list(limit=1000)]
+        assert any(said in answer for answer in answers), answers
 
 
 def test_callback_dns_of_a_ris(tmp_path: Path) -> None:
