@@ -29,7 +29,7 @@ from rich.text import Text
 from config import Settings
 from config.schema import with_unit
 from config.settings import DicomDestination, FolderDestination, MllpDestination, Peer
-from dicom_node import rooms
+from dicom_node import ports, rooms
 from dicom_node.destinations import Destination
 from processors import ProcessorError
 from storage import StorageError, StorageOutdated
@@ -138,14 +138,8 @@ def _bundle(verify: Verify) -> str:
 
 # ---- this machine -----------------------------------------------------------------------------
 def _free_port(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            raise _Wrong(f"cannot listen on {address}: {error.strerror or error}") from error
+    if why := ports.why_taken(address):
+        raise _Wrong(f"cannot listen on {address}: {why}")
     return f"{address} is free"
 
 

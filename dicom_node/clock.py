@@ -8,7 +8,7 @@ change), so that a jump of the wall clock frees no run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ import structlog
 from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import Run, Storage
+from storage import PlannedRun, Run, Storage
 
 log = structlog.get_logger()
 
@@ -26,16 +26,20 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
     """Plan the runs of every study that has settled; returns how many runs are new."""
     new = 0
     for study in storage.studies.unplanned():
+        if not routing.may_settle(settings, study, now):
+            continue
         instances = storage.studies.instances(study.uid)
         if not instances:
             continue
         choices = routing.choose(settings, instances, study.planned_instances, now)
         if all(choice.wait > 0 for choice in choices):
             continue
-        done = all(choice.wait <= 0 for choice in choices)
+        done, wanted = all(choice.wait <= 0 for choice in choices), routing.plan(choices)
+        if not done and not _new(storage, study.uid, wanted):
+            continue  # another processor still waits: nothing to write until it has settled too
         runs = storage.studies.plan(
             study.uid,
-            routing.plan(choices),
+            wanted,
             trace=[choice.trace() for choice in choices],
             instances_seen=len(instances),
             done=done,
@@ -49,6 +53,11 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
             metrics.count(Event.STUDY_NOT_SELECTED)
             log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
     return new
+
+
+def _new(storage: Storage, study_uid: str, wanted: Sequence[PlannedRun]) -> bool:
+    known = {(run.processor, run.digest) for run in storage.runs.list(study_uid=study_uid)}
+    return any((run.processor, run.digest) not in known for run in wanted)
 
 
 @dataclass(slots=True)
@@ -71,7 +80,10 @@ class LeaseWatch:
             beat, since = self._beats.get(key, (run.beat, now))
             self._beats[key] = (run.beat, now if beat != run.beat else since)
             begun = self._begun.setdefault(key, now)
-            if now - begun > self.timeout and kill(run.owner):
+            # A worker of another machine cannot be killed from here; its run is taken away, and the
+            # fence refuses what it may still file.
+            late = now - begun
+            if late > self.timeout + self.lease or (late > self.timeout and kill(run.owner)):
                 self._free(storage, run, f"took longer than {self.timeout:g} s")
             elif now - self._beats[key][1] > self.lease:
                 self._free(storage, run, f"its worker was silent for {self.lease:g} s")

@@ -17,17 +17,43 @@ from typing import Any
 from config import Settings
 from config.settings import Processor, Settle
 from dicom_node import product, rules
-from storage import PlannedRun, StoredInstance
+from storage import PlannedRun, StoredInstance, StudyRecord
 
 # PS3.4 table B.5-1: reports, segmentations, presentation states, documents are results, not input
 _NOT_IMAGES = {
-    "1.2.840.10008.5.1.4.1.1.88.": "structured report",
-    "1.2.840.10008.5.1.4.1.1.66.": "segmentation, registration or raw data",
-    "1.2.840.10008.5.1.4.1.1.11.": "presentation state",
-    "1.2.840.10008.5.1.4.1.1.104.": "encapsulated document",
-    "1.2.840.10008.5.1.4.1.1.9.": "waveform",
-    "1.2.840.10008.5.1.4.1.1.481.": "radiotherapy object",
-    "1.2.840.10008.5.1.4.1.1.30": "parametric map",
+    "1.2.840.10008.5.1.4.1.1.88.": {"en": "a structured report", "es": "un informe estructurado"},
+    "1.2.840.10008.5.1.4.1.1.66.": {
+        "en": "a segmentation, registration or raw data",
+        "es": "una segmentación, un registro o datos crudos",
+    },
+    "1.2.840.10008.5.1.4.1.1.11.": {
+        "en": "a presentation state",
+        "es": "un estado de presentación",
+    },
+    "1.2.840.10008.5.1.4.1.1.104.": {
+        "en": "an encapsulated document",
+        "es": "un documento encapsulado",
+    },
+    "1.2.840.10008.5.1.4.1.1.9.": {"en": "a waveform", "es": "una señal"},
+    "1.2.840.10008.5.1.4.1.1.481.": {
+        "en": "a radiotherapy object",
+        "es": "un objeto de radioterapia",
+    },
+    "1.2.840.10008.5.1.4.1.1.30": {"en": "a parametric map", "es": "un mapa paramétrico"},
+}
+_TEXT = {
+    "en": {
+        "it is": "it is {}",
+        "no image": "{}, no image",
+        "ours": "a result of this product",
+        "capture": "a secondary capture of another program",
+    },
+    "es": {
+        "it is": "es {}",
+        "no image": "{}, no una imagen",
+        "ours": "un resultado de este programa",
+        "capture": "una captura secundaria de otro programa",
+    },
 }
 _URGENT = frozenset({"STAT", "HIGH"})
 
@@ -66,7 +92,7 @@ def choose(
     arrivals = sorted(instance.received_at for instance in instances)
     found = []
     for processor in settings.processors:
-        picked, skipped = _pick(processor, instances)
+        picked, skipped = _pick(processor, instances, settings.node.language)
         wait = waiting(processor.settle, arrivals, planned, len(picked), now)
         found.append(Choice(processor, picked, skipped, wait))
     return tuple(found)
@@ -77,17 +103,34 @@ def waiting(
 ) -> float:
     """Seconds until a study with these arrivals (ascending) is taken as complete; 0 if it is.
 
-    A clock that went back would make an arrival lie in the future and the wait endless: such a
-    study counts as quiet, and later instances supersede the run.
+    Another machine's clock may be a little ahead: an arrival in the future counts as now. If it
+    lies further ahead than the longest wait, our clock went back, and the wait would be endless:
+    such a study counts as quiet, and later instances supersede the run.
     """
     if settle.expect and picked >= settle.expect.instances:
         return 0.0
-    if arrivals[-1] > now:
+    if arrivals[-1] > now + timedelta(seconds=settle.longest):
         return 0.0
-    first = arrivals[min(planned, len(arrivals) - 1)]
-    quiet = arrivals[-1] + timedelta(seconds=settle.quiet) - now
+    first = min(now, arrivals[min(planned, len(arrivals) - 1)])
+    quiet = min(now, arrivals[-1]) + timedelta(seconds=settle.quiet) - now
     longest = first + timedelta(seconds=settle.longest) - now
     return max(0.0, min(quiet, longest).total_seconds())
+
+
+def may_settle(settings: Settings, study: StudyRecord, now: datetime) -> bool:
+    """Whether a look at the study's instances can be worth it; cheap, and never wrongly no."""
+    rules_of = [processor.settle for processor in settings.processors]
+    if (
+        any(rule.expect for rule in rules_of)
+        or study.planned_instances
+        or study.last_received > now
+    ):
+        return True
+    quiet = min((rule.quiet for rule in rules_of), default=0.0)
+    longest = min((rule.longest for rule in rules_of), default=0.0)
+    return (now - study.last_received).total_seconds() >= quiet or (
+        now - study.first_received
+    ).total_seconds() >= longest
 
 
 def plan(choices: Sequence[Choice]) -> tuple[PlannedRun, ...]:
@@ -111,33 +154,33 @@ def digest(instances: Sequence[StoredInstance]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def not_input(headers: Mapping[str, Any], sop_class: str) -> str:
+def not_input(headers: Mapping[str, Any], sop_class: str, language: str = "en") -> str:
     """Why an instance is never analysed whatever the rules say, or "".
 
     Never by the root of its UID. A radiograph in the Secondary Capture class with Modality CR or
     DX is input, and so is DERIVED\\PRIMARY.
     """
     if product.MANUFACTURER in _as_list(headers.get("ContributingEquipment")):
-        return "a result of this product"
+        return _TEXT[language]["ours"]
     for prefix, what in _NOT_IMAGES.items():
         if sop_class.startswith(prefix):
-            return f"{'an' if what[0] in 'aeiou' else 'a'} {what}, no image"
+            return _TEXT[language]["no image"].format(what[language])
     kinds = [str(kind) for kind in _as_list(headers.get("ImageType"))]
     if "SECONDARY" in kinds[1:2] and headers.get("Modality") in ("OT", "SC"):
-        return "a secondary capture of another program"
+        return _TEXT[language]["capture"]
     return ""
 
 
 def _pick(
-    processor: Processor, instances: Sequence[StoredInstance]
+    processor: Processor, instances: Sequence[StoredInstance], language: str
 ) -> tuple[tuple[StoredInstance, ...], Mapping[str, int]]:
     rule, picked, skipped = rules.parse(processor.when), [], Counter[str]()
     for instance in instances:
         headers = {**instance.headers, rules.CALLING: instance.calling_ae}
-        if why := not_input(headers, instance.sop_class):
-            skipped[f"it is {why}"] += 1
+        if why := not_input(headers, instance.sop_class, language):
+            skipped[_TEXT[language]["it is"].format(why)] += 1
             continue
-        answer = rule.ask(headers)
+        answer = rule.ask(headers, language)
         if answer.holds:
             picked.append(instance)
         else:

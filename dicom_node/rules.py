@@ -11,7 +11,8 @@ plus CallingAETitle. Nothing is evaluated as code. All keys of a mapping must ho
     {not: CHEST}                the opposite
     not: {...}, any: [...], all: [...]   in place of a keyword
 
-A multi-valued element holds if any of its values does. Every answer carries its reason in words.
+A multi-valued element holds if any of its values does. Every answer carries its reason in words,
+English or Spanish, and never a value that tells who the patient is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,38 @@ from pydicom.datadict import keyword_dict
 Headers = Mapping[str, Any]
 CALLING = "CallingAETitle"
 _EXTRA = frozenset({CALLING, "HasPixelData"})
+_TELLS_NOBODY = frozenset({"PatientAge", "PatientSex", "PatientSize", "PatientWeight"})
+_WORDS = {
+    "en": {
+        "is": "{keyword} is {value}, {verb}",
+        "fits": "as wanted",
+        "wanted": "wanted {wish}",
+        "empty": "empty",
+        "hidden": "not shown",
+        "or": " or ",
+        "and": " and ",
+        "low": "at least {:g}",
+        "high": "at most {:g}",
+        "like": "like {}",
+        "not": "anything but {}",
+        "never": "not ({})",
+    },
+    "es": {
+        "is": "{keyword} es {value}, {verb}",
+        "fits": "como se pide",
+        "wanted": "se pide {wish}",
+        "empty": "vacío",
+        "hidden": "no se muestra",
+        "or": " o ",
+        "and": " y ",
+        "low": "{:g} o más",
+        "high": "{:g} o menos",
+        "like": "parecido a {}",
+        "not": "otra cosa que {}",
+        "never": "no ({})",
+    },
+}
+Words = Mapping[str, str]
 
 
 class RuleError(ValueError):
@@ -56,14 +89,10 @@ class Equal:
             return _number(value) == self.value
         return value is not None and str(value).strip().casefold() == self.value.casefold()
 
-    def __str__(self) -> str:
-        return (
-            "empty"
-            if self.value is None
-            else f"{self.value:g}"
-            if isinstance(self.value, float)
-            else self.value
-        )
+    def told(self, words: Words) -> str:
+        if self.value is None:
+            return words["empty"]
+        return f"{self.value:g}" if isinstance(self.value, float) else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +108,10 @@ class Within:
             self.high is None or number <= self.high
         )
 
-    def __str__(self) -> str:
-        low = "" if self.low is None else f"at least {self.low:g}"
-        high = "" if self.high is None else f"at most {self.high:g}"
-        return " and ".join(part for part in (low, high) if part)
+    def told(self, words: Words) -> str:
+        low = "" if self.low is None else words["low"].format(self.low)
+        high = "" if self.high is None else words["high"].format(self.high)
+        return words["and"].join(part for part in (low, high) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +123,8 @@ class Like:
             str(value).strip().casefold(), self.pattern.casefold()
         )
 
-    def __str__(self) -> str:
-        return f"like {self.pattern}"
+    def told(self, words: Words) -> str:
+        return words["like"].format(self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +134,8 @@ class OneOf:
     def holds(self, value: Any) -> bool:
         return any(option.holds(value) for option in self.options)
 
-    def __str__(self) -> str:
-        return " or ".join(map(str, self.options))
+    def told(self, words: Words) -> str:
+        return words["or"].join(option.told(words) for option in self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +145,8 @@ class Not:
     def holds(self, value: Any) -> bool:
         return not self.inner.holds(value)
 
-    def __str__(self) -> str:
-        return f"anything but {self.inner}"
+    def told(self, words: Words) -> str:
+        return words["not"].format(self.inner.told(words))
 
 
 Condition = Equal | Within | Like | OneOf | Not
@@ -130,24 +159,25 @@ class Test:
     keyword: str
     condition: Condition
 
-    def ask(self, headers: Headers) -> Answer:
-        value = headers.get(self.keyword)
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        if isinstance(self.condition, Not):  # none of the values may be it
-            holds = all(self.condition.holds(_blank(v)) for v in values or [None])
-        else:
-            holds = any(self.condition.holds(_blank(v)) for v in values or [None])
-        shown = "empty" if all(_blank(v) is None for v in values) else ", ".join(map(str, values))
-        verb = "as wanted" if holds else f"wanted {self.condition}"
-        return Answer(holds, f"{self.keyword} is {shown}, {verb}")
+    def ask(self, headers: Headers, language: str = "en") -> Answer:
+        words, value = _WORDS[language], headers.get(self.keyword)
+        values = [_blank(v) for v in (value if isinstance(value, list | tuple) else [value])]
+        tried = [self.condition.holds(v) for v in values or [None]]
+        # of several values none may be what is not wanted, and any may be what is
+        holds = all(tried) if isinstance(self.condition, Not) else any(tried)
+        shown = ", ".join(str(v) for v in values if v is not None) or words["empty"]
+        verb = words["fits"] if holds else words["wanted"].format(wish=self.condition.told(words))
+        if shown != words["empty"] and _tells_who(self.keyword):
+            shown = words["hidden"]
+        return Answer(holds, words["is"].format(keyword=self.keyword, value=shown, verb=verb))
 
 
 @dataclass(frozen=True, slots=True)
 class All:
     parts: tuple[Rule, ...]
 
-    def ask(self, headers: Headers) -> Answer:
-        answers = [part.ask(headers) for part in self.parts]
+    def ask(self, headers: Headers, language: str = "en") -> Answer:
+        answers = [part.ask(headers, language) for part in self.parts]
         failed = [answer.why for answer in answers if not answer.holds]
         return Answer(not failed, "; ".join(failed or [answer.why for answer in answers]))
 
@@ -156,8 +186,8 @@ class All:
 class Some:
     parts: tuple[Rule, ...]
 
-    def ask(self, headers: Headers) -> Answer:
-        answers = [part.ask(headers) for part in self.parts]
+    def ask(self, headers: Headers, language: str = "en") -> Answer:
+        answers = [part.ask(headers, language) for part in self.parts]
         good = [answer.why for answer in answers if answer.holds]
         return Answer(bool(good), " / ".join(good[:1] or [answer.why for answer in answers]))
 
@@ -166,9 +196,12 @@ class Some:
 class Never:
     part: Rule
 
-    def ask(self, headers: Headers) -> Answer:
-        answer = self.part.ask(headers)
-        return Answer(not answer.holds, f"not ({answer.why})" if answer.holds else answer.why)
+    def ask(self, headers: Headers, language: str = "en") -> Answer:
+        answer = self.part.ask(headers, language)
+        return Answer(
+            not answer.holds,
+            _WORDS[language]["never"].format(answer.why) if answer.holds else answer.why,
+        )
 
 
 Rule = Test | All | Some | Never
@@ -244,6 +277,13 @@ def _mapping(value: Mapping[str, Any], path: tuple[str | int, ...]) -> Condition
             return Within(low, high)
         raise RuleError(path, "min and max are numbers")
     raise RuleError(path, "write {min:, max:}, {like: pattern} or {not: value}")
+
+
+def _tells_who(keyword: str) -> bool:
+    """Group 0010 is the patient (PS3.6); an accession number leads to one."""
+    if keyword in _TELLS_NOBODY:
+        return False
+    return keyword_dict.get(keyword, 0) >> 16 == 0x0010 or keyword == "AccessionNumber"
 
 
 def _blank(value: Any) -> Any:

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from dicom_node import ports
 from storage import Storage, StorageError
 
 
@@ -92,8 +93,12 @@ def serve(
         def log_message(self, *_: object) -> None:
             """Scrapes are no news."""
 
-    host, _, port = address.rpartition(":")
-    server = ThreadingHTTPServer((host, int(port)), Handler)
+    family, host, port = ports.split(address)
+
+    class Server(ThreadingHTTPServer):
+        address_family = family
+
+    server = Server((host, port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
     return server

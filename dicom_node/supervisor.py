@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
 from config import Settings, SettingsError, load
-from dicom_node import clock, intake, product, rooms, rules, status
+from dicom_node import clock, intake, ports, product, rooms, rules, status
 from dicom_node.events import Event
 from dicom_node.roles import Role
 from storage import AuditEntry, Storage, StorageError
@@ -271,19 +271,15 @@ class Supervisor:
         )
 
 
-def check_ports(settings: Settings) -> None:
+def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) -> None:
     """Raises StartError naming the port if another program listens where we must."""
-    for key in ("listen", "status"):
-        host, _, port = getattr(settings.node, key).rpartition(":")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, int(port)))
-            except OSError as error:
-                raise StartError(
-                    f"node.{key}: cannot listen on {host}:{port} ({error.strerror}). "
-                    "End the other program, or choose another port."
-                ) from error
+    for key in keys:
+        address = getattr(settings.node, key)
+        if why := ports.why_taken(address):
+            raise StartError(
+                f"node.{key}: cannot listen on {address} ({why}). "
+                "End the other program, or choose another port."
+            )
 
 
 def worker_count(settings: Settings) -> int:
