@@ -34,6 +34,11 @@ REASONS = {
     },
 }
 
+NO_DONORS = {
+    "es": "el modelo no incluye promedios con los que comparar",
+    "en": "the model holds no averages to compare with",
+}
+
 
 def reaches(last: float, below: float) -> Check:
     """The frame with the least finding must be called absent by the model itself."""
@@ -63,6 +68,10 @@ def corners(cells: Array) -> Check:
 def control(probability: float, above: float) -> Check:
     """The same cells from a donor that has the finding must not undo the answer."""
     return Check("control_probability", probability, above)
+
+
+def without_donors(language: str) -> str:
+    return NO_DONORS.get(language, NO_DONORS["en"])
 
 
 def failure(checks: Sequence[Check], language: str) -> str:

@@ -112,7 +112,13 @@ def _checks(subject: Subject, less: Exchange, frames: tuple[Frame, ...]) -> tupl
 
 
 def explain(subject: Subject, language: str) -> Explanation:
-    """The strip of one present or undetermined finding, with its difference map and checks."""
+    """The strip of one present or undetermined finding, with its difference map and checks.
+
+    A bundle whose donors would have given patients away ships none: then nothing is shown.
+    """
+    if not len(subject.donors) or not len(subject.doubles):
+        uid, reason = subject.film.instance_uid, faithfulness.without_donors(language)
+        return Explanation(subject.label, uid, "traversal", (), None, (), False, reason)
     less, change, _ = _less(subject)
     frames = _frames(subject, less)
     checks = _checks(subject, less, frames)

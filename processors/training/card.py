@@ -21,6 +21,14 @@ NOTES = {
     "en": "In {words} this model is not shown to beat trivial image statistics "
     "(AUC {auc} against {trivial}; gain {gain}): base no decision on this result.",
 }
+ONE_SIDED = 0.8  # share of the evidence on one side from which a region names no side
+SIDED = {
+    "es": "La región señala dónde miró el modelo, no dónde está la enfermedad: en {words} el "
+    "{share} % de su evidencia está en el lado {side}; no indica qué pulmón está enfermo.",
+    "en": "The region shows where the model looked, not where the disease is: in {words} "
+    "{share}% of its evidence lies on the {side} side; it does not tell which lung is ill.",
+}
+SIDES = {"es": ("derecho", "izquierdo"), "en": ("right", "left")}
 FLOORS = {
     "es": "En {words} este modelo no alcanza su meta de validación (AUC {auc}).",
     "en": "In {words} this model misses its validation goal (AUC {auc}).",
@@ -48,6 +56,17 @@ def note(population: Mapping[str, Any], found: Mapping[str, Any], floored: bool)
     return {lang: text.format(words=words[lang], **numbers) for lang, text in texts.items()}
 
 
+def sided(population: Mapping[str, Any], left: float | None) -> dict[str, str] | None:
+    """The sentence for a model that reads one side alone, or None."""
+    if left is None or 1 - ONE_SIDED <= left <= ONE_SIDED:
+        return None
+    share, side = round(100 * max(left, 1 - left)), int(left > 0.5)
+    return {
+        lang: text.format(words=population["words"][lang], share=share, side=SIDES[lang][side])
+        for lang, text in SIDED.items()
+    }
+
+
 def judged(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The card's block with the evaluation, each population's `red` and `note`."""
     floors = card["limits"].get("goals", {})
@@ -55,13 +74,15 @@ def judged(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, 
     for population in card["populations"]:
         name = population["name"]
         found = evaluation["populations"].get(name)
-        plain = {k: v for k, v in population.items() if k not in ("red", "note")}
+        plain = {k: v for k, v in population.items() if k not in ("red", "note", "region_note")}
         if found is None:
             populations.append({**plain, "red": True, "note": _unmeasured(population)})
             continue
         is_red = red({**found, "name": name}, floors)
         said = note(population, found, name in floors) if is_red else None
-        populations.append({**plain, "red": is_red, "note": said})
+        left = (evaluation.get("explanations") or {}).get(name, {}).get("left_lung")
+        where = sided(population, left)
+        populations.append({**plain, "red": is_red, "note": said, "region_note": where})
     return {**card, "populations": populations, "evaluation": dict(evaluation)}
 
 
@@ -104,8 +125,7 @@ def _use(card: Mapping[str, Any]) -> str:
     for p in card["populations"]:
         state = "RED" if p["red"] else "clears its bar"
         lines.append(f"* {p['words']['en']} ({p['low']}-{p['high']} years): **{state}**.")
-        if p["note"]:
-            lines.append(f"  {p['note']['en']}")
+        lines += [f"  {p[k]['en']}" for k in ("note", "region_note") if p.get(k)]
     limits = card["limits"]
     if "views" in limits:
         lines.append(f"* Frontal views only: {', '.join(limits['views'])}.")
@@ -184,7 +204,8 @@ def _explained(card: Mapping[str, Any]) -> str:
         lines.append(
             f"* {name}: of {e['n']} present films {e['shown']:.2f} had an explanation that passed "
             f"every check (passed: {checks}); cells exchanged, median {e['cells']:.2f}; "
-            f"{e['ms']:.0f} ms."
+            f"{e['ms']:.0f} ms. Share of the evidence on the patient's left side, mean: "
+            f"{e['left_lung']:.2f} (0.5 where both lungs are read alike)."
         )
     lines.append(
         "\nThe difference map is faithful to the head by construction and no independent witness. "

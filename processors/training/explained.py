@@ -16,7 +16,7 @@ from processors.explain.traversal import explain
 from processors.runtime import Bundle
 from processors.training.data import read_images, read_table
 from processors.training.plan import populations_of
-from processors.vae.latent import Array
+from processors.vae.latent import Array, evidence, shares
 
 Sources = Sequence[tuple[Path, Path]]
 
@@ -47,18 +47,27 @@ def subject_of(bundle: Bundle, film: Film, index: int) -> Subject:
     return Subject(label, film, bundle, row, scale, *donors)
 
 
-def _summary(found: Sequence[Explanation], seconds: Sequence[float]) -> dict[str, Any]:
+def _left_lung(subject: Subject) -> float:
+    """Share of the evidence in the picture's right half, where the patient's left lung is."""
+    share = shares(evidence(subject.film.latent, subject.row))
+    return float(share[:, share.shape[1] // 2 :].sum())
+
+
+def _summary(
+    found: Sequence[Explanation], seconds: Sequence[float], left: Sequence[float]
+) -> dict[str, Any]:
     names = [check.name for check in found[0].faithfulness]
     passed = {
         name: round(statistics.mean(e.faithfulness[i].passed for e in found), 3)
         for i, name in enumerate(names)
     }
-    cells = [next(c.value for c in e.faithfulness if c.name == "cells_exchanged") for e in found]
+    cells = [c.value for e in found for c in e.faithfulness if c.name == "cells_exchanged"] or [0]
     return {
         "n": len(found),
         "shown": round(statistics.mean(e.shown for e in found), 3),
         "passed": passed,
         "cells": round(statistics.median(cells), 3),
+        "left_lung": round(statistics.mean(left), 3),
         "ms": round(1000 * statistics.median(seconds), 1),
     }
 
@@ -69,6 +78,7 @@ def explained(bundle: Bundle, sources: Sources, split: str, most: int) -> Mappin
     for index, population in enumerate(bundle.card["populations"]):
         found: list[Explanation] = []
         seconds: list[float] = []
+        left: list[float] = []
         for film in _films(bundle, sources, split, index) if most else ():
             subject = subject_of(bundle, film, index)
             if subject.probability(film.latent) < subject.scale.band[1]:
@@ -76,8 +86,9 @@ def explained(bundle: Bundle, sources: Sources, split: str, most: int) -> Mappin
             begin = time.perf_counter()
             found.append(explain(subject, "en"))
             seconds.append(time.perf_counter() - begin)
+            left.append(_left_lung(subject))
             if len(found) == most:
                 break
         if found:
-            summaries[population["name"]] = _summary(found, seconds)
+            summaries[population["name"]] = _summary(found, seconds, left)
     return summaries

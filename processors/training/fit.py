@@ -47,6 +47,7 @@ class Recipe:
     average: float = 0.998
     small_size: int = 96
     small_share: float = 0.6
+    mirror: float = 0.0
     seed: int = 0
 
 
@@ -216,7 +217,7 @@ def train(
             warm = min(1.0, run.step / 100 + 0.02)
             group["lr"] = recipe.rate * warm * (0.5 + 0.5 * math.cos(math.pi * plan.done))
         chosen = _pick(pools, recipe)
-        batch = geometric(pixels[chosen].float().div(255)[:, None])
+        batch = geometric(pixels[chosen].float().div(255)[:, None], recipe.mirror)
         if plan.done < recipe.small_share and recipe.small_size < batch.shape[-1]:
             batch = F.interpolate(batch, size=recipe.small_size, mode="area")
         terms = _loss(run, batch, targets[chosen], population[chosen], plan)

@@ -87,7 +87,7 @@ def calibrations(model: SpatialVAE, tuning: ImageSet, rows: int) -> list[Calibra
 
 
 def _films(images: ImageSet, index: int) -> NDArray[np.float32]:
-    return images.where(images.populations == index).inputs.astype(np.float32) / 255
+    return images.where(images.populations == index).inputs.astype(np.float32) / np.float32(255)
 
 
 def _safe(model: SpatialVAE, latents: NDArray[np.float32], known: NDArray[np.float32],

@@ -39,7 +39,7 @@ def _small(pictures: Image) -> Numbers:
 def _hashes(small: Numbers) -> NDArray[np.bool_]:
     """pHash: signs of the 8 x 8 lowest cosine terms about their median, without the mean."""
     terms = dctn(small, axes=(1, 2))[:, :8, :8].reshape(len(small), -1)[:, 1:]
-    return np.asarray(terms > np.median(terms, axis=1, keepdims=True))
+    return np.asarray(terms > np.median(terms, axis=1, keepdims=True), dtype=np.bool_)
 
 
 def nearness(asked: Image, films: Image) -> Nearness:

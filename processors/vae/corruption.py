@@ -2,7 +2,7 @@
 
 Geometry moves input and target alike (the network learns the same film elsewhere); defects spoil
 the input alone (the decoder must remove them and fill the holes). Randomness comes from torch's
-global generator, so one seed repeats a run. Never flips: left and right matter in a chest.
+global generator, so one seed repeats a run.
 Sources: denoising, Vincent et al. JMLR 2010; random erasing, Zhong et al. arXiv:1708.04896.
 """
 
@@ -15,22 +15,25 @@ from monai.networks.layers import GaussianFilter
 from torch import Tensor
 from torch.nn import functional as F
 
+SHIFT = 0.06  # of half the image's side
+
 
 def _spread(count: int, scale: float) -> Tensor:
     return (torch.rand(count) * 2 - 1) * scale
 
 
 def geometric(
-    images: Tensor, turn: float = 12.0, scale: float = 0.12, shift: float = 0.06
+    images: Tensor, mirror: float = 0.0, turn: float = 12.0, scale: float = 0.12
 ) -> Tensor:
-    """Rotation (degrees), scale, shift and perspective of a batch (n, 1, s, s)."""
+    """Mirroring (share), rotation (degrees), scale, shift, perspective of a batch (n, 1, s, s)."""
     count, size = images.shape[0], images.shape[-1]
     angle = _spread(count, math.radians(turn))
     wide, high = 1 + _spread(count, scale), 1 + _spread(count, scale)
+    wide = torch.where(torch.rand(count) < mirror, -wide, wide)
     plane = torch.zeros(count, 3, 3)
     plane[:, 0, 0], plane[:, 0, 1] = wide * angle.cos(), -wide * angle.sin()
     plane[:, 1, 0], plane[:, 1, 1] = high * angle.sin(), high * angle.cos()
-    plane[:, 0, 2], plane[:, 1, 2] = _spread(count, shift), _spread(count, shift)
+    plane[:, 0, 2], plane[:, 1, 2] = _spread(count, SHIFT), _spread(count, SHIFT)
     plane[:, 2, 0], plane[:, 2, 1], plane[:, 2, 2] = _spread(count, 0.06), _spread(count, 0.06), 1
     ticks = (torch.arange(size) + 0.5) / size * 2 - 1
     points = torch.stack([ticks.repeat(size), ticks.repeat_interleave(size), torch.ones(size**2)])

@@ -121,7 +121,7 @@ class VaeBundleProcessor:
         read = time.perf_counter()
         explanations = tuple(e for found, film in judged for e in self._explained(found, film))
         done = time.perf_counter()
-        notes = self._notes(study, verdict)
+        notes = self._notes(study, verdict, any(f.regions for f in findings))
         times = {"gate": gated - begin, "inference": read - gated, "explanation": done - read}
         return Analysis(
             study_instance_uid=study.uid,
@@ -151,7 +151,7 @@ class VaeBundleProcessor:
     def _population_indices(self, study: Study, uid: str) -> list[int]:
         return fitting(age_in_years(study.header(uid)), self._card["populations"])
 
-    def _notes(self, study: Study, verdict: gate.Verdict) -> tuple[str, ...]:
+    def _notes(self, study: Study, verdict: gate.Verdict, drawn: bool) -> tuple[str, ...]:
         """The gate's notes, then what the card demands for the populations that answered."""
         found = list(verdict.notes)
         for uid in verdict.frontal:
@@ -159,8 +159,9 @@ class VaeBundleProcessor:
             if len(answering) > 1:
                 found.append(UNKNOWN_AGE.get(self._language, UNKNOWN_AGE["en"]))
             for index in answering:
-                said = self._card["populations"][index].get("note") or {}
-                found.append(said.get(self._language, said.get("en", "")))
+                for key in ("note", "region_note") if drawn else ("note",):
+                    said = self._card["populations"][index].get(key) or {}
+                    found.append(said.get(self._language, said.get("en", "")))
         return tuple(dict.fromkeys(note for note in found if note))
 
     def _judge(self, study: Study, uid: str) -> tuple[list[tuple[Finding, _Answer]], Film]:

@@ -122,7 +122,7 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
         figures = found["populations"][name]
         assert figures["auc"]["low"] <= figures["auc"]["value"] <= figures["auc"]["high"]
         assert {"trivial", "gain", "ece", "sensitivity", "undetermined"} <= set(figures)
-    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
     assert set(rows[0]) == {"path", "pneumonia"}
     assert all(0 <= float(row["pneumonia"]) <= 1 for row in rows)
     bundle = open_bundle(str(trained), "cpu")  # the checksums were written anew

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from processors.training.calibrate import calibrate
 from processors.training.donors import average, grouped
-from processors.training.measure import auc, auc_gain, calibration_error
+from processors.training.measure import area, auc, auc_gain, calibration_error
 from processors.training.privacy import harmless
 from processors.vae.latent import Row
 
@@ -105,3 +106,9 @@ def test_a_copy_is_not_harmless() -> None:
     strangers = generator.random((10, 64, 64)).astype(np.float32)
     asked = np.stack([films[3], 0.9 * films[5] + 0.05, generator.random((64, 64))])
     assert harmless(asked.astype(np.float32), films, strangers).tolist()[:2] == [False, False]
+
+
+def test_area_equals_scikit_learn_with_ties() -> None:
+    labels, scores = _scored(0.8)
+    rounded = np.round(scores, 1)
+    assert area(labels, rounded) == pytest.approx(roc_auc_score(labels, rounded))

@@ -131,6 +131,15 @@ def test_a_failed_check_withholds_the_strip(bundle: Bundle) -> None:
     assert "last frame" in explanation.reason
 
 
+def test_a_bundle_without_donors_shows_no_strip(bundle: Bundle) -> None:
+    bare = {k: v[:0] if k.startswith("latents_") else v for k, v in bundle.donors.items()}
+    processor = VaeBundleProcessor("chest", replace(_banded(bundle, 0, 0), donors=bare), "en")
+    (explanation,) = processor.analyse(_study()).explanations
+    assert not explanation.shown
+    assert explanation.frames == ()
+    assert "averages" in explanation.reason
+
+
 @pytest.mark.parametrize("band", BANDS.values(), ids=str)
 def test_same_study_same_analysis(bundle: Bundle, band: tuple[float, float]) -> None:
     moved = _banded(bundle, *band)
@@ -180,6 +189,17 @@ def test_a_red_population_says_so(bundle: Bundle, age: str, note: str) -> None:
     assert any(note in said for said in analysis.notes)
     assert analysis.impression is not None
     assert note in analysis.impression.text
+
+
+@pytest.mark.parametrize("state", [State.PRESENT, State.ABSENT], ids=str)
+def test_a_one_sided_model_says_so_where_a_region_is_drawn(bundle: Bundle, state: State) -> None:
+    moved = _banded(bundle, *BANDS[state])
+    card = dict(moved.card)
+    said = {"es": "no localiza", "en": "names no side"}
+    card["populations"] = [{**p, "region_note": said} for p in card["populations"]]
+    marked = replace(moved, metadata={**moved.metadata, "dictamen": card})
+    analysis = VaeBundleProcessor("chest", marked, "en").analyse(_study())
+    assert ("names no side" in analysis.notes) is (state is State.PRESENT)
 
 
 def test_unknown_age_takes_the_more_suspicious_answer(bundle: Bundle) -> None:
