@@ -56,8 +56,7 @@ def nearness(asked: Image, films: Image) -> Nearness:
 def harmless(asked: Image, films: Image, strangers: Image) -> NDArray[np.bool_]:
     """Which pictures are by no measure nearer to a film than the nearest stranger's film is."""
     ours, theirs = nearness(asked, films), nearness(strangers, films)
-    return (
-        (ours.distance >= theirs.distance.min())
-        & (ours.ratio >= theirs.ratio.min())
-        & (ours.bits >= theirs.bits.min())
-    )
+    good = ours.distance >= theirs.distance.min()
+    good &= ours.ratio >= theirs.ratio.min()
+    good &= ours.bits >= theirs.bits.min()
+    return np.asarray(good, dtype=np.bool_)
