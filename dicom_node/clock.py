@@ -17,7 +17,7 @@ import structlog
 from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import PlannedRun, Run, Storage
+from storage import LeaseLost, PlannedRun, Run, Storage
 
 log = structlog.get_logger()
 
@@ -98,7 +98,10 @@ class LeaseWatch:
                 self._free(storage, run, how)
 
     def _free(self, storage: Storage, run: Run, why: str) -> None:
-        state = storage.runs.release(run, why, max_attempts=self.max_attempts)
+        try:
+            state = storage.runs.release(run, why, max_attempts=self.max_attempts)
+        except LeaseLost:  # freed or filed meanwhile
+            return
         metrics.count(Event.RUN_RELEASED)
         log.warning(
             Event.RUN_RELEASED,

@@ -28,4 +28,5 @@ class Event(StrEnum):
     RUN_CRASHED = "run.crashed"
     WORKER_READY = "worker.ready"
     WORKER_STORAGE = "worker.storage"
+    COURIER_WAITS = "courier.waits_for_another"
     RETENTION_PURGED = "retention.purged"

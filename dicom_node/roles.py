@@ -9,10 +9,14 @@ with its supervisor.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, get_args
 
 import structlog
@@ -24,6 +28,7 @@ from dicom_node.events import Event
 Role = Literal["intake", "worker", "courier"]
 ROLES: tuple[Role, ...] = get_args(Role)
 log = structlog.get_logger()
+PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its supervisor
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
 
 
@@ -38,7 +43,8 @@ def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
 
 
 def stop_on_signals(stopping: threading.Event) -> None:
-    """TERM or INT drains; a second one ends at once."""
+    """TERM or INT drains; a second one ends at once. HUP is for supervisors."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def hear(number: int, _: object) -> None:
         if stopping.is_set():
@@ -74,15 +80,33 @@ def _courier(settings: Settings, stopping: threading.Event) -> None:
 
     storage = rooms.storage(settings, "courier")
     try:
-        courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
+        with _alone(settings.node.data_dir / "courier.lock", stopping):
+            courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
     finally:
         storage.close()
+
+
+@contextmanager
+def _alone(lock: Path, stopping: threading.Event) -> Iterator[None]:
+    """Wait until no other courier works on this data_dir: two would send everything twice."""
+    with lock.open("w") as file:
+        said = False
+        while not stopping.is_set():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not said:
+                    log.warning(Event.COURIER_WAITS)
+                said = True
+                stopping.wait(1.0)
+        yield
 
 
 def main() -> int:
     """Entry of a child process."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:  # the supervisor ended before the line above took hold
+    if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
         return 1
     role = next(name for name in ROLES if name == sys.argv[1])
     settings = Settings.model_validate_json(sys.stdin.buffer.read())

@@ -2,7 +2,8 @@
 
 Crash-only: the supervisor may be killed too; its children end with it and the next start takes up
 what was in hand. It never touches a study itself: settling, leases and retention are functions of
-`dicom_node.clock` that APScheduler calls.
+`dicom_node.clock` that APScheduler calls. A database that is away for a while must not end it: the
+intake goes on answering A700, and everything is tried again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,14 +25,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 import storage as storage_room
 from config import Settings, SettingsError, load
 from dicom_node import clock, intake, ports, product, rooms, rules, status
+from dicom_node.children import Child, Children
 from dicom_node.events import Event
 from dicom_node.roles import Role
+from processors import ProcessorError
 from storage import AuditEntry, Storage, StorageError
 
 log = structlog.get_logger()
 SETTLE_EVERY = 0.25  # seconds; a study's quiet time is longer
 WATCH_EVERY = 1.0
-RESTART_FIRST, RESTART_MOST, PROVEN = 0.2, 10.0, 30.0  # back-off of a process that keeps ending
+RETENTION_EVERY = 3600.0
+_FIXED = ("data_dir", "database", "audit_key_file", "status")  # of node: changed by a restart only
 
 
 class StartError(Exception):
@@ -42,65 +43,54 @@ class StartError(Exception):
 
 
 @dataclass(slots=True)
-class _Child:
-    role: Role
-    number: int
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
-    not_before: float = 0.0
-
-    @property
-    def owner(self) -> str:
-        return f"{socket.gethostname()}:{self.process.pid if self.process else 0}"
-
-
-@dataclass(slots=True)
 class Supervisor:
-    """One node. `load` reads node.yaml again when a HUP comes."""
+    """One node.
+
+    load: reads node.yaml again when a HUP comes. verify: raises what a bundle's loader raises if
+    the settings name a model that cannot be used.
+    """
 
     settings: Settings
     load: Callable[[], Settings]
+    verify: Callable[[Settings], None]
     stopping: threading.Event = field(default_factory=threading.Event)
     _reload: threading.Event = field(default_factory=threading.Event)
-    _children: list[_Child] = field(default_factory=list)
+    _children: Children = field(init=False)
     _storage: Storage = field(init=False)
     _watch: clock.LeaseWatch = field(init=False)
 
     def serve(self) -> int:
-        """Run the node until TERM; 0 if everything drained in time."""
+        """Run the node until TERM; 0 if everything drained in time, 1 if something was killed."""
         check_ports(self.settings)
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
+        self._children = Children(self._child_ended)
         self._take_up()
         with tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
             server = status.serve(node.status, self._storage, self.reasons, metrics_dir)
             scheduler = self._clock()
             self._hear()
-            self._audit_activity("110120")
-            self._spawn_all()
+            self._audit("110100", kind="110120", version=product.VERSION)
+            self._children.want(_places(self.settings))
+            tend = _guarded("tend", self._tend)
             try:
+                tend()
                 while not self.stopping.wait(0.1):
-                    self._tend()
+                    tend()
                 return self._stop_all()
             finally:
                 scheduler.shutdown(wait=False)
                 server.shutdown()
-                self._audit_activity("110121")
+                self._audit("110100", kind="110121", version=product.VERSION)
                 self._storage.close()
 
     def reasons(self) -> list[str]:
         """Why the node is not ready; empty if it is."""
-        found = [
-            f"{child.role} {child.number} is not running"
-            for child in self._children
-            if child.process is None or child.process.poll() is not None
-        ]
-        found += intake.not_ready(self.settings.node.data_dir)
+        found = self._children.missing() + intake.not_ready(self.settings.node.data_dir)
         free, reserve = self._storage.spool.free_bytes(), self.settings.intake.disk_reserve
         if free < reserve:
             found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
@@ -110,9 +100,9 @@ class Supervisor:
             found.append(f"database: {error}")
         return found
 
-    # ---- start ------------------------------------------------------------------------------
+    # ---- start and watch --------------------------------------------------------------------
     def _take_up(self) -> None:
-        """What a node that ended without a word left behind (PS3.15 audit: recovered)."""
+        """What a node that ended without a word left behind."""
         recovered = intake.recover(self._storage)
         log.info(Event.NODE_RECOVERED, **{k: len(v) for k, v in recovered.as_lists().items()})
         me = socket.gethostname()
@@ -121,108 +111,56 @@ class Supervisor:
             if host == me and not _alive(int(pid)):
                 self._watch.died(self._storage, run.owner, "the node ended while it ran")
 
-    def _spawn_all(self) -> None:
-        wanted: list[tuple[Role, int]] = [("intake", 1), ("courier", 1)]
-        wanted += [("worker", n + 1) for n in range(worker_count(self.settings))]
-        self._children = [_Child(role, number) for role, number in wanted]
-        for child in self._children:
-            self._spawn(child)
-
-    def _spawn(self, child: _Child) -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dicom_node.roles", child.role],
-            stdin=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TCP_NODELAY": "1"},
-        )
-        if process.stdin is None:
-            raise StartError("a process without standard input")
-        process.stdin.write(self.settings.model_dump_json().encode())
-        process.stdin.close()
-        child.process, child.started = process, time.monotonic()
-        log.info(Event.PROCESS_STARTED, role=child.role, number=child.number, pid=process.pid)
-
-    # ---- watch ------------------------------------------------------------------------------
     def _tend(self) -> None:
         if self._reload.is_set():
             self._reload.clear()
             self._take_new_settings()
-        now = time.monotonic()
-        for child in self._children:
-            if child.process is not None and child.process.poll() is not None:
-                self._ended(child, now)
-            if child.process is None and now >= child.not_before:
-                self._spawn(child)
+        self._children.tend(self.settings)
 
-    def _ended(self, child: _Child, now: float) -> None:
-        code = child.process.returncode if child.process else 0
-        how = f"ended with signal {-code}" if code < 0 else f"ended with status {code}"
-        log.warning(Event.PROCESS_ENDED, role=child.role, number=child.number, how=how)
-        if child.role == "worker":
+    def _child_ended(self, child: Child, how: str) -> None:
+        if child.role == "worker" and self.stopping.is_set():
+            self._give_back(child.owner)
+        elif child.role == "worker":
             self._watch.died(self._storage, child.owner, f"its worker {how}")
-        child.failures = 0 if now - child.started > PROVEN else child.failures + 1
-        wait = min(RESTART_MOST, RESTART_FIRST * 2 ** (child.failures - 1)) if child.failures else 0
-        child.process, child.not_before = None, now + wait
-
-    def _kill(self, owner: str) -> bool:
-        """End a worker from outside, whatever it does."""
-        for child in self._children:
-            if child.role == "worker" and child.process and child.owner == owner:
-                child.process.kill()
-                child.process.wait()
-                return True
-        return False
 
     def _take_new_settings(self) -> None:
-        """HUP: a broken file leaves the old settings in force."""
+        """HUP: settings that cannot be used leave the old ones in force."""
         try:
             new = self.load()
-        except SettingsError as error:
-            self._refuse_settings(str(error))
-            return
-        fixed = ("data_dir", "database", "audit_key_file", "status")
-        moved = [n for n in fixed if getattr(new.node, n) != getattr(self.settings.node, n)]
-        if moved:
-            self._refuse_settings(f"node.{', node.'.join(moved)} can change only at a restart")
+            moved = [n for n in _FIXED if getattr(new.node, n) != getattr(self.settings.node, n)]
+            if moved:
+                raise StartError(f"node.{', node.'.join(moved)} can change only at a restart")
+            if new.node.listen != self.settings.node.listen:
+                check_ports(new, ("listen",))
+            self.verify(new)
+        except (SettingsError, StartError, ProcessorError) as error:
+            log.error(Event.SETTINGS_REFUSED, problems=str(error))
+            self._audit("110113", 8, "110131", settings=str(error))
             return
         old, self.settings = self.settings, new
         self._watch = _lease_watch(new)
-        self._audit_settings(0, "taken over")
+        self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
+        self._children.want(_places(new))
         same_door = (old.node, old.intake) == (new.node, new.intake)
-        for child in self._children:
-            if child.process and not (child.role == "intake" and same_door):
-                child.process.send_signal(signal.SIGTERM)
-
-    def _refuse_settings(self, why: str) -> None:
-        log.error(Event.SETTINGS_REFUSED, problems=why)
-        self._audit_settings(8, why)
+        self._children.renew(
+            ("worker", "courier") if same_door else ("worker", "courier", "intake")
+        )
 
     # ---- stop -------------------------------------------------------------------------------
     def _stop_all(self) -> int:
         log.info(Event.NODE_STOPPING)
-        for child in self._children:
-            if child.process:
-                child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + self.settings.intake.limits.stop
-        late = 0
-        for child in self._children:
-            if child.process is None:
-                continue
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                late += 1
-                child.process.kill()
-                child.process.wait()
-            if child.role == "worker":
-                self._give_back(child.owner)
+        late = self._children.stop(self.settings.intake.limits.stop)
         log.info(Event.NODE_STOPPED, killed=late)
-        return 0
+        return 1 if late else 0
 
     def _give_back(self, owner: str) -> None:
-        for run in self._storage.runs.running():
-            if run.owner == owner:
-                self._storage.runs.give_back(run)
+        try:
+            for run in self._storage.runs.running():
+                if run.owner == owner:
+                    self._storage.runs.give_back(run)
+        except StorageError as error:  # its lease runs out after the next start
+            log.warning(Event.CLOCK_STORAGE, tick="give back", error=type(error).__name__)
 
     # ---- clock, signals, audit --------------------------------------------------------------
     def _clock(self) -> BackgroundScheduler:
@@ -233,8 +171,8 @@ class Supervisor:
         )
         ticks: list[tuple[str, Callable[[], object], float]] = [
             ("settle", self._settle, SETTLE_EVERY),
-            ("leases", lambda: self._watch.look(self._storage, self._kill), WATCH_EVERY),
-            ("retention", self._purge, 3600.0),
+            ("leases", self._look_at_leases, WATCH_EVERY),
+            ("retention", self._purge, RETENTION_EVERY),
         ]
         for name, tick, seconds in ticks:
             scheduler.add_job(_guarded(name, tick), "interval", seconds=seconds, id=name)
@@ -244,15 +182,16 @@ class Supervisor:
     def _settle(self) -> None:
         clock.settle(self._storage, self.settings, datetime.now(UTC))
 
+    def _look_at_leases(self) -> None:
+        self._watch.look(self._storage, self._children.kill)
+
     def _purge(self) -> None:
         clock.purge(self._storage, self.settings, datetime.now(UTC))
 
     def _hear(self) -> None:
         def stop(number: int, _: object) -> None:
             if self.stopping.is_set():
-                for child in self._children:
-                    if child.process:
-                        child.process.kill()
+                self._children.kill_all()
                 os._exit(128 + number)
             self.stopping.set()
 
@@ -260,15 +199,11 @@ class Supervisor:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, lambda *_: self._reload.set())
 
-    def _audit_activity(self, kind: str) -> None:
-        self._storage.audit.append(
-            AuditEntry("110100", "E", kind=kind, details={"version": product.VERSION})
-        )
-
-    def _audit_settings(self, outcome: int, what: str) -> None:
-        self._storage.audit.append(
-            AuditEntry("110113", "E", outcome, kind="110131", details={"settings": what})
-        )
+    def _audit(self, event: str, outcome: int = 0, kind: str = "", **details: str) -> None:
+        try:
+            self._storage.audit.append(AuditEntry(event, "E", outcome, kind, details=details))
+        except StorageError as error:
+            log.warning(Event.CLOCK_STORAGE, tick="audit", error=type(error).__name__)
 
 
 def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) -> None:
@@ -280,6 +215,13 @@ def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) 
                 f"node.{key}: cannot listen on {address} ({why}). "
                 "End the other program, or choose another port."
             )
+
+
+def _places(settings: Settings) -> list[tuple[Role, int]]:
+    workers: list[tuple[Role, int]] = [
+        ("worker", number + 1) for number in range(worker_count(settings))
+    ]
+    return [("intake", 1), ("courier", 1), *workers]
 
 
 def worker_count(settings: Settings) -> int:

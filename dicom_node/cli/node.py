@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress
 from rich.text import Text
 
-from config import schema, template
+from config import Settings, schema, template
 from dicom_node import checks, logs, offline, roles, rooms, supervisor
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
@@ -77,8 +77,8 @@ def serve(
             roles.stop_on_signals(stopping)
             roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
             return
-        _check_bundles(config)
-        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config))
+        _verify_all(settings)
+        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), _verify_all)
         raise typer.Exit(node.serve())
     except (supervisor.StartError, StorageError, ProcessorError, OSError) as error:
         raise fail(str(error)) from error
@@ -172,8 +172,8 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
         out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"), soft_wrap=True)
 
 
-def _check_bundles(config: Path) -> None:
-    for processor in settings_of(config).processors:
+def _verify_all(settings: Settings) -> None:
+    for processor in settings.processors:
         _verify(processor.bundle)()
 
 
