@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from config import Settings, SettingsError, load
 from dicom_node import logs, rooms, rules
+from processors import ProcessorError
 from storage import Storage, StorageError
 
 EX_CONFIG = 78
@@ -41,23 +43,34 @@ def settings_of(path: Path) -> Settings:
         raise typer.Exit(EX_CONFIG) from error
 
 
+def person() -> str:
+    """Who types, for the audit log; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What storage, models or the file system refuse is said in one line, with status 1."""
+    try:
+        yield
+    except (StorageError, ProcessorError, OSError) as error:
+        raise fail(str(error)) from error
+
+
 @contextmanager
 def memory(path: Path) -> Iterator[tuple[Settings, Storage]]:
     """The node's settings and its storage; what storage refuses is said in one line."""
     settings = settings_of(path)
-    try:
+    with refusals():
         logs.configure(settings.node.log, rooms.audit_key(settings), process="cli")
-        storage = rooms.storage(settings, f"cli:{os.environ.get('USER', 'unknown')}")
-    except (StorageError, OSError) as error:
-        err.print(Text(str(error)), soft_wrap=True)
-        raise typer.Exit(1) from error
-    try:
-        yield settings, storage
-    except StorageError as error:
-        err.print(Text(str(error)), soft_wrap=True)
-        raise typer.Exit(1) from error
-    finally:
-        storage.close()
+        storage = rooms.storage(settings, f"cli:{person()}")
+        try:
+            yield settings, storage
+        finally:
+            storage.close()
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import storage
-from dicom_node.cli.common import DEFAULT_CONFIG, ConfigOption, fail, out, settings_of
+from dicom_node.cli.common import DEFAULT_CONFIG, ConfigOption, fail, out, refusals, settings_of
 
 app = typer.Typer(help="The database and its copies.", no_args_is_help=True)
 
@@ -17,25 +17,26 @@ app = typer.Typer(help="The database and its copies.", no_args_is_help=True)
 def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Bring the database to this version's schema; safe to repeat."""
     settings = settings_of(config)
-    try:
+    with refusals():
         settings.node.data_dir.mkdir(parents=True, exist_ok=True)
         storage.upgrade(settings.node.database_url)
-    except storage.StorageError as error:
-        raise fail(str(error)) from error
     out.print("the database is up to date")
 
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="Folder that the copy goes to.")],
+    target: Annotated[Path, typer.Argument(help="A new or empty folder for the copy.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    files: Annotated[
+        bool, typer.Option(help="The spool's files too, or only a listing of them.")
+    ] = True,
 ) -> None:
-    """Copy the database and the spool while the node runs."""
+    """Copy the database and the spool's files while the node runs."""
     settings = settings_of(config)
-    try:
-        written = storage.backup(settings.node.database_url, settings.node.data_dir, target)
-    except storage.StorageError as error:
-        raise fail(str(error)) from error
+    with refusals():
+        written = storage.backup(
+            settings.node.database_url, settings.node.data_dir, target, files=files
+        )
     out.print(f"wrote {written}")
 
 
@@ -46,12 +47,10 @@ def restore(
 ) -> None:
     """Put a backup in place; refuses to overwrite what is there. Stop the node first."""
     settings = settings_of(config)
-    try:
+    with refusals():
         missing = storage.restore(source, settings.node.database_url, settings.node.data_dir)
-    except storage.StorageError as error:
-        raise fail(str(error)) from error
-    if missing:
-        out.print(f"{len(missing)} files of the spool are not in the backup; copy them back too")
     for path in missing:
-        out.print(f"not in the backup: {path}")
+        out.print(f"missing: {path}")
+    if missing:
+        raise fail(f"restored, but {len(missing)} files are neither in the backup nor in place")
     out.print("restored; now: dictamen db upgrade, dictamen audit verify, dictamen serve")

@@ -23,6 +23,7 @@ from dicom_node.cli.common import (
     err,
     fail,
     out,
+    refusals,
     settings_of,
 )
 from processors import ProcessorError
@@ -53,10 +54,11 @@ def init(
     ),
 ) -> None:
     """Write a commented node.yaml and its audit key; never over an existing one."""
-    try:
-        written = template.write(folder, language.value)
-    except FileExistsError as error:
-        raise fail(f"{error.filename} exists already; nothing was written.") from error
+    with refusals():
+        try:
+            written = template.write(folder, language.value)
+        except FileExistsError as error:
+            raise fail(f"{error.filename} exists already; nothing was written.") from error
     for path in written:
         out.print(f"wrote {path}")
     out.print("Next: edit node.yaml, then: dictamen check node.yaml; dictamen serve node.yaml")
@@ -131,11 +133,10 @@ def analyse(
     from dicom_node import wiring  # the models' runtime, in this command alone
 
     settings = settings_of(config)
-    logs.configure(settings.node.log, rooms.audit_key(settings), process="analyse")
-    try:
+    with refusals():
+        logs.configure(settings.node.log, rooms.audit_key(settings), process="analyse")
         judges = wiring.judges(settings)
-    except ProcessorError as error:
-        raise fail(str(error)) from error
+        target.mkdir(parents=True, exist_ok=True)
     files = offline.files_of(paths)
     with Progress(console=err, transient=True, disable=as_json) as progress:
         task = progress.add_task(f"{len(files)} files", total=None)
@@ -148,6 +149,7 @@ def analyse(
         _say({"status": "rejected", "reason": file.reason, "file": str(file.file)}, as_json)
     if not as_json:
         out.print(f"{len(done)} results in {target}, {len(rejected)} files belong to no study")
+    raise typer.Exit(0 if done else 1)
 
 
 def demo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from dicom_node.cli.common import (
     fail,
     memory,
     out,
+    person,
     print_one,
     print_rows,
 )
@@ -67,7 +67,7 @@ def retry_study(
 ) -> None:
     """Release a held study: you have looked at it, and it may be judged."""
     with memory(config) as (_, storage):
-        if not storage.studies.release(study, getpass.getuser()):
+        if not storage.studies.release(study, person()):
             raise fail(f"study {study} is not held")
         out.print("released; it settles anew")
 
@@ -113,7 +113,7 @@ def retry_run(
 ) -> None:
     """Run a failed or set-aside run again."""
     with memory(config) as (_, storage):
-        if not storage.runs.retry(run, getpass.getuser()):
+        if not storage.runs.retry(run, person()):
             raise fail(f"run {run} is neither failed nor set aside")
         out.print("ready again")
 
@@ -156,7 +156,7 @@ def retry_delivery(
 ) -> None:
     """Send a held, rejected or given-up report again, under the same UID."""
     with memory(config) as (_, storage):
-        if not storage.outbox.retry(delivery, getpass.getuser()):
+        if not storage.outbox.retry(delivery, person()):
             raise fail(f"delivery {delivery} is not held, rejected or given up")
         out.print("waiting to be sent")
 
