@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint types tests system-packages clean
+.PHONY: help install demo test lint types tests defences system-packages clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ types: $(INSTALLED) ## mypy, strict
 # DICTAMEN_SYSTEM: the peers are installed, so their tests fail instead of being skipped
 tests: $(INSTALLED) ## The tests alone
 	DICTAMEN_SYSTEM=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+defences: $(INSTALLED) ## Switch each defence off and see its test fail (minutes)
+	$(BIN)/python scripts/defences.py --jobs $(JOBS)
 
 clean: ## Remove what was made here, .venv too
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -60,7 +60,7 @@ ROWS = (
         "",
         f"{STORAGE}::test_db_corrupt"),
     Row("clock-back", "dicom_node/routing.py",
-        "    if arrivals[-1] > now:\n        return 0.0\n", "",
+        "    if arrivals[-1] > now + timedelta(seconds=settle.longest):\n        return 0.0\n", "",
         f"{ROUTING}::test_clock_back_does_not_wait_for_ever"),
     # ---- queue ------------------------------------------------------------------------------
     Row("worker-killed", "storage/_runs.py",
@@ -114,8 +114,9 @@ ROWS = (
     Row("inverted", "processors/gate/__init__.py",
         "    \"inverted\": \"inverted\",\n", "",
         f"{GATE}::test_inverted"),
-    Row("rotated", "processors/gate/_header.py",
-        "        return \"rotated\"", "        return \"frontal\"",
+    Row("rotated", "processors/gate/__init__.py",
+        "    \"rotated_90\": \"rotated\",\n    \"rotated_180\": \"rotated\",\n"
+        "    \"rotated_270\": \"rotated\",\n", "",
         f"{GATE}::test_rotated"),
     Row("wrong-body-part", "processors/gate/_header.py",
         "    if stated and not fitting:", "    if False:",
