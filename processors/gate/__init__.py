@@ -26,7 +26,7 @@ from processors.gate._card import Terms, terms
 from processors.gate._header import RULES, refused_kind, says_frontal, says_mirrored
 from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see
 
-__all__ = ["Verdict", "check", "frontal_instances", "judge"]
+__all__ = ["Verdict", "age_in_years", "check", "frontal_instances", "judge"]
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles" / "chest"
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange

@@ -29,7 +29,7 @@ from processors.analysis import (
 from processors.explain import METHODS, Film, Scale, Subject
 from processors.explain.regions import regions
 from processors.explain.subject import read_film, scale_of
-from processors.gate._age import age_in_years
+from processors.gate import age_in_years
 from processors.impression_rules import impression
 from processors.runtime import Bundle, WeightsShape
 from processors.vae.latent import Row, evidence, margin_of
