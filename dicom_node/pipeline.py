@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,13 +24,12 @@ from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
 from processors.pixels import read_dataset, render
-from reports import IdentityUnclear, Options, Report, ReportError, write_all
+from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
 from reports.identity import of
 from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
-_CORRECTED = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber")
 _INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
     "es": "No valorado por un error interno; el registro tiene los detalles.",
@@ -171,21 +170,17 @@ def _stored_study(storage: Storage, claimed: Run) -> Study:
 
 
 def _as_corrected(study: Study, newest_uid: str) -> Study:
-    """Every header with the demographics of the instance that came last.
-
-    A name may be corrected at the source between two instances; the courier compares with the
-    correction. Who the patient is cannot change: two patients hold a study.
-    """
-    newest = study.header(newest_uid)
+    """Every header with the sex that the instance says which came last; the row has all else."""
+    newest = study.header(newest_uid).get("PatientSex")
     for instance in study.instances:
-        for keyword in _CORRECTED:
-            if newest.get(keyword) and instance.header.get(keyword) != newest.get(keyword):
-                instance.header.SpecificCharacterSet = newest.get("SpecificCharacterSet")
-                setattr(instance.header, keyword, newest.get(keyword))
+        if newest:
+            instance.header.PatientSex = newest
     return study
 
 
 def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:
+    """The options with what storage alone knows: whose study it is, and what it replaces."""
+    options = replace(options, identity=_identity(storage, claimed.study_uid))
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)
@@ -201,6 +196,12 @@ def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Optio
         predecessors={report.kind: report.uid for report in first} | named,
         predecessor_classes={report.kind: report.sop_class for report in first},
     )
+
+
+def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
+    """What the study's row says: the courier compares with it, so that the two cannot differ."""
+    study = storage.studies.get(uid)
+    return SourceIdentity(**asdict(study.identity)) if study else None
 
 
 def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:

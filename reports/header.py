@@ -22,8 +22,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from processors.analysis import Algorithm, Analysis, Code, Study
 from reports import codes, uids
-from reports.identity import SourceIdentity, of, quiet, sure_text, valid_date
-from reports.model import IdentityUnclear, Options, ReportError
+from reports.identity import agreed, of, quiet, sure_text, valid_date
+from reports.model import Options, ReportError, SourceIdentity
 
 MANUFACTURER = "dictamen project"
 SERIES_NUMBERS = {"overlay": 9801, "strip": 9802, "structured_report": 9803, "text_report": 9804}
@@ -59,9 +59,10 @@ class Source:
     identity: SourceIdentity
 
 
-def source(analysis: Analysis, study: Study, instance_uid: str = "") -> Source:
+def source(analysis: Analysis, study: Study, options: Options, instance_uid: str = "") -> Source:
     """The instance a report takes patient and study from; the study's first unless named.
 
+    All reports of one study name one patient: what the options state, else what the images say.
     Raises IdentityUnclear if the texts do not decode surely or two instances disagree about the
     patient, ReportError if analysis and images are not of one study.
     """
@@ -70,14 +71,10 @@ def source(analysis: Analysis, study: Study, instance_uid: str = "") -> Source:
         raise ReportError("The study has no instance: no report can say whose it is.")
     if {study.uid, analysis.study_instance_uid} != {one.study_uid for one in known}:
         raise ReportError("The analysis and the images are not of the same study. Nothing is sent.")
-    if len({(one.patient_id, one.issuer) for one in known}) > 1:
-        raise IdentityUnclear(
-            "The images of this study name different patients (PatientID). No result is sent; "
-            "correct the study at its source."
-        )
     found = [i for i, instance in enumerate(study.instances) if instance.uid == instance_uid]
     position = found[0] if found else 0
-    return Source(study.instances[position].header, known[position])
+    first = [known[position], *known]
+    return Source(study.instances[position].header, agreed(first, options.identity))
 
 
 def plain_text(header: Dataset, keyword: str) -> str:

@@ -45,7 +45,7 @@ def write(
     analysis: Analysis, study: Study, options: Options, made_at: datetime
 ) -> tuple[Report, ...]:
     """One message for each receiver; none where the patient has no number."""
-    origin = header.source(analysis, study, content.sources(analysis, study)[0])
+    origin = header.source(analysis, study, options, content.sources(analysis, study)[0])
     if obstacle(origin.identity):
         return ()
     key = uids.result_key(analysis, study, options)

@@ -16,12 +16,11 @@ from pydicom.dataset import Dataset
 from processors.analysis import Code
 from reports import header, uids
 from reports.hl7_text import escape, person_name
-from reports.identity import SourceIdentity
+from reports.identity import UNKNOWN_AUTHORITY, SourceIdentity
 from reports.model import Options, Receiver
 from reports.wording import words
 
 VERSION = "2.5.1"
-UNKNOWN_AUTHORITY = "UNKNOWN"
 PRELIMINARY = "P"
 Fields = Mapping[int, str]
 

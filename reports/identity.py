@@ -13,9 +13,9 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,10 +26,14 @@ from pydicom.multival import MultiValue
 
 from reports import hl7_text
 from reports.model import IdentityUnclear
+from reports.model import SourceIdentity as SourceIdentity
 
 # Same code points in every national variant of ISO 646, so sure even if the charset is unknown.
 _INVARIANT = re.compile(r"[A-Za-z0-9 !\"%&'()*+,\-./:;<=>?_^]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f�]")
+_UNCLEAR = re.compile(rf"{_CONTROL.pattern}|\\")
+_NOT_SENT = "No result is sent; correct it at the source and send again."
+UNKNOWN_AUTHORITY = "UNKNOWN"  # PID-3.4 where nobody named an issuer
 _ONE_AT_A_TIME = threading.RLock()
 _TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "highdicom.base", "highdicom.sr.sop")]
 _KEYWORDS = {
@@ -40,18 +44,6 @@ _KEYWORDS = {
     "birth_date": "PatientBirthDate",
     "accession": "AccessionNumber",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
-    """Who and what a study is, as decoded text; empty where the source has nothing."""
-
-    study_uid: str
-    patient_id: str = ""
-    issuer: str = ""
-    patient_name: str = ""
-    birth_date: str = ""
-    accession: str = ""
 
 
 @contextmanager
@@ -122,6 +114,30 @@ def of(header: Dataset) -> SourceIdentity:
     return SourceIdentity(**known | {"birth_date": valid_date(known["birth_date"])})
 
 
+def agreed(known: Sequence[SourceIdentity], stated: SourceIdentity | None) -> SourceIdentity:
+    """Whose study it is: what is stated of it, else its images; an empty issuer agrees with any.
+
+    Raises IdentityUnclear if these name different patients, or what is stated is no clear text.
+    """
+    said = [*known, stated] if stated else list(known)
+    issuers = {one.issuer.strip() for one in said} - {""}
+    if len({one.patient_id.strip() for one in said}) > 1 or len(issuers) > 1:
+        raise IdentityUnclear(
+            "The images of this study name different patients (PatientID). No result is sent; "
+            "correct the study at its source."
+        )
+    issuer = next(iter(issuers), "")
+    if stated is None:
+        return replace(known[0], issuer=issuer)
+    values = {field.name: getattr(stated, field.name).strip() for field in fields(stated)}
+    unclear = [_KEYWORDS[name] for name, text in values.items() if _UNCLEAR.search(text)]
+    if unclear:
+        raise IdentityUnclear(f"{', '.join(unclear)} of the study is no clear text. {_NOT_SENT}")
+    return SourceIdentity(
+        **values | {"issuer": issuer, "birth_date": valid_date(values["birth_date"])}
+    )
+
+
 def name_groups(name: str) -> tuple[tuple[str, ...], ...]:
     """The component groups of a person name without what means nothing at the ends."""
     groups = [tuple(p.strip() for p in _trimmed(g.split("^"))) for g in name.split("=")]
@@ -149,8 +165,8 @@ def matches(payload: bytes, kind: str, identity: SourceIdentity) -> tuple[str, .
     if found is None:
         return ("payload",)
     mine, theirs = _comparable(found), _comparable(identity)
-    if kind == "hl7_oru" and not identity.issuer:
-        mine["issuer"] = theirs["issuer"]  # the configured authority stands there, see hl7_oru
+    if not found.issuer or not identity.issuer or found.issuer == UNKNOWN_AUTHORITY:
+        mine["issuer"] = theirs["issuer"]  # one that is not named agrees with any, see hl7_oru
     return tuple(field.name for field in fields(identity) if mine[field.name] != theirs[field.name])
 
 

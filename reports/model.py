@@ -13,6 +13,18 @@ DEFAULT_LABEL = (
 KINDS = ("secondary_capture", "structured_report", "text_report", "hl7_oru")
 
 
+@dataclass(frozen=True, slots=True)
+class SourceIdentity:
+    """Who and what a study is, as decoded text; empty where the source has nothing."""
+
+    study_uid: str
+    patient_id: str = ""
+    issuer: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    accession: str = ""
+
+
 class ReportError(Exception):
     """No report may be written of this analysis; says why and what to do."""
 
@@ -40,7 +52,8 @@ class Options:
     predecessors: report kind -> UID (or MSH-10; hl7_oru:DESTINATION where there are several) of
     the superseded result's report; predecessor_classes: its kind -> its SOP class.
     companions: the kinds that go out together, so that none refers to what is not written;
-    write_all sets it.
+    write_all sets it. identity: whose study it is, where more is known than its images say (a
+    correction, an issuer); it must not contradict them.
     """
 
     language: Literal["en", "es"] = "en"
@@ -55,6 +68,7 @@ class Options:
     config_digest: str = ""
     predecessor_classes: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = KINDS
+    identity: SourceIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _allowed(analysis: Analysis) -> tuple[str, ...]:
 
 def _told(analysis: Analysis, study: Study, options: Options) -> Analysis:
     """The analysis with a note where a message was asked for and cannot be written."""
-    identity = header.source(analysis, study).identity
+    identity = header.source(analysis, study, options).identity
     if "hl7_oru" in options.companions and options.receivers and hl7_oru.obstacle(identity):
         return replace(analysis, notes=(*analysis.notes, words(options.language).no_hl7))
     return analysis

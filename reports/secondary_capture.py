@@ -76,7 +76,7 @@ def _report(
     shot: _Shot, analysis: Analysis, study: Study, options: Options, made_at: datetime
 ) -> Report:
     key = uids.result_key(analysis, study, options)
-    origin = header.source(analysis, study, shot.place[0])
+    origin = header.source(analysis, study, options, shot.place[0])
     made = header.patient_and_study(origin)
     made.SOPClassUID = MultiFrame if shot.multi_frame else SingleFrame
     made.SOPInstanceUID = uids.instance_uid(key, shot.kind, shot.index)

@@ -168,7 +168,7 @@ def report(
 ) -> Report:
     """The finished document as a Report."""
     sources = content.sources(analysis, study)
-    origin = header.source(analysis, study, sources[0])
+    origin = header.source(analysis, study, options, sources[0])
     patient = header.patient_and_study(origin)
     shown = [study.header(one) for one in sources]
     named = [*shown, *overlay_evidence(analysis, study, options, sources)]

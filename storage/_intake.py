@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
@@ -19,12 +20,15 @@ from storage._fates import Again
 from storage._plain import plain, text
 from storage.database import Transaction
 from storage.errors import StorageBusy
-from storage.records import Added, AddedAs, AuditEntry, NewInstance, StudyState
+from storage.records import Added, AddedAs, AuditEntry, Identity, NewInstance, StudyState
 from storage.tables import instances, series, studies
 
 POLICIES = ("keep_first", "keep_both", "refuse")
 OTHER_PATIENT = "an instance names another patient than the study's first one"
 TWO_CONTENTS = "one SOP Instance UID came with two different contents"
+
+_UNCLEAR = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\\]")
+_DEFAULT = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 
 # every instance runs these: built once, their compiled form is found again by identity
 _STUDY = select(studies).where(studies.c.uid == bindparam("of")).with_for_update(key_share=True)
@@ -95,6 +99,8 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
         held, state = "", StudyState.OPEN
     else:
         held = _compare(transaction, study, new)
+        if _same_patient(study, new):
+            _correct(transaction, study, new)
         stays = held or study.state == StudyState.HELD
         state = StudyState.HELD if stays else StudyState.OPEN
         if study.state == StudyState.SETTLED and not stays:
@@ -167,19 +173,13 @@ def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
 
 def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str:
     """Hold the study if `new` names another patient; returns why it is held, or ''."""
-    uid, ours = study.uid, (study.patient_id.strip(), study.issuer.strip())
-    theirs = (text(new.identity.patient_id).strip(), text(new.identity.issuer).strip())
-    if ours[0] == theirs[0] and (ours[1] == theirs[1] or not ours[1] or not theirs[1]):
-        if theirs[1] and not ours[1]:
-            values = {"issuer": theirs[1]}
-            transaction.connection.execute(
-                update(studies).where(studies.c.uid == uid).values(values)
-            )
+    if _same_patient(study, new):
         return str(study.reason) if study.state == StudyState.HELD else ""
+    uid = study.uid
     details = {
         "sop_uid": new.sop_uid,
-        "patient_of_study": _hashed(transaction.key, ours),
-        "patient_received": _hashed(transaction.key, theirs),
+        "patient_of_study": _hashed(transaction.key, _patient(study)),
+        "patient_received": _hashed(transaction.key, _patient(new.identity)),
         "calling_ae": new.calling_ae,
         "address": new.address,
     }
@@ -190,14 +190,38 @@ def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str
     return OTHER_PATIENT
 
 
+def _same_patient(study: Row[Any], new: NewInstance) -> bool:
+    return agree(_patient(study), _patient(new.identity))
+
+
+def agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two (patient id, issuer) name one patient; an empty issuer agrees with any."""
+    return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
+
+
+def _patient(said: Row[Any] | Identity) -> tuple[str, str]:
+    return text(said.patient_id).strip(), text(said.issuer).strip()
+
+
 def _correct(transaction: Transaction, study: Row[Any], new: NewInstance) -> None:
-    """Take over corrected demographics; what the newest instance leaves empty stays."""
+    """Take over corrected demographics; what the newest instance leaves empty stays.
+
+    Text that may be decoded wrongly corrects nothing: whether its character set fits is for the
+    reports to say (PS3.5 6.1).
+    """
     said = {
+        "issuer": text(new.identity.issuer),
         "patient_name": text(new.identity.patient_name),
         "birth_date": text(new.identity.birth_date),
         "accession": text(new.identity.accession),
     }
-    values = {field: value for field, value in said.items() if value}
+    sets = new.headers.get("SpecificCharacterSet") or ""
+    declared = not _DEFAULT.issuperset(sets if isinstance(sets, list) else [sets])
+    values = {
+        field: value
+        for field, value in said.items()
+        if value and not _UNCLEAR.search(value) and (declared or value.isascii())
+    }
     changed = {field for field, value in values.items() if getattr(study, field) != value}
     if not changed:
         return

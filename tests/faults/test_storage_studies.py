@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from storage_fixtures import (
     NOON,
@@ -22,7 +24,16 @@ from storage_fixtures import (
     waiting,
 )
 
-from storage import Added, AddedAs, DeliveryState, PlannedRun, RunState, Storage, StudyState
+from storage import (
+    Added,
+    AddedAs,
+    DeliveryState,
+    Identity,
+    PlannedRun,
+    RunState,
+    Storage,
+    StudyState,
+)
 
 FIXTURES = (
     node_fixture,
@@ -164,6 +175,55 @@ def test_two_patients_while_the_run_goes_on(node: Node) -> None:
     assert node.storage.outbox.claim("pacs", node.clock.now) == ()
     assert node.storage.studies.release(STUDY, "admin")
     assert len(node.storage.outbox.claim("pacs", node.clock.now)) == 1
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "taken"),
+    [
+        pytest.param("ISO_IR 192", "Muñoz^Después", True, id="corrected"),
+        pytest.param(["", "ISO 2022 IR 100"], "Muñoz^Después", True, id="code extensions"),
+        pytest.param(None, "Munoz^Despues", True, id="ASCII needs no character set"),
+        pytest.param(None, "Muñoz^Después", False, id="no character set"),
+        pytest.param("ISO_IR 192", "Mu\ufffdoz", False, id="not decoded"),
+        pytest.param("ISO_IR 192", "A\\B", False, id="two values"),
+        pytest.param("ISO_IR 192", "", False, id="empty"),
+    ],
+)
+def test_demographics_update(node: Node, charset: object, name: str, taken: bool) -> None:
+    """The row says what the newest kept instance of the same patient says surely."""
+    storage = node.storage
+    add(storage, instance(1, issuer=""))
+    before = storage.studies.get(STUDY)
+    said = Identity(STUDY, "P1", "HOSPITAL", name, "", "A2")
+    add(storage, instance(2, identity=said, headers={"SpecificCharacterSet": charset}))
+    after = storage.studies.get(STUDY)
+    assert before is not None
+    assert after is not None
+    kept = before.identity.patient_name
+    assert after.identity == replace(
+        before.identity, patient_name=name if taken else kept, issuer="HOSPITAL", accession="A2"
+    )
+    (told,) = [
+        r.entry for r in storage.audit.list(limit=99) if r.entry.kind == "identity.corrected"
+    ]
+    assert told.details["fields"] == sorted(["accession", "issuer"] + ["patient_name"] * taken)
+    assert name not in str(told.details) or not name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(Identity(STUDY, "P2", "HOSPITAL", "Otro^Nombre"), id="another patient"),
+        pytest.param(Identity(STUDY, "P1", "HOSPITAL", "Otro^Nombre"), id="bytes not kept"),
+    ],
+)
+def test_demographics_update_by_nobody_else(node: Node, wrong: Identity) -> None:
+    add(node.storage, instance())
+    number = 2 if wrong.patient_id == "P2" else 1
+    add(node.storage, instance(number, content="other", identity=wrong))
+    study = node.storage.studies.get(STUDY)
+    assert study is not None
+    assert study.identity == instance().identity
 
 
 def test_late_images(node: Node) -> None:

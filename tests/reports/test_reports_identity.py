@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from report_cases import MADE_AT, OPTIONS, full, read, source, study, written
+from report_cases import KINDS, MADE_AT, OPTIONS, full, read, source, study, written
 
 from reports import IdentityUnclear, SourceIdentity, hl7_text, identity, matches, write_all
 
@@ -195,6 +196,51 @@ def test_two_patients_in_one_study_are_unclear():
     both = study(source(1), source(2, PatientID="HC-0043"))
     with pytest.raises(IdentityUnclear, match="PatientID"):
         write_all(full(both, source(1)), both, OPTIONS, MADE_AT, ["text_report"])
+
+
+def test_one_film_with_an_issuer_and_one_without_are_one_patient():
+    both = study(source(1), source(2, IssuerOfPatientID=""))
+    for report in write_all(full(both, source(1)), both, OPTIONS, MADE_AT, KINDS):
+        kind = report.kind
+        assert matches(report.payload, kind, identity.of(source())) == ()
+        assert matches(report.payload, kind, changed(issuer="")) == ()
+    other = study(source(1), source(2, IssuerOfPatientID="CLINICA NORTE"))
+    with pytest.raises(IdentityUnclear, match="PatientID"):
+        write_all(full(other, source(1)), other, OPTIONS, MADE_AT, ["text_report"])
+
+
+def test_a_message_without_an_authority_agrees_with_an_issuer_said_later():
+    report = written(source(IssuerOfPatientID=""))["hl7_oru"]
+    assert b"^^^UNKNOWN^" in report.payload
+    assert matches(report.payload, "hl7_oru", identity.of(source())) == ()
+
+
+STATED = {"patient_name": "Šimić^Ana", "accession": "ACC-99", "birth_date": "19650305"}
+
+
+def test_what_is_known_of_the_study_stands_in_every_report():
+    """A corrected name, whatever the character set of the image that has the older one."""
+    header = source(SpecificCharacterSet=None, PatientName="Ibanez^Maria", StudyDescription="Tórax")
+    options = replace(OPTIONS, identity=changed(**STATED))
+    films = study(header)
+    reports = write_all(full(films, header), films, options, MADE_AT, KINDS)
+    assert {report.kind for report in reports} >= {"structured_report", "text_report", "hl7_oru"}
+    for report in reports:
+        assert matches(report.payload, report.kind, changed(**STATED)) == ()
+        if report.kind != "hl7_oru":
+            assert "StudyDescription" not in read(report)  # not surely decoded, so not copied
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"patient_id": "HC-0043"}, {"issuer": "CLINICA NORTE"}, {"patient_name": "Mu\ufffdoz"}],
+    ids=["another patient", "another issuer", "not decoded"],
+)
+def test_what_is_known_of_the_study_must_fit_its_images(fields: dict[str, str]):
+    options = replace(OPTIONS, identity=changed(**fields))
+    films = study(source())
+    with pytest.raises(IdentityUnclear):
+        write_all(full(films, source()), films, options, MADE_AT, ["text_report"])
 
 
 @pytest.mark.parametrize(
