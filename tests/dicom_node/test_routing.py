@@ -117,3 +117,9 @@ def test_queue_flood_stat_studies_go_first():
     found = [instance("1", at=ago(60)[0], Modality="CR", RequestedProcedurePriority="STAT")]
     (planned,) = routing.plan(routing.choose(settings(), found, 0, NOW))
     assert planned.urgent
+
+
+def test_another_machines_clock_a_little_ahead_settles_nothing_early():
+    rule = settings().processors[0].settle
+    ahead = [NOW + timedelta(seconds=2)]
+    assert routing.waiting(rule, ahead, 0, 1, NOW) == 10

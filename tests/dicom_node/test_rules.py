@@ -109,3 +109,23 @@ def test_the_reason_names_value_and_wish():
 def test_no_rule_is_evaluated_as_code():
     rule = rules.parse({"StudyDescription": "__import__('os').abort()"})
     assert not rule.ask({"StudyDescription": "x"}).holds
+
+
+@pytest.mark.parametrize(
+    ("when", "headers", "shown"),
+    [
+        pytest.param({"PatientName": {"like": "TEST*"}}, {"PatientName": "X^Y"}, False, id="name"),
+        pytest.param({"PatientID": "1"}, {"PatientID": "4711"}, False, id="number"),
+        pytest.param({"AccessionNumber": "1"}, {"AccessionNumber": "A47"}, False, id="accession"),
+        pytest.param({"PatientAge": {"min": 18}}, {"PatientAge": "004Y"}, True, id="age"),
+        pytest.param({"Modality": "CT"}, {"Modality": "MR"}, True, id="modality"),
+    ],
+)
+def test_phi_in_logs_a_reason_never_tells_who_the_patient_is(when, headers, shown):
+    (value,) = headers.values()
+    assert (value in rules.parse(when).ask(headers).why) is shown
+
+
+def test_the_reason_speaks_the_language_of_the_node():
+    answer = rules.parse({"Modality": ["CR", None]}).ask({"Modality": "CT"}, "es")
+    assert answer.why == "Modality es CT, se pide CR o vacío"

@@ -1,0 +1,147 @@
+"""Settling, leases and their watch, on both databases; time is an argument everywhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from storage_fixtures import (  # noqa: F401 - the fixtures that `node` asks for
+    NOON,
+    STUDY,
+    Node,
+    add,
+    instance,
+    node_fixture,
+    postgres_node_fixture,
+    ready_file_fixture,
+    server_fixture,
+    sqlite_node_fixture,
+    waiting,
+)
+
+from config import Settings
+from dicom_node.clock import LeaseWatch, settle
+from storage import RunState, StudyState
+
+
+def settings(*processors: dict[str, object]) -> Settings:
+    chest = {"name": "chest", "bundle": "chest", "when": {"Modality": "DX"}}
+    return Settings.model_validate_json(
+        json.dumps(
+            {
+                "node": {"ae_title": "DICTAMEN", "audit_key_file": "audit.key"},
+                "intake": {"accept_from": "anyone"},
+                "processors": [chest | more for more in processors or ({},)],
+            }
+        )
+    )
+
+
+def after(seconds: float):
+    return NOON + timedelta(seconds=seconds)
+
+
+class Watch:
+    """A lease watch whose monotonic clock the test sets."""
+
+    def __init__(self, node: Node, *, ours: bool) -> None:
+        self.now, self.killed, self.ours, self.node = 0.0, [], ours, node
+        self.watch = LeaseWatch(30.0, 120.0, 3, monotonic=lambda: self.now)
+
+    def look(self, at: float) -> RunState:
+        self.now = at
+        self.watch.look(self.node.storage, self.kill)
+        return self.node.storage.runs.list()[0].state
+
+    def kill(self, owner: str) -> bool:
+        self.killed.append(owner)
+        return self.ours
+
+
+@pytest.fixture(name="claimed")
+def claimed_fixture(node: Node):
+    waiting(node.storage)
+    return node.storage.runs.claim("host:1")
+
+
+def test_a_worker_that_beats_keeps_its_run(node: Node, claimed):
+    watch = Watch(node, ours=True)
+    for moment in (0, 25, 50, 75):
+        assert watch.look(moment) is RunState.RUNNING
+        node.storage.runs.beat(claimed)
+
+
+def test_a_silent_worker_loses_its_run(node: Node, claimed):
+    watch = Watch(node, ours=True)
+    assert [watch.look(t) for t in (0, 29, 31)] == [
+        RunState.RUNNING, RunState.RUNNING, RunState.READY,
+    ]  # fmt: skip
+
+
+def test_model_hang_ends_with_its_worker(node: Node, claimed):
+    """It beats and never returns: killed from outside after workers.timeout."""
+    watch = Watch(node, ours=True)
+    for moment in range(0, 121, 20):
+        node.storage.runs.beat(claimed)
+        assert watch.look(moment) is RunState.RUNNING
+    node.storage.runs.beat(claimed)
+    assert watch.look(121) is RunState.READY
+    assert watch.killed == ["host:1"]
+
+
+def test_a_hanging_worker_of_another_machine_loses_its_run_without_being_killed(
+    node: Node, claimed
+):
+    watch = Watch(node, ours=False)
+    for moment in range(0, 151, 10):
+        node.storage.runs.beat(claimed)
+        assert watch.look(moment) is RunState.RUNNING
+    node.storage.runs.beat(claimed)
+    assert watch.look(151) is RunState.READY
+
+
+def test_clock_back_an_hour_frees_no_run(node: Node, claimed):
+    watch = Watch(node, ours=True)
+    watch.look(0)
+    node.clock.forward(hours=-1)
+    node.storage.runs.beat(claimed)
+    assert watch.look(20) is RunState.RUNNING
+
+
+def test_a_run_that_was_filed_meanwhile_is_left_alone(node: Node, claimed):
+    watch = Watch(node, ours=True)
+    watch.look(0)
+    node.storage.runs.finish(
+        claimed, state=RunState.COMPLETED, reason="", analysis={"status": "completed"}, reports=()
+    )
+    assert watch.look(500) is RunState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"), [pytest.param(9, 0, id="quiet"), pytest.param(11, 1, id="settled")]
+)
+def test_a_study_settles_after_its_quiet_time(node: Node, seconds, runs):
+    add(node.storage, instance())
+    assert settle(node.storage, settings(), after(seconds)) == runs
+
+
+def test_the_slower_processor_is_waited_for_and_nothing_is_written_meanwhile(node: Node):
+    slow = {"name": "slow", "settle": {"quiet": "60s", "longest": "2min"}}
+    both = settings({}, slow)
+    add(node.storage, instance())
+    assert settle(node.storage, both, after(11)) == 1
+    before = node.storage.audit.list(limit=1000)
+    assert settle(node.storage, both, after(12)) == 0
+    assert node.storage.audit.list(limit=1000) == before
+    assert settle(node.storage, both, after(61)) == 1
+    assert node.storage.studies.get(STUDY).state is StudyState.SETTLED
+
+
+def test_a_study_that_no_rule_picks_is_settled_and_says_why(node: Node):
+    add(node.storage, instance(headers={"Modality": "CT"}))
+    settle(node.storage, settings(), after(11))
+    books = node.storage.studies.books(None, None)
+    assert (books.columns["not_selected"], books.difference) == (1, 0)
+    (choice,) = node.storage.studies.get(STUDY).trace
+    assert choice["skipped"] == {"Modality is CT, wanted DX": 1}
