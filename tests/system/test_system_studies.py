@@ -233,8 +233,10 @@ def lose_the_file_of_the_failing(ward: Ward) -> None:
     ward.tool("pacs_lab.py", "push", "--dir", ward.lab, "--study", failing)
     with ward.node.storage() as storage:
         storage.spool.remove(storage.studies.instances(failing)[0].path)
-    for pid in workers:
-        os.kill(pid, signal.SIGCONT)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        # a repeat of the film would bring its file back
+        wait_for(lambda: [r for r in storage.runs.list() if r.ended_at], 60, "it failed")
 
 
 def runs(ward: Ward) -> dict[str, Any]:
@@ -350,8 +352,8 @@ def test_a_viewer_shows_everything(ward: Ward) -> None:
     assert len(list(SHOTS.glob("*.png"))) >= 30
     # the film with half a stream stays black in any viewer; what we say of it is shown
     text = tool(
-        ward.tools / str(shoot[0]), *shoot[1:], "--study", unreadable, "--out", SHOTS / "unreadable",
-        check=False,
+        ward.tools / str(shoot[0]), *shoot[1:], "--study", unreadable,
+        "--out", SHOTS / "unreadable", check=False,
     )  # fmt: skip
     faults = [line for line in text.splitlines() if line.startswith("ERROR")]
     assert [fault.split(":")[0].endswith("-DX") for fault in faults] == [True], text
