@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
@@ -71,13 +72,14 @@ def file(transaction: Transaction, new: NewInstance, on_conflict: str) -> Added:
     repeat = next((row for row in same if row.sha256 == new.sha256), None)
     if repeat is not None:
         return _repeat(transaction, repeat, new)
-    if not same:
+    counting = [row for row in same if row.ordinal >= 0]
+    if not counting:
         held = _enter(transaction, study, new, ordinal=0)
         return Added(AddedAs.NEW, kept=True, held=held)
-    _audit_conflict(transaction, same[0], new, on_conflict)
+    _audit_conflict(transaction, counting[0], new, on_conflict)
     if on_conflict == "keep_both":
-        held = _enter(transaction, study, new, ordinal=same[-1].ordinal + 1)
-        held = _hold_both(transaction, {uid, same[0].study_uid}) or held
+        held = _enter(transaction, study, new, ordinal=counting[-1].ordinal + 1)
+        held = _hold_both(transaction, {uid, counting[0].study_uid}) or held
         return Added(AddedAs.CONFLICT, kept=True, held=held)
     held = _compare(transaction, study, new) if study is not None else ""
     return Added(AddedAs.CONFLICT, kept=False, refused=on_conflict == "refuse", held=held)
@@ -99,7 +101,7 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
         held, state = "", StudyState.OPEN
     else:
         held = _compare(transaction, study, new)
-        if _same_patient(study, new):
+        if same_patient(patient(study), patient(new.identity)):
             _correct(transaction, study, new)
         stays = held or study.state == StudyState.HELD
         state = StudyState.HELD if stays else StudyState.OPEN
@@ -173,13 +175,13 @@ def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
 
 def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str:
     """Hold the study if `new` names another patient; returns why it is held, or ''."""
-    if _same_patient(study, new):
+    if same_patient(patient(study), patient(new.identity)):
         return str(study.reason) if study.state == StudyState.HELD else ""
     uid = study.uid
     details = {
         "sop_uid": new.sop_uid,
-        "patient_of_study": _hashed(transaction.key, _patient(study)),
-        "patient_received": _hashed(transaction.key, _patient(new.identity)),
+        "patient_of_study": _hashed(transaction.key, patient(study)),
+        "patient_received": _hashed(transaction.key, patient(new.identity)),
         "calling_ae": new.calling_ae,
         "address": new.address,
     }
@@ -190,38 +192,19 @@ def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str
     return OTHER_PATIENT
 
 
-def _same_patient(study: Row[Any], new: NewInstance) -> bool:
-    return agree(_patient(study), _patient(new.identity))
-
-
-def agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
+def same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
     """Whether two (patient id, issuer) name one patient; an empty issuer agrees with any."""
     return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
 
 
-def _patient(said: Row[Any] | Identity) -> tuple[str, str]:
+def patient(said: Row[Any] | Identity) -> tuple[str, str]:
+    """Who is meant: patient id and issuer."""
     return text(said.patient_id).strip(), text(said.issuer).strip()
 
 
 def _correct(transaction: Transaction, study: Row[Any], new: NewInstance) -> None:
-    """Take over corrected demographics; what the newest instance leaves empty stays.
-
-    Text that may be decoded wrongly corrects nothing: whether its character set fits is for the
-    reports to say (PS3.5 6.1).
-    """
-    said = {
-        "issuer": text(new.identity.issuer),
-        "patient_name": text(new.identity.patient_name),
-        "birth_date": text(new.identity.birth_date),
-        "accession": text(new.identity.accession),
-    }
-    sets = new.headers.get("SpecificCharacterSet") or ""
-    declared = not _DEFAULT.issuperset(sets if isinstance(sets, list) else [sets])
-    values = {
-        field: value
-        for field, value in said.items()
-        if value and not _UNCLEAR.search(value) and (declared or value.isascii())
-    }
+    """Take over corrected demographics; what the newest instance leaves empty stays."""
+    values = corrections(new.identity, new.headers)
     changed = {field for field, value in values.items() if getattr(study, field) != value}
     if not changed:
         return
@@ -230,6 +213,26 @@ def _correct(transaction: Transaction, study: Row[Any], new: NewInstance) -> Non
     transaction.audit(
         AuditEntry("110104", "U", 0, "identity.corrected", study.uid, details=details)
     )
+
+
+def corrections(identity: Identity, headers: Mapping[str, Any]) -> dict[str, str]:
+    """What an instance says of its patient and order, without what may be decoded wrongly.
+
+    Whether the character set of an image fits is for its reports to say (PS3.5 6.1).
+    """
+    said = {
+        "issuer": text(identity.issuer),
+        "patient_name": text(identity.patient_name),
+        "birth_date": text(identity.birth_date),
+        "accession": text(identity.accession),
+    }
+    sets = headers.get("SpecificCharacterSet") or ""
+    declared = not _DEFAULT.issuperset(sets if isinstance(sets, list) else [sets])
+    return {
+        field: value
+        for field, value in said.items()
+        if value and not _UNCLEAR.search(value) and (declared or value.isascii())
+    }
 
 
 def _hold_both(transaction: Transaction, uids: set[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from storage import _books, _intake, _planning, _rows
+from storage import _books, _holding, _intake, _planning, _rows
 from storage.database import Database, Transaction
 from storage.records import (
     Added,
@@ -79,11 +79,11 @@ class Studies:
         return next(iter(self._records(select(studies).where(studies.c.uid == uid))), None)
 
     def instances(self, uid: str) -> tuple[StoredInstance, ...]:
-        """What is kept of a study, by series and SOP Instance UID."""
+        """What counts of a study, by series and SOP Instance UID."""
         columns = instances.c
         query = (
             select(instances)
-            .where(columns.study_uid == uid)
+            .where(columns.study_uid == uid, columns.ordinal >= 0)
             .order_by(columns.series_uid, columns.sop_uid, columns.ordinal)
         )
         with self._database.read() as connection:
@@ -91,7 +91,7 @@ class Studies:
 
     def unplanned(self, limit: int = 200) -> tuple[StudyRecord, ...]:
         """Open studies, the longest known first."""
-        query = select(studies).where(studies.c.state == StudyState.OPEN)
+        query = select(studies).where(studies.c.state == StudyState.OPEN, studies.c.instances > 0)
         return self._records(query.order_by(studies.c.first_received, studies.c.uid).limit(limit))
 
     def plan(
@@ -129,23 +129,22 @@ class Studies:
         return self._database.write(work)
 
     def release(self, uid: str, who: str) -> bool:
-        """A person decided that a held study may go on: it is open again. False if not held."""
+        """A person decided that a held study may go on: it is open again, and planned anew.
 
-        def work(transaction: Transaction) -> bool:
-            study = _intake.lock(transaction, uid)
-            if study is None or study.state != StudyState.HELD:
-                return False
-            values = {"state": StudyState.OPEN, "reason": ""}
-            transaction.connection.execute(
-                update(studies).where(studies.c.uid == uid).values(values)
-            )
-            details = {"reason": study.reason}
-            transaction.audit(
-                AuditEntry("110100", "E", 0, "study.released", uid, who, details=details)
-            )
-            return True
+        False if it is not held, or if its instances name two patients: then it stays held, and
+        its reason says what to do.
+        """
+        return self._database.write(lambda transaction: _holding.release(transaction, uid, who))
 
-        return self._database.write(work)
+    def exclude(self, uid: str, sop_uid: str, who: str) -> bool:
+        """A person decided that an instance of a held study counts no more; then `release` it.
+
+        Whatever contents came under that UID are left out; another content may come under it
+        afterwards. False if the study is not held or has no such instance.
+        """
+        return self._database.write(
+            lambda transaction: _holding.exclude(transaction, uid, sop_uid, who)
+        )
 
     def list(
         self,
@@ -171,7 +170,7 @@ class Studies:
     def forget(self, uid: str) -> tuple[str, ...]:
         """Retention: forget the instances of a study; returns their paths, now to be removed.
 
-        () and nothing forgotten while the study is open, or anything of it runs or is
+        () and nothing forgotten while the study is open or held, or anything of it runs or is
         undelivered. The row of the study, its runs and its reports stay.
         """
 
@@ -241,6 +240,5 @@ def _forgettable(query: Select[Any]) -> Select[Any]:
     going = exists().where(
         deliveries.c.study_uid == studies.c.uid, deliveries.c.state.in_(UNDELIVERED)
     )
-    return query.where(
-        studies.c.state != StudyState.OPEN, studies.c.forgotten_at.is_(None), ~running, ~going
-    )
+    kept = exists().where(instances.c.study_uid == studies.c.uid)
+    return query.where(studies.c.state == StudyState.SETTLED, kept, ~running, ~going)

@@ -183,19 +183,29 @@ def instance(
     """A received instance; other `content`, other bytes."""
     sha256 = hashlib.sha256(f"{study} {number} {content}".encode()).hexdigest()
     sop_uid = f"{study}.7.{number}"
+    identity = more.get("identity", Identity(study, patient, issuer, "Muñoz^Ana", "19700101", "A1"))
     values: dict[str, Any] = {
         "sop_uid": sop_uid,
         "sop_class": "1.2.840.10008.5.1.4.1.1.1.1",
         "transfer_syntax": "1.2.840.10008.1.2.1",
         "series_uid": f"{study}.1",
-        "identity": Identity(study, patient, issuer, "Muñoz^Ana", "19700101", "A1"),
+        "identity": identity,
         "sha256": sha256,
         "size": 1000,
         "path": f"objects/{sha256[:2]}/{sha256}.dcm",
         "calling_ae": "PACS",
         "called_ae": "DICTAMEN",
         "address": "10.1.2.3",
-        "headers": {"Modality": "DX", "ImageType": ["ORIGINAL", "PRIMARY"]},
+        "headers": {
+            "SpecificCharacterSet": "ISO_IR 192",
+            "Modality": "DX",
+            "ImageType": ["ORIGINAL", "PRIMARY"],
+            "PatientID": identity.patient_id,
+            "IssuerOfPatientID": identity.issuer,
+            "PatientName": identity.patient_name,
+            "PatientBirthDate": identity.birth_date,
+            "AccessionNumber": identity.accession,
+        },
         "received_at": at,
     }
     return NewInstance(**{**values, **more})

@@ -148,21 +148,105 @@ def test_the_same_patient(node: Node, first: tuple[str, str], then: tuple[str, s
 
 
 def test_two_patients(node: Node) -> None:
-    """The study stays held whatever comes, until a person releases it."""
+    """The study stays held whatever comes, until a person left the wrong images out."""
     storage = node.storage
     waiting(storage)
     add(storage, instance(2, patient="P2"))
     assert add(storage, instance(3)).held
     assert storage.runs.claim("worker") is None
     assert not storage.studies.release("1.2.3", "admin")
+    assert not storage.studies.release(STUDY, "admin")
+    held = storage.studies.get(STUDY)
+    assert held is not None
+    assert held.state is StudyState.HELD
+    assert "two patients" in held.reason
+    assert "--without" in held.reason
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert not storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
     assert storage.studies.release(STUDY, "admin")
     assert not storage.studies.release(STUDY, "admin")
     assert state(storage) is StudyState.OPEN
     (run,) = plan(storage)
-    assert len(run.instances) == 3
-    assert [k for k in kinds(storage) if k.startswith("study.")] == [
-        "study.opened", "study.settled", "study.held", "study.released", "study.settled",
+    assert run.instances == (instance(1).sop_uid, instance(3).sop_uid)
+    assert [k for k in kinds(storage) if k.startswith(("study.", "instance."))] == [
+        "study.opened", "study.settled", "study.held", "study.not_released",
+        "instance.excluded", "study.released", "study.settled",
     ]  # fmt: skip
+
+
+def test_two_patients_of_whom_the_first_was_the_wrong_one(node: Node) -> None:
+    """The row then names the patient of what is left, in its newest words."""
+    storage = node.storage
+    add(storage, instance(1, patient="P2"), instance(2, issuer=""))
+    newest = replace(instance().identity, patient_name="Muñoz^Ana María")
+    add(storage, instance(3, identity=newest))
+    assert storage.studies.exclude(STUDY, instance(1).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    study = storage.studies.get(STUDY)
+    assert study is not None
+    assert (study.identity, study.instances) == (newest, 2)
+    (run,) = plan(storage)
+    assert run.instances == (instance(2).sop_uid, instance(3).sop_uid)
+
+
+def test_two_patients_with_the_wrong_image_sent_again(node: Node) -> None:
+    """The same bytes stay left out; corrected ones under the same UID count."""
+    storage = node.storage
+    add(storage, instance(1), instance(2, patient="P2"))
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    assert add(storage, instance(2, patient="P2")).kind is AddedAs.REPEAT
+    assert state(storage) is StudyState.OPEN
+    assert len(storage.studies.instances(STUDY)) == 1
+    assert add(storage, instance(2, content="corrected")) == Added(AddedAs.NEW, kept=True)
+    assert len(storage.studies.instances(STUDY)) == 2
+    assert add(storage, instance(2, content="third")).kind is AddedAs.CONFLICT
+    plan(storage)
+    assert len(storage.studies.forget(STUDY)) == 0  # a run waits
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert len(set(storage.studies.paths())) == 3  # their files are known until retention
+
+
+def test_two_contents_are_both_left_out(node: Node) -> None:
+    storage = node.storage
+    add(storage, instance(), instance(content="other"), on_conflict="keep_both")
+    assert storage.studies.exclude(STUDY, instance().sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    assert state(storage) is StudyState.SETTLED  # nothing is left to plan
+    assert storage.studies.unplanned() == ()
+    assert columns(storage) == {"not_selected": 1}
+
+
+@pytest.mark.parametrize("rule", ["of", "settled", "open", "unknown"])
+def test_only_instances_of_held_studies_are_left_out(node: Node, rule: str) -> None:
+    waiting(node.storage)
+    if rule == "open":
+        add(node.storage, instance(2))
+    if rule == "of":
+        node.storage.studies.hold(STUDY, "why")
+    uid = "1.2.3" if rule == "unknown" else STUDY
+    sop_uid = "1.2.3.4" if rule == "of" else instance().sop_uid
+    assert not node.storage.studies.exclude(uid, sop_uid, "admin")
+
+
+def test_identity_unclear_until_a_person_released_it(node: Node) -> None:
+    """The run that was set aside is wanted again, although nothing of the study changed."""
+    storage = node.storage
+    first = waiting(storage)
+    run = storage.runs.claim("worker")
+    assert run is not None
+    finish(storage, run, RunState.SET_ASIDE, "the name cannot be decoded", reports=[])
+    storage.studies.hold(STUDY, "the name cannot be decoded")
+    assert columns(storage) == {"held": 1}
+    assert storage.studies.release(STUDY, "admin")
+    (again,) = plan(storage)
+    assert (again.id, again.state, again.tries) == (first.id, RunState.READY, 0)
+    assert columns(storage) == {"waiting": 1}
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    finish(storage, claimed)
+    assert columns(storage) == {"completed": 1}
 
 
 def test_two_patients_while_the_run_goes_on(node: Node) -> None:
@@ -173,6 +257,7 @@ def test_two_patients_while_the_run_goes_on(node: Node) -> None:
     add(node.storage, instance(2, patient="P2"))
     finish(node.storage, run)
     assert node.storage.outbox.claim("pacs", node.clock.now) == ()
+    assert node.storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
     assert node.storage.studies.release(STUDY, "admin")
     assert len(node.storage.outbox.claim("pacs", node.clock.now)) == 1
 

@@ -244,12 +244,18 @@ def _delivered(storage: Storage) -> None:
     storage.outbox.record(sent, DeliveryState.DELIVERED, answer="0x0000")
 
 
+def _delivered_held(storage: Storage) -> None:
+    _delivered(storage)
+    storage.studies.hold(STUDY, "two patients")
+
+
 @pytest.mark.parametrize(
     ("fill", "may"),
     [
         pytest.param(_delivered, True, id="delivered"),
         pytest.param(_not_selected, True, id="nothing to deliver"),
         pytest.param(_open, False, id="open"),
+        pytest.param(_delivered_held, False, id="held for a person"),
         pytest.param(_running, False, id="running"),
         pytest.param(lambda s: void(completed(s)), False, id="not delivered yet"),
         pytest.param(lambda s: void(waiting(s)), False, id="ready"),

@@ -1,0 +1,118 @@
+"""What a person decides about a held study: it may go on, or an instance of it does not count.
+
+A release cannot help while the instances that count name two patients: every report would be of
+the wrong one of them. One that a person leaves out stays filed, so that its repeat is known and
+retention takes it with the others; its ordinal is below zero and it counts nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+
+from storage._intake import corrections, lock, patient, same_patient
+from storage.database import Transaction
+from storage.records import AuditEntry, Identity, RunState, StudyState
+from storage.tables import analyses, instances, runs, studies
+
+TWO_PATIENTS = (
+    "the images name two patients: see which with `dictamen studies show`, leave those of the "
+    "wrong one out with `dictamen studies retry STUDY --without SOP_UID`"
+)
+_KEYWORDS = {
+    "patient_id": "PatientID",
+    "issuer": "IssuerOfPatientID",
+    "patient_name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "accession": "AccessionNumber",
+}
+
+
+def release(transaction: Transaction, uid: str, who: str) -> bool:
+    """See `Studies.release`. What was set aside while it was held is to be planned again."""
+    study = lock(transaction, uid)
+    if study is None or study.state != StudyState.HELD:
+        return False
+    mine = (instances.c.study_uid == uid, instances.c.ordinal >= 0)
+    rows = transaction.connection.execute(
+        select(instances.c.headers).where(*mine).order_by(instances.c.id)
+    ).all()
+    said = [(_identity(uid, row.headers), row.headers) for row in rows]
+    if not _one_patient([identity for identity, _ in said]):
+        _set(transaction, uid, {"reason": TWO_PATIENTS})
+        details = {"reason": TWO_PATIENTS}
+        transaction.audit(
+            AuditEntry("110100", "E", 4, "study.not_released", uid, who, details=details)
+        )
+        return False
+    values = {"state": StudyState.OPEN if said else StudyState.SETTLED, "reason": ""}
+    if said and not same_patient(patient(study), patient(said[0][0])):
+        values |= _newest(said)  # the first instance named the wrong one, and was left out
+    _set(transaction, uid, values)
+    _plan_again(transaction, uid)
+    details = {"reason": study.reason}
+    transaction.audit(AuditEntry("110100", "E", 0, "study.released", uid, who, details=details))
+    return True
+
+
+def exclude(transaction: Transaction, uid: str, sop_uid: str, who: str) -> bool:
+    """See `Studies.exclude`."""
+    study = lock(transaction, uid)
+    if study is None or study.state != StudyState.HELD:
+        return False
+    connection, column = transaction.connection, instances.c
+    mine = (column.study_uid == uid, column.sop_uid == sop_uid, column.ordinal >= 0)
+    found = connection.scalars(select(column.id).where(*mine).order_by(column.ordinal)).all()
+    lowest = connection.scalar(select(func.min(column.ordinal)).where(column.sop_uid == sop_uid))
+    for place, row_id in enumerate(found, 1):
+        values = {"ordinal": min(lowest or 0, 0) - place}
+        connection.execute(update(instances).where(column.id == row_id).values(values))
+    if found:
+        _set(transaction, uid, {"instances": studies.c.instances - len(found)})
+        details = {"sop_uid": sop_uid, "contents": len(found)}
+        transaction.audit(
+            AuditEntry("110103", "D", 0, "instance.excluded", uid, who, details=details)
+        )
+    return bool(found)
+
+
+def _set(transaction: Transaction, uid: str, values: dict[str, Any]) -> None:
+    transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+
+
+def _identity(uid: str, headers: dict[str, Any]) -> Identity:
+    def said(keyword: str) -> str:
+        value = headers.get(keyword) or ""
+        return "\\".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return Identity(uid, **{field: said(keyword) for field, keyword in _KEYWORDS.items()})
+
+
+def _one_patient(said: Sequence[Identity]) -> bool:
+    numbers = {one.patient_id.strip() for one in said}
+    issuers = {one.issuer.strip() for one in said} - {""}
+    return len(numbers) <= 1 and len(issuers) <= 1
+
+
+def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:
+    first = said[0][0]
+    values = {field: getattr(first, field) for field in _KEYWORDS}
+    for identity, headers in said[1:]:
+        values |= corrections(identity, headers)
+    return values
+
+
+def _plan_again(transaction: Transaction, uid: str) -> None:
+    """A superseded run becomes ready when routing wants it again, one that is set aside not."""
+    aside = (runs.c.study_uid == uid, runs.c.state == RunState.SET_ASIDE)
+    values = {"state": RunState.SUPERSEDED, "reason": "the study was released"}
+    rows: Sequence[Row[Any]] = transaction.connection.execute(
+        update(runs).where(*aside).values(values).returning(runs.c.id, runs.c.processor)
+    ).all()
+    ids = [row.id for row in rows]
+    transaction.connection.execute(delete(analyses).where(analyses.c.run_id.in_(ids)))
+    for row in rows:
+        details = {"run": row.id, "processor": row.processor}
+        transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))
