@@ -44,7 +44,6 @@ _ONE_MORE = (
         instances=studies.c.instances + 1,
         last_received=bindparam("last"),
         state=bindparam("now"),
-        forgotten_at=None,
     )
 )
 
@@ -91,7 +90,8 @@ def _repeat(transaction: Transaction, row: Row[Any], new: NewInstance) -> Added:
     query = select(studies.c.state, studies.c.reason).where(studies.c.uid == row.study_uid)
     study = transaction.connection.execute(query).one()
     held = study.reason if study.state == StudyState.HELD else ""
-    return Added(AddedAs.REPEAT, kept=row.path == new.path, held=held)
+    kept = row.path == new.path
+    return Added(AddedAs.REPEAT, kept, held=held, path="" if kept else row.path)
 
 
 def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, ordinal: int) -> str:

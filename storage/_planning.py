@@ -1,7 +1,8 @@
 """Decides what a new plan does to the runs that a study has already.
 
 The same content is never judged twice by the same processor; other content supersedes what has
-not ended, and its run names as predecessor the newest one that ended with an answer.
+not ended, and its run names as predecessor the newest live one that ended with an answer. None
+after retention took the images: what is sent again may be a part of them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
     fresh = [
         run
         for planned in wish.runs
-        if (run := _enter(transaction, uid, planned, known, wish.at)) is not None
+        if (run := _enter(transaction, study, planned, known, wish.at)) is not None
     ]
     values: dict[str, Any] = {"trace": plain(wish.trace)}
     if wish.done and study.instances == wish.instances_seen and study.state == StudyState.OPEN:
@@ -57,13 +58,18 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
 
 
 def _enter(
-    transaction: Transaction, uid: str, planned: PlannedRun, known: Sequence[Row[Any]], at: datetime
+    transaction: Transaction,
+    study: Row[Any],
+    planned: PlannedRun,
+    known: Sequence[Row[Any]],
+    at: datetime,
 ) -> Run | None:
+    uid = study.uid
     mine = [row for row in known if row.processor == planned.processor]
     _supersede(transaction, [row for row in mine if row.digest != planned.digest], at)
     same = next((row for row in mine if row.digest == planned.digest), None)
     if same is None:
-        before = [r.id for r in mine if r.state in ANSWERED]
+        before = [row.id for row in mine if _may_be_replaced(row, study.forgotten_at)]
         run = _insert(transaction, uid, planned, max(before, default=None), at)
     elif same.state == RunState.SUPERSEDED:
         run = _revive(transaction, same)
@@ -72,6 +78,12 @@ def _enter(
     details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
     transaction.audit(_event("run.planned", uid, details))
     return run
+
+
+def _may_be_replaced(row: Row[Any], forgotten: datetime | None) -> bool:
+    """Whether this run's result was sent out, and of images that the new one can have seen."""
+    seen = forgotten is None or row.created_at > forgotten
+    return row.state in ANSWERED and row.mode == "live" and seen
 
 
 def _supersede(transaction: Transaction, older: list[Row[Any]], at: datetime) -> None:

@@ -179,6 +179,14 @@ class Studies:
 
         return self._database.write(work)
 
+    def forgotten(self, uid: str) -> datetime | None:
+        """When retention last took the instances of a study."""
+        with self._database.read() as connection:
+            found: datetime | None = connection.scalar(
+                select(studies.c.forgotten_at).where(studies.c.uid == uid)
+            )
+            return found
+
     def expired(self, before: datetime, limit: int = 200) -> tuple[str, ...]:
         """Studies that `forget` may take and that had nothing new since `before`, oldest first."""
         query = (

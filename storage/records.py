@@ -88,12 +88,14 @@ class Added:
     """kept: the bytes at `path` now count (False: the caller quarantines or removes them).
 
     refused: on_conflict=refuse, the sender hears A900. held: why the study is now held, or "".
+    path: of a repeat whose bytes are not kept, where those lie that count.
     """
 
     kind: AddedAs
     kept: bool
     refused: bool = False
     held: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,12 @@ class Spool:
 
     @staticmethod
     def object_name(sop_uid: str, sha256: str) -> str:
-        """Where an instance's bytes go: no part of the name is text that a sender chose."""
+        """Where an instance's bytes go: no part of the name is text that a sender chose.
+
+        Another one each time: what comes again must not get a file that retention removes.
+        """
         hashed = hashlib.sha256(sop_uid.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{hashed[:2]}/{hashed[:16]}-{sha256}.dcm"
+        return f"{hashed[:2]}/{hashed[:16]}-{os.urandom(6).hex()}-{sha256}.dcm"
 
     def incoming(self) -> Incoming:
         """A new temporary file."""

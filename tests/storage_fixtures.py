@@ -217,7 +217,12 @@ def add(storage: Storage, *new: NewInstance, on_conflict: str = "keep_first") ->
 
 
 def plan(
-    storage: Storage, study: str = STUDY, *, processor: str = "chest", urgent: bool = False
+    storage: Storage,
+    study: str = STUDY,
+    *,
+    processor: str = "chest",
+    urgent: bool = False,
+    at: datetime = NOON,
 ) -> tuple[Run, ...]:
     """Settle a study with one run over all that it has now."""
     found = storage.studies.instances(study)
@@ -229,7 +234,7 @@ def plan(
         trace=[{"processor": processor, "picked": list(uids), "skipped": {}}],
         instances_seen=len(found),
         done=True,
-        at=NOON,
+        at=at,
     )
 
 

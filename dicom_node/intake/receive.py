@@ -30,7 +30,7 @@ from dicom_node.intake.ledger import Sender, Transfer
 from dicom_node.intake.quarantine import Case
 from dicom_node.intake.reception import House, Reception
 from dicom_node.intake.walk import walk
-from storage import Incoming, StorageError
+from storage import Incoming, Spool, StorageError
 from storage.records import Added, AddedAs, AuditEntry, Identity, NewInstance
 
 OBJECTS = "objects"
@@ -153,15 +153,22 @@ def _remarks(instance: NewInstance) -> tuple[AuditEntry, ...]:
 def _added(
     reception: Reception, transfer: Transfer, content: Content, added: Added, path: str
 ) -> int:
-    spool = reception.house.storage.spool
     if added.kind is AddedAs.CONFLICT:
         return _conflict(reception, transfer, content, added, path)
-    if not added.kept:  # a repeat whose first copy lies elsewhere
-        spool.remove(path)
+    if not added.kept:
+        _drop_repeat(reception.house.storage.spool, path, added.path)
     repeated = added.kind is AddedAs.REPEAT
     transfer.count(content.identity, "repeated" if repeated else "stored")
     name = EventName.INSTANCE_REPEATED if repeated else EventName.INSTANCE_RECEIVED
     return _tell(reception, content, name)
+
+
+def _drop_repeat(spool: Spool, path: str, first: str) -> None:
+    """The first copy counts; should its file be gone, the repeat takes its place."""
+    if spool.path(first).is_file():
+        spool.remove(path)
+    else:
+        spool.move(path, OBJECTS, first.removeprefix(f"{OBJECTS}/"))
 
 
 def _conflict(

@@ -3,15 +3,18 @@
 A temp file was never answered 0000 and is removed, unless the process that writes it still runs.
 An object without a row may have been on its way
 to a 0000 when the process died: it is adopted if its bytes are exactly those its name promises
-(SHA-256 of the data set), else removed. A row without its file is an alarm: it is reported, audited
+(SHA-256 of the data set), else removed; so is one that retention had forgotten, but not yet
+removed. A row without its file is an alarm: it is reported, audited
 and left to a person. Running it twice changes nothing more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -123,6 +126,10 @@ def _adopt(storage: Storage, path: str) -> bool:
         syntax = str(meta.get("TransferSyntaxUID", ""))
         file.seek(offset)
         content = receive.examine(file, size, asked, syntax)
+        written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+    forgotten = storage.studies.forgotten(content.identity.study_uid)
+    if forgotten and written <= forgotten:
+        return False
     if content.refused or content.ours or storage.studies.is_ours(asked.sop_uid):
         return False
     sender = Sender(str(meta.get("SourceApplicationEntityTitle", "")), "", "", "")

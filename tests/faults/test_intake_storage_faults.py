@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,40 @@ def test_an_object_that_is_not_what_its_name_says_is_removed(storage: Storage) -
     assert set(found.removed) == {wrong, "incoming/4194304-0-abc.part"}
     assert (found.adopted, found.missing) == ((), ())
     assert intake.recover(storage) == intake.Recovered((), (), ())
+
+
+def _forget(storage: Storage, uid: str) -> tuple[str, ...]:
+    """What retention does first: rows go, the files are to be removed next."""
+    seen = len(storage.studies.instances(uid))
+    storage.studies.plan(uid, [], trace=[], instances_seen=seen, done=True, at=datetime.now(UTC))
+    return storage.studies.forget(uid)
+
+
+def test_acknowledged_while_retention_removes_the_same_bytes(tmp_path: Path) -> None:
+    made = lab.data_set()
+    with lab.running(tmp_path) as node:
+        assert lab.send(node, made) == [0x0000]
+        removing = _forget(node.storage, made.StudyInstanceUID)
+        assert lab.send(node, made) == [0x0000]
+        for path in removing:
+            node.storage.spool.remove(path)
+        assert lab.bytes_of(node.stored()[made.SOPInstanceUID]) == lab.encoded(made)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["nothing came", "a part came again"])
+def test_kill_while_retention_removes(tmp_path: Path, again: bool) -> None:
+    """Files that a purge left behind are no new instances of the study."""
+    one = lab.data_set()
+    two = lab.data_set(StudyInstanceUID=one.StudyInstanceUID)
+    with lab.running(tmp_path) as node:
+        assert lab.send(node, one, two) == [0x0000] * 2
+        left = _forget(node.storage, one.StudyInstanceUID)
+        if again:
+            assert lab.send(node, one) == [0x0000]
+        found = intake.recover(node.storage)
+        assert (set(found.removed), found.adopted) == (set(left), ())
+        assert set(node.stored()) == ({one.SOPInstanceUID} if again else set())
+        assert len(node.objects()) == len(node.stored())
 
 
 def test_a_file_that_is_being_written_is_left_alone(storage: Storage) -> None:

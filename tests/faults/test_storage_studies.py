@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from storage_fixtures import (
@@ -59,7 +60,7 @@ def test_ds_duplicate_same(node: Node) -> None:
     assert add(storage, instance()) == Added(AddedAs.NEW, kept=True)
     assert add(storage, instance()) == Added(AddedAs.REPEAT, kept=True)
     elsewhere = instance(path="objects/ff/a-second-copy.dcm")
-    assert add(storage, elsewhere) == Added(AddedAs.REPEAT, kept=False)
+    assert add(storage, elsewhere) == Added(AddedAs.REPEAT, kept=False, path=instance().path)
     (one,) = storage.studies.instances(STUDY)
     assert (one.repeats, one.path) == (2, instance().path)
     assert len(plan(storage)) == 1
@@ -369,6 +370,45 @@ def test_duplicate_study(node: Node) -> None:
     assert len(storage.outbox.list()) == len(storage.runs.list()) == 1
     assert storage.audit.list(limit=1000) == before
     assert columns(storage) == {"completed": 1}
+
+
+def _forgotten(node: Node) -> None:
+    """Two images were judged, delivered and purged."""
+    add(node.storage, instance(2))
+    completed(node.storage)
+    (sent,) = node.storage.outbox.claim("pacs", NOON)
+    node.storage.outbox.record(sent, DeliveryState.DELIVERED, answer="0x0000")
+    assert len(node.storage.studies.forget(STUDY)) == 2
+    assert node.storage.studies.forgotten(STUDY) == NOON
+
+
+def test_a_part_of_a_forgotten_study_replaces_nothing(node: Node) -> None:
+    """Its result stands beside the one of the whole; what follows it replaces it as ever."""
+    _forgotten(node)
+    add(node.storage, instance(1))
+    (part,) = plan(node.storage, at=NOON + timedelta(days=9))
+    assert part.predecessor is None
+    assert node.storage.studies.forgotten(STUDY) == NOON
+    claimed = node.storage.runs.claim("worker")
+    assert claimed is not None
+    finish(node.storage, claimed)
+    add(node.storage, instance(3))
+    (more,) = plan(node.storage, at=NOON + timedelta(days=10))
+    assert more.predecessor == part.id
+
+
+def test_a_shadow_result_replaces_nothing_and_is_not_replaced(node: Node) -> None:
+    """Nobody got it, so no report may name it as what it follows."""
+    storage = node.storage
+    add(storage, instance())
+    shadow = PlannedRun("chest", "d1", (instance().sop_uid,), mode="shadow")
+    storage.studies.plan(STUDY, [shadow], trace=[], instances_seen=1, done=True, at=NOON)
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    finish(storage, claimed, reports=[report(claimed, to=())])
+    add(storage, instance(2))
+    (live,) = plan(storage)
+    assert live.predecessor is None
 
 
 def test_duplicate_study_after_it_was_forgotten(node: Node) -> None:
