@@ -265,7 +265,6 @@ class Retention(Part):
     studies: Seconds = Field(7 * 86400.0, gt=0, description="received instances")
     reports: Seconds = Field(30 * 86400.0, gt=0, description="results and their reports")
     quarantine: Seconds = Field(90 * 86400.0, gt=0, description="refused bytes")
-    audit: Seconds = Field(10 * 31557600.0, gt=0, description="the audit log")
 
 
 class Settings(Part):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,9 @@ import structlog
 from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import LeaseLost, PlannedRun, Run, Storage
+from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
+
+_UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 
 log = structlog.get_logger()
 
@@ -121,23 +124,42 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
         for path in storage.studies.forget(uid):
             storage.spool.remove(path)
         studies += 1
-    reports = 0
-    for path in storage.runs.forget_reports(now - timedelta(seconds=keep.reports)):
+    made_before = now - timedelta(seconds=keep.reports)
+    reports = storage.runs.forget_reports(made_before)
+    for path in reports:
         storage.spool.remove(path)
-        reports += 1
-    quarantined = _old_quarantine(storage, now - timedelta(seconds=keep.quarantine))
-    for path in quarantined:
-        storage.spool.remove(path)
-    counts = {"studies": studies, "reports": reports, "quarantine": len(quarantined)}
+    old = _older(storage, "reports", min(made_before, now - _UNFILED))
+    known = storage.runs.known_paths(old)
+    counts = {
+        "studies": studies,
+        "reports": len(reports),
+        "unfiled": _remove(storage, "retention.unfiled", [one for one in old if one not in known]),
+        "quarantine": _remove(
+            storage,
+            "retention.quarantine",
+            _older(storage, "quarantine", now - timedelta(seconds=keep.quarantine)),
+        ),
+        "patients": storage.studies.blank(made_before),
+    }
     if any(counts.values()):
         log.info(Event.RETENTION_PURGED, **counts)
     return counts
 
 
-def _old_quarantine(storage: Storage, before: datetime) -> list[str]:
-    listing = list(storage.spool.listing("quarantine"))
-    return [
-        path
-        for path in listing
-        if datetime.fromtimestamp(storage.spool.path(path).stat().st_mtime, UTC) < before
-    ]
+def _older(storage: Storage, folder: str, before: datetime) -> list[str]:
+    found = []
+    for path in storage.spool.listing(folder):
+        with suppress(FileNotFoundError):
+            changed = storage.spool.path(path).stat().st_mtime
+            if datetime.fromtimestamp(changed, UTC) < before:
+                found.append(path)
+    return found
+
+
+def _remove(storage: Storage, kind: str, paths: Sequence[str]) -> int:
+    """Files that no row names: the audit log says how many before they go."""
+    if paths:
+        storage.audit.append(AuditEntry("110105", "D", kind=kind, details={"files": len(paths)}))
+    for path in paths:
+        storage.spool.remove(path)
+    return len(paths)

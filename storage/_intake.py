@@ -19,6 +19,7 @@ from sqlalchemy import Row, bindparam, insert, select, update
 
 from storage._fates import Again
 from storage._plain import plain, text
+from storage._retention import NAMING
 from storage.database import Transaction
 from storage.errors import StorageBusy
 from storage.records import Added, AddedAs, AuditEntry, Identity, NewInstance, StudyState
@@ -100,6 +101,7 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
         _open(transaction, new)
         held, state = "", StudyState.OPEN
     else:
+        study = _name_again(transaction, study, new.identity)
         held = _compare(transaction, study, new)
         if same_patient(patient(study), patient(new.identity)):
             _correct(transaction, study, new)
@@ -121,11 +123,7 @@ def _open(transaction: Transaction, new: NewInstance) -> None:
             "uid": who.study_uid,
             "state": StudyState.OPEN,
             "reason": "",
-            "patient_id": text(who.patient_id),
-            "issuer": text(who.issuer),
-            "patient_name": text(who.patient_name),
-            "birth_date": text(who.birth_date),
-            "accession": text(who.accession),
+            **_naming(who),
             "first_received": new.received_at,
             "last_received": new.received_at,
             "instances": 0,
@@ -136,6 +134,20 @@ def _open(transaction: Transaction, new: NewInstance) -> None:
     if not inserted:  # another process opened it since we looked: see its patient first
         raise Again(StorageBusy("Two processes kept opening one study.", then="Try again."))
     transaction.audit(_event(new, "C", "study.opened"))
+
+
+def _naming(who: Identity) -> dict[str, str]:
+    return {name: text(getattr(who, name)) for name in NAMING}
+
+
+def _name_again(transaction: Transaction, study: Row[Any], who: Identity) -> Row[Any]:
+    """After retention took all that it said of a patient, what comes again says whose it is."""
+    if study.forgotten_at is None or any(getattr(study, name) for name in NAMING):
+        return study
+    values = _naming(who)
+    return transaction.connection.execute(
+        update(studies).where(studies.c.uid == study.uid).values(values).returning(studies)
+    ).one()
 
 
 def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:

@@ -13,13 +13,12 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from storage import _books, _holding, _intake, _planning, _rows
+from storage import _books, _holding, _intake, _planning, _retention, _rows
 from storage.database import Database, Transaction
 from storage.records import (
     Added,
     AuditEntry,
     Books,
-    DeliveryState,
     NewInstance,
     PlannedRun,
     Run,
@@ -31,7 +30,6 @@ from storage.records import (
 from storage.tables import deliveries, instances, reports, runs, series, studies
 
 UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
-UNDELIVERED = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
 _PAGE = 1000
 
 
@@ -179,6 +177,16 @@ class Studies:
 
         return self._database.write(work)
 
+    def blank(self, before: datetime, limit: int = 500) -> int:
+        """Retention: forget whom studies are of that left nothing but their row; how many.
+
+        Nothing came and no run ended since `before`, no instance and no report is kept, nothing
+        is undelivered or held. Their analyses go too; UID, states and times stay for the books.
+        """
+        return self._database.write(
+            lambda transaction: _retention.blank(transaction, before, limit)
+        )
+
     def forgotten(self, uid: str) -> datetime | None:
         """When retention last took the instances of a study."""
         with self._database.read() as connection:
@@ -246,7 +254,7 @@ class Studies:
 def _forgettable(query: Select[Any]) -> Select[Any]:
     running = exists().where(runs.c.study_uid == studies.c.uid, runs.c.state.in_(UNFINISHED))
     going = exists().where(
-        deliveries.c.study_uid == studies.c.uid, deliveries.c.state.in_(UNDELIVERED)
+        deliveries.c.study_uid == studies.c.uid, deliveries.c.state.in_(_retention.UNDELIVERED)
     )
     kept = exists().where(instances.c.study_uid == studies.c.uid)
     return query.where(studies.c.state == StudyState.SETTLED, kept, ~running, ~going)
