@@ -84,7 +84,7 @@ def another(film: Dataset, name: str, **changes: Any) -> Dataset:
 def test_late_images_make_a_new_result_that_names_its_predecessor(
     bench: Bench, storage: Storage
 ) -> None:
-    film = films.restamped(films.films(1)[0], "late")
+    film = films.ill("late")
     uid = sent(bench, film)
     (first,) = ended(storage, uid)
     sent(bench, another(film, "late-2"))
@@ -130,7 +130,7 @@ def test_duplicate_study_is_counted_and_not_judged_again(bench: Bench, storage: 
 
 
 def test_own_loop_results_that_come_back_are_no_input(bench: Bench, storage: Storage) -> None:
-    film = films.restamped(films.films(1)[0], "loop")
+    film = films.ill("loop")
     uid = sent(bench, film)
     (run,) = ended(storage, uid)
     back = bench.pacs.results()[uid]
@@ -149,7 +149,7 @@ def test_own_loop_results_that_come_back_are_no_input(bench: Bench, storage: Sto
 
 
 def test_demographics_update_after_the_analysis(bench: Bench, storage: Storage) -> None:
-    film = films.restamped(films.films(1)[0], "renamed", PatientName="Ejemplo^Antes")
+    film = films.ill("renamed", PatientName="Ejemplo^Antes")
     uid = sent(bench, film)
     (first,) = ended(storage, uid)
     before = {held.uid for held in bench.pacs.results()[uid]}
@@ -164,7 +164,7 @@ def test_demographics_update_after_the_analysis(bench: Bench, storage: Storage) 
 
 
 def test_blank_accession(bench: Bench, storage: Storage) -> None:
-    film = films.restamped(films.films(1)[0], "blank", AccessionNumber="")
+    film = films.ill("blank", AccessionNumber="")
     uid = sent(bench, film)
     (run,) = ended(storage, uid)
     message = message_of(bench, storage, run)
@@ -273,7 +273,7 @@ def test_phi_in_logs(bench: Bench, storage: Storage, tmp_path: Path) -> None:
         "AccessionNumber": "ACC-5544332211", "PatientBirthDate": "19471103",
         "ReferringPhysicianName": "Derivante^Quirino", "StudyDescription": "Secreto Zulú",
     }  # fmt: skip
-    base = films.films(1)[0]
+    base = films.ill("phi")
     good = films.restamped(base, "phi", **planted)
     broken = films.restamped(base, "phi b", **planted)
     broken.PixelData = broken.PixelData[:1000]

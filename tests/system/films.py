@@ -52,6 +52,12 @@ def films(number: int, prefix: str = "F") -> list[Dataset]:
     ]
 
 
+def ill(name: str, **changes: Any) -> Dataset:
+    """A child's film drawn from pneumonia: the model sees it, so every kind of report is made."""
+    drawn = next(p for p in cast() if "child" in p.title and "pneumonia" in p.title)
+    return restamped(drawn.datasets[0], name, **changes)
+
+
 def lateral(name: str = "LAT") -> Dataset:
     """A lateral film, which the model must refuse."""
     return restamped(next(p for p in cast() if p.expected == "unsuitable").datasets[0], name)
