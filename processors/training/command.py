@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from processors.training.make import fit_network, load_training, make_bundle
 from processors.training.plan import read_plan
@@ -22,11 +23,18 @@ def train_bundle(sources: Sources, target: Path, work: Path, options: Mapping[st
     plan = plan.with_recipe(steps=options["steps"], seed=options["seed"])
     work.mkdir(parents=True, exist_ok=True)
     parts = load_training(sources, plan)
-    with tqdm(total=int(plan.raw["recipe"]["steps"]), unit="step") as bar:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("training", total=int(plan.raw["recipe"]["steps"]))
 
         def progress(step: int, _: int, terms: Mapping[str, float]) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items() if k in ("ce", "l1")})
+            shown = " ".join(f"{k} {v:.3f}" for k, v in terms.items() if k in ("ce", "l1"))
+            bar.update(task, completed=step, description=f"training {shown}")
 
         model = fit_network(parts[0], plan, work, progress)
     return make_bundle(model, parts, plan, target)
