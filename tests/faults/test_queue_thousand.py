@@ -129,6 +129,7 @@ def seconds_to_send(node: NodeUnderTest, number: int, prefix: str) -> float:
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_queue_flood_leaves_the_intake_as_fast_and_shows_the_backlog(
     tmp_path: Path, database: str
 ) -> None:
