@@ -8,6 +8,7 @@ status because of what a model may say. PS3.4 B.2.3.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -30,7 +31,7 @@ from dicom_node.intake.ledger import Sender, Transfer
 from dicom_node.intake.quarantine import Case
 from dicom_node.intake.reception import House, Reception
 from dicom_node.intake.walk import walk
-from storage import Incoming, Spool, StorageError
+from storage import Incoming, Spool, Storage, StorageError
 from storage.records import Added, AddedAs, AuditEntry, Identity, NewInstance
 
 OBJECTS = "objects"
@@ -131,11 +132,22 @@ def _finish(reception: Reception, incoming: Incoming, transfer: Transfer) -> int
     instance = new_instance(
         content, asked, reception.transfer_syntax, reception.sender, sha256, path
     )
-    added = house.storage.studies.add(
-        instance, on_conflict=house.settings.intake.on_conflict, audit=_remarks(instance)
-    )
+    try:
+        added = house.storage.studies.add(
+            instance, on_conflict=house.settings.intake.on_conflict, audit=_remarks(instance)
+        )
+    except StorageError:
+        _take_back(house.storage, path)
+        raise
     house.readiness.stored()
     return _added(reception, transfer, content, added, path)
+
+
+def _take_back(storage: Storage, path: str) -> None:
+    """No row was committed, and the sender will try again: keep no copy for each of its tries."""
+    with suppress(StorageError):  # what storage cannot say now is found out at the next start
+        if path not in storage.studies.known_paths([path]):
+            storage.spool.remove(path)
 
 
 def _remarks(instance: NewInstance) -> tuple[AuditEntry, ...]:
