@@ -205,9 +205,9 @@ def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
 
 
 def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:
-    """Nothing is sent; the study waits for a person."""
-    storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
+    """Nothing is sent; the study waits for a person; held first, so that no kill forgets it."""
     storage.studies.hold(claimed.study_uid, reason)
+    storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
     return RunState.SET_ASIDE
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, update
+from sqlalchemy import ColumnElement, delete, exists, insert, select, update
 
 from storage._plain import plain, text
 from storage.database import Transaction
@@ -94,6 +94,18 @@ def _file(transaction: Transaction, run: Run, report: NewReport) -> None:
     ]
     if rows:
         connection.execute(insert(deliveries), rows)
+
+
+def drop(transaction: Transaction, run_id: int) -> bool:
+    """Remove what a run wrote that is wanted once more; False if some of it has been delivered."""
+    connection, mine = transaction.connection, deliveries.c.run_id == run_id
+    gone = (DeliveryState.DELIVERED, DeliveryState.SENDING)
+    if connection.scalar(select(exists().where(mine, deliveries.c.state.in_(gone)))):
+        return False
+    connection.execute(delete(deliveries).where(mine))
+    connection.execute(delete(reports).where(reports.c.run_id == run_id))
+    connection.execute(delete(analyses).where(analyses.c.run_id == run_id))
+    return True
 
 
 def _event(run: Run, result: Result) -> AuditEntry:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import func, select, update
 
+from storage._finish import drop
 from storage._intake import corrections, lock, patient, same_patient
 from storage.database import Transaction
 from storage.records import AuditEntry, Identity, RunState, StudyState
-from storage.tables import analyses, instances, runs, studies
+from storage.tables import instances, runs, studies
 
 TWO_PATIENTS = (
     "the images name two patients: see which with `dictamen studies show`, leave those of the "
@@ -107,12 +108,10 @@ def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:
 def _plan_again(transaction: Transaction, uid: str) -> None:
     """A superseded run becomes ready when routing wants it again, one that is set aside not."""
     aside = (runs.c.study_uid == uid, runs.c.state == RunState.SET_ASIDE)
-    values = {"state": RunState.SUPERSEDED, "reason": "the study was released"}
-    rows: Sequence[Row[Any]] = transaction.connection.execute(
-        update(runs).where(*aside).values(values).returning(runs.c.id, runs.c.processor)
-    ).all()
-    ids = [row.id for row in rows]
-    transaction.connection.execute(delete(analyses).where(analyses.c.run_id.in_(ids)))
-    for row in rows:
+    for row in transaction.connection.execute(select(runs).where(*aside)).all():
+        if not drop(transaction, row.id):
+            continue
+        values = {"state": RunState.SUPERSEDED, "reason": "the study was released"}
+        transaction.connection.execute(update(runs).where(runs.c.id == row.id).values(values))
         details = {"run": row.id, "processor": row.processor}
         transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))

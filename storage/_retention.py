@@ -59,6 +59,8 @@ def blank(transaction: Transaction, before: datetime, limit: int) -> int:
         gone = connection.execute(delete(analyses).where(analyses.c.run_id.in_(mine))).rowcount
         values = dict.fromkeys(NAMING, "")
         connection.execute(update(studies).where(studies.c.uid == uid).values(values))
+        answers = update(deliveries).where(deliveries.c.study_uid == uid)
+        connection.execute(answers.values(answer=""))  # a peer may quote what we sent
         details = {"analyses": gone}
         transaction.audit(AuditEntry("110105", "D", 0, "retention.identity", uid, details=details))
     return len(uids)

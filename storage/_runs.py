@@ -12,21 +12,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import func, or_, select, update
 
 from storage import _finish, _retention, _rows
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import (
     AuditEntry,
-    DeliveryState,
     NewReport,
     ReportRecord,
     Run,
     RunState,
     StudyState,
 )
-from storage.tables import analyses, deliveries, reports, runs, studies
+from storage.tables import analyses, reports, runs, studies
 
 RETRIABLE = (RunState.FAILED, RunState.SET_ASIDE)
 FAR = timedelta(days=1)  # a time to wait for that is further off means: the clock jumped back
@@ -267,13 +266,8 @@ def _retry(transaction: Transaction, run_id: int, who: str) -> bool:
     ).one_or_none()
     if row is None or row.state not in RETRIABLE:
         return False
-    mine = deliveries.c.run_id == run_id
-    gone = (DeliveryState.DELIVERED, DeliveryState.SENDING)
-    if connection.scalar(select(exists().where(mine, deliveries.c.state.in_(gone)))):
+    if not _finish.drop(transaction, run_id):
         return False
-    connection.execute(delete(deliveries).where(mine))
-    connection.execute(delete(reports).where(reports.c.run_id == run_id))
-    connection.execute(delete(analyses).where(analyses.c.run_id == run_id))
     values = {"state": RunState.READY, "tries": 0, "owner": "", "reason": "", "ended_at": None}
     connection.execute(update(runs).where(runs.c.id == run_id).values(values))
     transaction.audit(_event("run.retried", _rows.run(row), 0, {"was": row.state}, who))

@@ -96,6 +96,7 @@ def test_a_study_goes_step_by_step(node: Node) -> None:
     assert list(storage.spool.listing("reports")) == []
     assert who(storage) == Identity(STUDY)
     assert storage.runs.analysis(run.id) is None
+    assert [delivery.answer for delivery in storage.outbox.list()] == [""]
     assert storage.studies.is_ours(made.uid)
     assert storage.studies.books(None, None) == before
     assert kinds(storage) == ["retention", "retention.reports", "retention.identity"]

@@ -237,7 +237,7 @@ def test_identity_unclear_until_a_person_released_it(node: Node) -> None:
     first = waiting(storage)
     run = storage.runs.claim("worker")
     assert run is not None
-    finish(storage, run, RunState.SET_ASIDE, "the name cannot be decoded", reports=[])
+    finish(storage, run, RunState.SET_ASIDE, "the name cannot be decoded")
     storage.studies.hold(STUDY, "the name cannot be decoded")
     assert columns(storage) == {"held": 1}
     assert storage.studies.release(STUDY, "admin")
