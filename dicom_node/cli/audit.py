@@ -56,17 +56,34 @@ def list_events(
         print_rows(rows, as_json, title="Audit")
 
 
+def _head(text: str) -> tuple[int, str]:
+    sequence, colon, digest = text.partition(":")
+    if not colon or not sequence.isdigit():
+        raise typer.BadParameter("write SEQUENCE:HASH, as an earlier verify printed it")
+    return int(sequence), digest
+
+
 @app.command()
-def verify(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def verify(
+    known: Annotated[
+        str | None,
+        typer.Option(help="SEQUENCE:HASH of an earlier verify; the chain must still hold it."),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Check the hash chain: changed, removed, re-ordered and inserted rows are named."""
+    earlier = _head(known) if known else None
     with memory(config) as (_, storage):
-        faults = storage.audit.verify()
+        faults = storage.audit.verify(earlier)
+        head = ":".join(map(str, storage.audit.head()))
     if as_json:
-        print_one({"clean": not faults, "faults": list(faults)}, as_json)
+        print_one({"clean": not faults, "faults": list(faults), "head": head}, as_json)
     else:
         for fault in faults:
-            out.print(Text(fault))
+            out.print(Text(fault), soft_wrap=True)
         out.print("the chain is whole" if not faults else f"{len(faults)} faults")
+        out.print(f"head {head} (keep it elsewhere; --known proves later that nothing was cut off)")
     raise typer.Exit(1 if faults else 0)
 
 

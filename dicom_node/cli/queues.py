@@ -51,11 +51,19 @@ def show_study(
         record = storage.studies.get(study)
         if record is None:
             raise fail(f"no study {study}")
-        print_one({**_study_row(record), "trace": record.trace}, as_json)
         rows = [
-            {"sop_uid": i.sop_uid, "bytes": i.size, "from": i.calling_ae, "at": i.received_at}
+            {
+                "sop_uid": i.sop_uid,
+                "patient_id": i.headers.get("PatientID"),
+                "modality": i.headers.get("Modality"),
+                "bytes": i.size,
+                "from": i.calling_ae,
+                "at": i.received_at,
+            }
             for i in storage.studies.instances(study)
         ]
+        shown = {**_study_row(record), "trace": record.trace}
+        print_one({**shown, "instances": rows} if as_json else shown, as_json)
         if not as_json:
             print_rows(rows, as_json, title="Instances")
 
@@ -63,12 +71,21 @@ def show_study(
 @studies.command("retry")
 def retry_study(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="SOP Instance UID that does not belong to it; repeat for several."),
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Release a held study: you have looked at it, and it may be judged."""
     with memory(config) as (_, storage):
+        for sop_uid in without or ():
+            if not storage.studies.exclude(study, sop_uid, person()):
+                raise fail(f"{sop_uid} is no instance of a held study {study}")
         if not storage.studies.release(study, person()):
-            raise fail(f"study {study} is not held")
+            record = storage.studies.get(study)
+            held = record is not None and record.state is StudyState.HELD
+            raise fail(record.reason if record and held else f"study {study} is not held")
         out.print("released; it settles anew")
 
 
