@@ -322,8 +322,9 @@ def downloaded(ward: Ward, folder: Path) -> tuple[list[Path], Path]:
     return halves, sources
 
 
-def test_the_story_of_every_study_is_told(ward: Ward) -> None:
-    for study, wanted in ward.expected.items():
+def test_the_story_of_a_study_is_told(ward: Ward) -> None:
+    one_of_each = {wanted: study for study, wanted in ward.expected.items()}
+    for wanted, study in one_of_each.items():
         told = ward.node.cli("explain", study).stdout
         assert "Traceback" not in told
         assert len(told.splitlines()) >= 3, told
