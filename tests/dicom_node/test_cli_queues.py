@@ -1,0 +1,83 @@
+"""What a person does with a held study and with the audit log, by the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from storage_fixtures import (  # noqa: F401 - the fixtures that `sqlite_node` asks for
+    KEY,
+    STUDY,
+    Node,
+    add,
+    instance,
+    ready_file_fixture,
+    sqlite_node_fixture,
+    waiting,
+)
+from typer.testing import CliRunner
+
+from dicom_node import logs
+from dicom_node.cli import app
+from storage import StudyState
+
+NODE = """\
+node: {ae_title: DICTAMEN, data_dir: ., audit_key_file: audit.key}
+intake: {accept_from: anyone}
+processors: [{name: chest, bundle: chest, when: {Modality: DX}}]
+"""
+
+
+@pytest.fixture(name="dictamen")
+def dictamen_fixture(sqlite_node: Node, monkeypatch: pytest.MonkeyPatch):
+    (sqlite_node.folder / "audit.key").write_bytes(KEY)
+    config = sqlite_node.folder / "node.yaml"
+    config.write_text(NODE)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    monkeypatch.setenv("DICTAMEN_CONFIG", str(config))
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+def test_two_patients_are_released_only_without_the_other_ones_image(dictamen, sqlite_node: Node):
+    storage = sqlite_node.storage
+    add(storage, instance(1), instance(2, patient="P2"))
+    refused = dictamen("studies", "retry", STUDY)
+    assert refused.exit_code == 1
+    assert "--without" in refused.output
+    shown = json.loads(dictamen("studies", "show", STUDY, "--json").stdout)
+    assert len(shown["instances"]) == 2
+    assert dictamen("studies", "retry", STUDY, "--without", f"{STUDY}.7.2").exit_code == 0
+    assert storage.studies.get(STUDY).state is StudyState.OPEN
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("studies", "retry", "1.2.3"), id="no such study"),
+        pytest.param(("runs", "retry", "99"), id="no such run"),
+        pytest.param(("deliveries", "retry", "99"), id="no such delivery"),
+        pytest.param(("explain", "1.2.3"), id="nothing to explain"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_status_1(dictamen, words):
+    assert dictamen(*words).exit_code == 1
+
+
+@pytest.mark.parametrize("listing", [("studies",), ("runs",), ("deliveries",), ("audit",)])
+def test_every_listing_speaks_json(dictamen, sqlite_node: Node, listing):
+    waiting(sqlite_node.storage)
+    assert isinstance(json.loads(dictamen(*listing, "list", "--json").stdout), list)
+
+
+def test_books_close_and_say_so_in_json(dictamen, sqlite_node: Node):
+    waiting(sqlite_node.storage)
+    books = json.loads(dictamen("books", "--json").stdout)
+    assert (books["received"], books["waiting"], books["difference"]) == (1, 1, 0)
+
+
+def test_audit_tamper_at_the_end_is_seen_with_a_head_kept_elsewhere(dictamen, sqlite_node: Node):
+    waiting(sqlite_node.storage)
+    head = json.loads(dictamen("audit", "verify", "--json").stdout)["head"]
+    sequence, digest = head.split(":")
+    assert dictamen("audit", "verify", "--known", head).exit_code == 0
+    assert dictamen("audit", "verify", "--known", f"{int(sequence) + 1}:{digest}").exit_code == 1
