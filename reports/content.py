@@ -14,7 +14,7 @@ from textwrap import wrap
 from processors.analysis import Analysis, Explanation, Finding, Region, State, Status, Study
 from reports import codes
 from reports.model import Options
-from reports.wording import Words, percent, words
+from reports.wording import Words, not_assessed, percent, words
 
 LINE_WIDTH = 90  # OHIF sets TEXT 121071 in fixed width and does not wrap it
 _RANK = {State.PRESENT: 0, State.UNDETERMINED: 1, State.ABSENT: 2}
@@ -172,7 +172,7 @@ def report_lines(analysis: Analysis, options: Options) -> Iterator[str]:
     """The findings section of the text report, without the label."""
     language = words(options.language)
     if analysis.status is not Status.COMPLETED:
-        yield language.not_assessed.format(analysis.reason)
+        yield not_assessed(analysis.reason, language)
     elif not analysis.findings:
         yield language.no_findings
     for finding in leading(analysis):

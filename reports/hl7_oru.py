@@ -21,7 +21,7 @@ from reports import hl7_segments as segments
 from reports.hl7_text import escape, paragraphs
 from reports.identity import SourceIdentity
 from reports.model import Options, Receiver, Report
-from reports.wording import exact, words
+from reports.wording import exact, not_assessed, words
 
 _ABNORMAL = {State.PRESENT: "A", State.ABSENT: "N", State.UNDETERMINED: ""}
 
@@ -176,7 +176,7 @@ def _texts(analysis: Analysis, options: Options) -> Iterator[_Observation]:
     """Findings and impression as readable text, one OBX for each paragraph."""
     language = words(options.language)
     if analysis.status is not Status.COMPLETED:
-        said = language.not_assessed.format(analysis.reason)
+        said = not_assessed(analysis.reason, language)
     else:
         found = content.leading(analysis)
         said = "\n".join(content.finding_line(f, options) for f in found) or language.no_findings

@@ -130,7 +130,7 @@ ES = Words(
     evidence="Evidencia: naranja la sube, azul la baja",
     more_findings="{} más en el informe de texto",
     more_notes="{} notas más en el informe de texto",
-    not_assessed="No evaluado porque: {}",
+    not_assessed="No valorado porque: {}",
     no_findings="El modelo no nombra ningún hallazgo.",
     note="Nota: {}",
     replaces="Sustituye al resultado preliminar anterior {}.",
@@ -177,5 +177,11 @@ def percent(value: float, language: Words, *, near: float | None = None) -> str:
 
 
 def exact(value: float) -> float:
-    """The certainty of coded items, percent with one decimal."""
-    return round(value * 100, 1)
+    """The certainty of coded items, percent with one decimal; never 0 or 100."""
+    return min(99.9, max(0.1, round(value * 100, 1)))
+
+
+def not_assessed(reason: str, language: Words) -> str:
+    """Why a study was not assessed, said once: a gate's reason is a whole sentence already."""
+    said = (EN.not_assessed.partition(" because")[0], ES.not_assessed.partition(" porque")[0])
+    return reason if reason.startswith(said) else language.not_assessed.format(reason)

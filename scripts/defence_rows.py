@@ -94,10 +94,11 @@ ROWS = (
         f"{QUEUE}::test_outbox_crash"),
     # ---- clinical ---------------------------------------------------------------------------
     Row("wrong-patient", "storage/_intake.py",
-        "    if ours[0] == theirs[0] and (", "    if True or (",
+        "    return one[0] == other[0] and (", "    return True or (",
         f"{STUDIES}::test_wrong_patient"),
     Row("two-patients", "reports/identity.py",
-        "    if len({one.patient_id.strip() for one in said}) > 1 or len(issuers) > 1:", "    if False:",
+        "    if len({one.patient_id.strip() for one in said}) > 1 or len(issuers) > 1:",
+        "    if False:",
         "tests/reports/test_reports_identity.py::test_two_patients_in_one_study_are_unclear"),
     Row("lateral-view", "processors/gate/_header.py",
         "        if said & LATERAL:", "        if False:",

@@ -28,6 +28,7 @@ from report_cases import (
 
 from processors.analysis import Impression, Sentence
 from reports import Receiver, Report, hl7_oru, hl7_text, uids
+from reports.wording import exact, not_assessed, words
 
 DANGEROUS = "a|b^c&d~e\\f\rg\nh\x0bi\x1cj\x1c\rk <b>ñ</b> \\X0D\\ \\.br\\"
 
@@ -257,3 +258,20 @@ def test_long_text_is_split():
 
 def test_without_patient_id_no_message():
     assert "hl7_oru" not in written(PatientID="")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Es una proyección lateral.", "No valorado porque: Es una proyección lateral."),
+        ("No valorado porque no es frontal.", "No valorado porque no es frontal."),
+        ("Not assessed because it is blank.", "Not assessed because it is blank."),
+    ],
+)
+def test_why_it_was_not_assessed_is_said_once(reason: str, said: str):
+    assert not_assessed(reason, words("es")) == said
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.99999, 99.9), (0.0001, 0.1), (0.7129, 71.3)])
+def test_a_coded_certainty_is_never_0_or_100(value: float, shown: float):
+    assert exact(value) == shown

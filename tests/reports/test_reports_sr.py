@@ -246,7 +246,7 @@ def test_refusal_gives_its_reason(language):
     (report,) = text_report.write(refused(one), one, options, MADE_AT)
     made = read(report)
     (found,) = by_name(made, "121071")
-    word = {"en": "Not assessed because", "es": "No evaluado porque"}[language]
+    word = {"en": "Not assessed because", "es": "No valorado porque"}[language]
     assert f"{word}: Es una proyección lateral." in str(found.TextValue)
     assert not by_name(made, "121072")
     assert coded_value(by_name(made, "121049")[0]) == language
