@@ -8,6 +8,7 @@ goes again and the PACS sees a duplicate, not a second result. Never: a retry, a
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 REFUSALS_BEFORE_REJECTED = 3
 SLOWEST_LINK = 2**20  # bytes a second; the answer to a large instance may take as much longer
 _NO_ANSWER = "no answer"
+_HUNG_UP = "took the connection but accepted no association"
+_PROBES = 3
 _FAREWELL = 2.0  # seconds in which pynetdicom notices that the line is dead or its abort is out
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _WARNINGS = range(0xB000, 0xC000)
@@ -97,6 +100,15 @@ class DicomSender:
         return tuple(outcomes[parcel.delivery_id] for parcel in parcels)
 
     def probe(self) -> str:
+        """Asks again where the peer hung up: a reset can swallow the rejection it had sent."""
+        began = time.monotonic()
+        for _ in range(_PROBES - 1):
+            answer = self._probe()
+            if _HUNG_UP not in answer or time.monotonic() - began > _FAREWELL:
+                return answer
+        return self._probe()
+
+    def _probe(self) -> str:
         with self._association((VERIFICATION,)) as opened:
             if isinstance(opened, _Failure):
                 return opened.answer
@@ -193,8 +205,9 @@ class DicomSender:
     def _refusal(self, association: Association) -> _Failure:
         primitive = association.acceptor.primitive
         if not association.is_rejected or primitive is None:
-            what = f"{self._peer()} took the connection but accepted no association"
-            return _Failure("no association", f"{what} within {self._settings.timeout:g} s")
+            what = f"{self._peer()} {_HUNG_UP} within {self._settings.timeout:g} s"
+            titles = f"does it know the AE titles {self._settings.ae_title} and {self._calling}?"
+            return _Failure("no association", f"{what}; {titles}")
         return rejection_words(
             (primitive.result, primitive.result_source, primitive.diagnostic),
             primitive.reason_str,
