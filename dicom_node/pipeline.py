@@ -58,7 +58,7 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
         except OSError as error:
             raise InputMissing(
                 f"Input missing: a stored object cannot be read ({error.strerror}).",
-                then="Send the study again.",
+                then="Send the study again, then: dictamen runs retry.",
             ) from error
 
     def header(instance_uid: str) -> Dataset:
@@ -163,7 +163,8 @@ def _stored_study(storage: Storage, claimed: Run) -> Study:
     files = {i.sop_uid: storage.spool.path(i.path) for i in stored if i.sop_uid in wanted}
     if wanted - set(files):
         raise InputMissing(
-            "Input missing: an instance of the study is gone.", then="Send it again."
+            "Input missing: an instance of the study is gone.",
+            then="Send it again, then: dictamen runs retry.",
         )
     newest = max((i for i in stored if i.sop_uid in wanted), key=lambda i: i.received_at)
     return _as_corrected(load(claimed.study_uid, files), newest.sop_uid)
