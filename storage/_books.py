@@ -15,12 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from storage.records import Books, RunState, StudyState
+from storage.records import UNFINISHED, Books, RunState, StudyState
 from storage.tables import runs, studies
 
 COLUMNS = ("completed", "unsuitable", "failed", "set_aside", "not_selected", "held", "waiting")
 TELLING = (RunState.COMPLETED, RunState.UNSUITABLE, RunState.SET_ASIDE, RunState.FAILED)
-UNFINISHED = (RunState.RUNNING, RunState.READY, RunState.WAITING)
 _NO_RULE = "no rule picked it"
 _ORPHANED = "superseded, and not planned again"
 

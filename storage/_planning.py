@@ -18,10 +18,9 @@ from storage import _rows
 from storage._intake import lock
 from storage._plain import plain
 from storage.database import Transaction
-from storage.records import AuditEntry, PlannedRun, Run, RunState, StudyState
+from storage.records import UNFINISHED, AuditEntry, PlannedRun, Run, RunState, StudyState
 from storage.tables import runs, studies
 
-UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
 ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
 
 

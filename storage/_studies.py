@@ -16,20 +16,19 @@ from sqlalchemy import Select, delete, exists, select, update
 from storage import _books, _holding, _intake, _planning, _retention, _rows
 from storage.database import Database, Transaction
 from storage.records import (
+    UNFINISHED,
     Added,
     AuditEntry,
     Books,
     NewInstance,
     PlannedRun,
     Run,
-    RunState,
     StoredInstance,
     StudyRecord,
     StudyState,
 )
 from storage.tables import deliveries, instances, reports, runs, series, studies
 
-UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
 _PAGE = 1000
 
 

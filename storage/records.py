@@ -29,6 +29,9 @@ class RunState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+UNFINISHED = (RunState.RUNNING, RunState.READY, RunState.WAITING)  # the furthest on first
+
+
 class DeliveryState(StrEnum):
     WAITING = "waiting"
     SENDING = "sending"
