@@ -1,7 +1,7 @@
 """Says what a chest model may not judge, and why, in a sentence for the radiologist.
 
 In: a study, the bundle's card and folder, the language. Out: a refusal or None, notes for every
-report, and the images that may be judged: `check`, `frontal_instances`, both from `judge`.
+report, and the images that may be judged: `check`, `accepted_instances`, both from `judge`.
 Headers are asked first, instance by instance; only films that pass have their pixels read. A
 study is refused when no image passes; the reason is that of the image that came nearest.
 Silence in a header is no ground for refusal, except that an unknown age is said in a note.
@@ -26,7 +26,7 @@ from processors.gate._card import Terms, terms
 from processors.gate._header import RULES, refused_kind, says_frontal, says_mirrored
 from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see
 
-__all__ = ["Verdict", "age_in_years", "check", "frontal_instances", "judge"]
+__all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge"]
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles" / "chest"
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange
@@ -41,11 +41,11 @@ VIEWS = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """refusal: None when at least one image may be judged; frontal: those images' UIDs."""
+    """refusal: None when at least one image may be judged; accepted: those images' UIDs."""
 
     refusal: Refusal | None
     notes: tuple[str, ...]
-    frontal: tuple[str, ...]
+    accepted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def check(
     return verdict.refusal, verdict.notes
 
 
-def frontal_instances(
+def accepted_instances(
     study: Study,
     card: Mapping[str, Any],
     bundle_folder: Path | None = None,
@@ -81,8 +81,8 @@ def frontal_instances(
     if bundle_folder is None:
         known = [entry for entry in _latest if entry[0] is study and entry[1] is card]
         if known:
-            return known[0][4].frontal
-    return judge(study, card, bundle_folder or SHIPPED, language).frontal
+            return known[0][4].accepted
+    return judge(study, card, bundle_folder or SHIPPED, language).accepted
 
 
 def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: str) -> Verdict:
@@ -102,17 +102,17 @@ def _judge(study: Study, allowed: Terms, folder: Path, language: str) -> Verdict
         instance.uid: _fate(study, instance.uid, allowed, folder, language)
         for instance in study.instances
     }
-    frontal = tuple(uid for uid, fate in fates.items() if fate is None)
+    accepted = tuple(uid for uid, fate in fates.items() if fate is None)
     refused = [fate for fate in fates.values() if fate is not None]
-    if not frontal:
+    if not accepted:
         nearest = max(refused, key=lambda fate: fate.stage, default=None)
         kind = nearest.kind if nearest else "not-an-image"
         why = nearest.why if nearest else _words.because(language, kind)
         return Verdict(Refusal(kind, _words.reason(language, why)), (), ())
-    notes = [*_age_notes(study, frontal, allowed, language), *_left_out(refused, language)]
-    if any(says_mirrored(study.header(uid)) for uid in frontal):
+    notes = [*_age_notes(study, accepted, allowed, language), *_left_out(refused, language)]
+    if any(says_mirrored(study.header(uid)) for uid in accepted):
         notes.append(_words.note(language, "mirrored"))
-    return Verdict(None, tuple(notes), frontal)
+    return Verdict(None, tuple(notes), accepted)
 
 
 def _fate(study: Study, uid: str, allowed: Terms, folder: Path, language: str) -> _Fate | None:
@@ -175,8 +175,8 @@ def _clause(kind: str, allowed: Terms, language: str) -> str:
     )
 
 
-def _age_notes(study: Study, frontal: tuple[str, ...], allowed: Terms, language: str) -> list[str]:
-    if all(age_in_years(study.header(uid)) is not None for uid in frontal):
+def _age_notes(study: Study, accepted: tuple[str, ...], allowed: Terms, language: str) -> list[str]:
+    if all(age_in_years(study.header(uid)) is not None for uid in accepted):
         return []
     spoken = _words.ages(language, allowed.populations)
     return [_words.note(language, "age-unknown", ages=spoken)]

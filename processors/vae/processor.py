@@ -116,7 +116,7 @@ class VaeBundleProcessor:
         if verdict.refusal is not None:
             return self._unsuitable(study, verdict.refusal)
         gated = time.perf_counter()
-        judged = [self._judge(study, uid) for uid in verdict.frontal]
+        judged = [self._judge(study, uid) for uid in verdict.accepted]
         findings = tuple(f for found, _ in judged for f, _ in found)
         read = time.perf_counter()
         explanations = tuple(e for found, film in judged for e in self._explained(found, film))
@@ -154,7 +154,7 @@ class VaeBundleProcessor:
     def _notes(self, study: Study, verdict: gate.Verdict, drawn: bool) -> tuple[str, ...]:
         """The gate's notes, then what the card demands for the populations that answered."""
         found = list(verdict.notes)
-        for uid in verdict.frontal:
+        for uid in verdict.accepted:
             answering = self._population_indices(study, uid)
             if len(answering) > 1:
                 found.append(UNKNOWN_AGE.get(self._language, UNKNOWN_AGE["en"]))
