@@ -23,7 +23,7 @@ from dicom_node import metrics
 from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
-from processors.pixels import read_dataset, render
+from processors.pixels import colour, read_dataset, render
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
 from reports.identity import of
 from reports.result import result
@@ -70,8 +70,11 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
     def pixels(instance_uid: str, frame: int) -> Pixels:
         return render(read(instance_uid, pixels=True), frame)
 
+    def coloured(instance_uid: str, frame: int) -> float:
+        return colour(read(instance_uid, pixels=True), frame)
+
     headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
-    return Study(uid, headers, pixels)
+    return Study(uid, headers, pixels, coloured)
 
 
 def judge(

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 
 Pixels = NDArray[np.float32]
 PixelReader = Callable[[str, int], Pixels]
+ColourReader = Callable[[str, int], float]
 
 
 class State(StrEnum):
@@ -186,7 +187,8 @@ class Refusal:
     """Why a processor may not judge a study.
 
     kind: stable word for rules, metrics and tests (view, body-part, modality, age, blank, inverted,
-    rotated, out-of-distribution, no-pixels, unreadable, frames, species, contradiction ...).
+    rotated, out-of-distribution, no-pixels, unreadable, frames, species, contradiction, colour,
+    mode, localizer, derived, sequence, body-part-unknown ...).
     reason: one sentence for the radiologist, in the node's language, without patient data.
     """
 
@@ -208,11 +210,14 @@ class Study:
 
     pixels(instance_uid, frame): float32 (rows, columns), 0..1, as a radiologist sees it (bone
     bright), on the stored pixel grid. Raises UnreadablePixels.
+    colour(instance_uid, frame): the share of the frame's pixels that are coloured, 0..1, which the
+    grey of `pixels` no longer shows. Raises UnreadablePixels.
     """
 
     uid: str
     instances: tuple[Instance, ...]
     pixels: PixelReader
+    colour: ColourReader = field(default=lambda _uid, _frame: 0.0)
 
     def header(self, instance_uid: str) -> Dataset:
         return next(i.header for i in self.instances if i.uid == instance_uid)

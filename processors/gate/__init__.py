@@ -1,8 +1,9 @@
-"""Says what a chest model may not judge, and why, in a sentence for the radiologist.
+"""Says what a model may not judge, and why, in a sentence for the radiologist.
 
 In: a study, the bundle's card and folder, the language. Out: a refusal or None, notes for every
 report, and the images that may be judged: `check`, `accepted_instances`, both from `judge`.
-Headers are asked first, instance by instance; only films that pass have their pixels read. A
+What is asked depends on the card's organ (`_organs`). Headers are asked first, instance by
+instance; only images that pass have their pixels read. A
 study is refused when no image passes; the reason is that of the image that came nearest.
 Silence in a header is no ground for refusal, except that an unknown age is said in a note.
 Never: a finding, a correction of the image, an exception for an unsuitable study (a BundleError
@@ -12,23 +13,25 @@ only when the gate's own file is unusable).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from processors.analysis import Refusal, Study, UnreadablePixels
-from processors.gate import _words
-from processors.gate._age import age_in_years
+from processors.analysis import Pixels, Refusal, Study, UnreadablePixels
+from processors.gate import _mr, _views, _words
+from processors.gate._age import OLDEST, age_in_years
 from processors.gate._card import Terms, terms
-from processors.gate._header import RULES, refused_kind, says_frontal, says_mirrored
+from processors.gate._header import is_colour, refused_kind, rules
 from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see
 
-__all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge"]
+__all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge", "picture_refusal"]
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles" / "chest"
+COLOURED = 0.01  # share of coloured pixels above which a picture is no grey one with marks on it
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange
 VIEWS = {
     "lateral": "view",
@@ -97,6 +100,15 @@ def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: 
     return verdict
 
 
+def picture_refusal(
+    picture: Pixels, card: Mapping[str, Any], bundle_folder: Path, language: str
+) -> str | None:
+    """Why a picture that has no header must not be judged, or None; picture as Study.pixels."""
+    allowed = terms(card)
+    kind = _strange(picture, Dataset(), allowed, bundle_folder)
+    return _words.reason(language, _clause(kind, allowed, language)) if kind else None
+
+
 def _judge(study: Study, allowed: Terms, folder: Path, language: str) -> Verdict:
     fates = {
         instance.uid: _fate(study, instance.uid, allowed, folder, language)
@@ -107,12 +119,15 @@ def _judge(study: Study, allowed: Terms, folder: Path, language: str) -> Verdict
     if not accepted:
         nearest = max(refused, key=lambda fate: fate.stage, default=None)
         kind = nearest.kind if nearest else "not-an-image"
-        why = nearest.why if nearest else _words.because(language, kind)
+        why = nearest.why if nearest else _clause(kind, allowed, language)
         return Verdict(Refusal(kind, _words.reason(language, why)), (), ())
-    notes = [*_age_notes(study, accepted, allowed, language), *_left_out(refused, language)]
-    if any(says_mirrored(study.header(uid)) for uid in accepted):
-        notes.append(_words.note(language, "mirrored"))
-    return Verdict(None, tuple(notes), accepted)
+    headers = [study.header(uid) for uid in accepted]
+    notes = (
+        *_age_notes(headers, allowed, language),
+        *_left_out(refused, language),
+        *_header_notes(headers, allowed, language),
+    )
+    return Verdict(None, notes, accepted)
 
 
 def _fate(study: Study, uid: str, allowed: Terms, folder: Path, language: str) -> _Fate | None:
@@ -123,35 +138,42 @@ def _fate(study: Study, uid: str, allowed: Terms, folder: Path, language: str) -
         return _Fate(kind, stage, _clause(kind, allowed, language))
     years = age_in_years(header)
     if years is not None and not any(low <= years <= high for low, high in allowed.populations):
-        return _Fate("age", len(RULES), _clause("age", allowed, language))
+        return _Fate("age", len(rules(allowed)), _clause("age", allowed, language))
     return _by_pixels(study, uid, allowed, folder, language)
 
 
 def _by_pixels(study: Study, uid: str, allowed: Terms, folder: Path, language: str) -> _Fate | None:
-    start = len(RULES) + 1
+    start = len(rules(allowed)) + 1
+    header = study.header(uid)
     try:
+        coloured = is_colour(header) and study.colour(uid, 1) > COLOURED
         picture = study.pixels(uid, 1)
     except UnreadablePixels as error:
         name = str(getattr(error, "cause", "damaged"))
         kind = "no-pixels" if name == "missing" else "unreadable"
-        why = _words.because(language, kind, cause=_words.cause(language, name))
-        return _Fate(kind, start, why)
+        cause = _words.cause(language, name)
+        return _Fate(kind, start, _clause(kind, allowed, language, cause=cause))
+    if coloured:
+        return _Fate("colour", start + 1, _clause("colour", allowed, language))
+    kind = _strange(picture, header, allowed, folder)
+    return _Fate(kind, start + 2, _clause(kind, allowed, language)) if kind else None
+
+
+def _strange(picture: Pixels, header: Dataset, allowed: Terms, folder: Path) -> str:
+    """The kind of refusal of a picture, empty when it may be judged."""
     if is_blank(picture):
-        return _Fate("blank", start + 1, _words.because(language, "blank"))
+        return "blank"
     if not allowed.file:
-        return None
+        return ""
     weights = _weights(allowed, folder)
     sight = see(picture, weights)
-    if passes(sight, weights):
-        return None
-    kind = _kind_of_sight(sight, study.header(uid))
-    return _Fate(kind, start + 2, _words.because(language, kind))
+    return "" if passes(sight, weights) else _kind_of_sight(sight, header)
 
 
 def _weights(allowed: Terms, folder: Path) -> Weights:
     weights = load_weights(folder / allowed.file)
-    if allowed.least_frontal is not None:
-        weights = replace(weights, least_frontal=allowed.least_frontal)
+    if allowed.least is not None:
+        weights = replace(weights, least=allowed.least)
     if allowed.farthest is not None:
         weights = replace(weights, farthest=allowed.farthest)
     return weights
@@ -161,32 +183,51 @@ def _kind_of_sight(sight: Sight, header: Dataset) -> str:
     name = max(sight.probabilities, key=sight.probabilities.__getitem__)
     if sight.probabilities[name] < SURE or name not in VIEWS:
         return "out-of-distribution"
-    if name == "lateral" and says_frontal(header):
+    if name == "lateral" and _views.says_frontal(header):
         return "contradiction"
     return VIEWS[name]
 
 
-def _clause(kind: str, allowed: Terms, language: str) -> str:
+def _clause(kind: str, allowed: Terms, language: str, **fields: str) -> str:
     return _words.because(
         language,
         kind,
+        allowed.organ.name,
         modalities=_words.listed(language, allowed.modalities),
         ages=_words.ages(language, allowed.populations),
+        **fields,
     )
 
 
-def _age_notes(study: Study, accepted: tuple[str, ...], allowed: Terms, language: str) -> list[str]:
-    if all(age_in_years(study.header(uid)) is not None for uid in accepted):
+def _age_notes(headers: Sequence[Dataset], allowed: Terms, language: str) -> list[str]:
+    """An unknown age is said, unless every age is allowed."""
+    every_age = any(low <= 0 and high >= OLDEST for low, high in allowed.populations)
+    if every_age or all(age_in_years(header) is not None for header in headers):
         return []
-    spoken = _words.ages(language, allowed.populations)
-    return [_words.note(language, "age-unknown", ages=spoken)]
+    return [_words.note(language, "age-unknown", ages=_words.ages(language, allowed.populations))]
+
+
+def _header_notes(headers: Sequence[Dataset], allowed: Terms, language: str) -> list[str]:
+    """What the headers of the accepted images say that the reader must know."""
+    notes = []
+    says_mirrored = {"chest": _views.says_mirrored, "brain": _mr.says_mirrored}
+    if any(map(says_mirrored.get(allowed.organ.name, lambda _: False), headers)):
+        notes.append(_words.note(language, "mirrored"))
+    plain = sum(map(_mr.says_plain, headers)) if allowed.organ.name == "brain" else 0
+    if plain:
+        notes.append(_words.note(language, "no-contrast", count=plain))
+    return notes
 
 
 def _left_out(refused: list[_Fate], language: str) -> list[str]:
-    """A note for each kind of image that was left out; documents that are no image go unsaid."""
-    notes = []
-    for why in dict.fromkeys(fate.why for fate in refused if fate.kind != "not-an-image"):
-        count = sum(fate.why == why for fate in refused)
-        name = "one-left-out" if count == 1 else "left-out"
-        notes.append(_words.note(language, name, why=why, count=count))
-    return notes
+    """One note on what was left out, however much; documents that are no image go unsaid."""
+    counts = Counter(fate.why for fate in refused if fate.kind != "not-an-image")
+    if not counts:
+        return []
+    if len(counts) > 1:
+        why = _words.several(language, counts)
+        return [_words.note(language, "left-out-for-reasons", why=why, count=counts.total())]
+    (why, count), *_ = counts.items()
+    return [
+        _words.note(language, "one-left-out" if count == 1 else "left-out", why=why, count=count)
+    ]

@@ -1,8 +1,9 @@
 """Refuses by header: what an instance says of itself, before any pixel is read.
 
 Each rule is a function from a header to the kind of its refusal, or None; they are asked in order
-of how far an instance is from being a film that the model may judge. A header that says nothing
-passes: then the pixels decide. CID 4010 and PS3.3 C.8.11.5 for views, C.7.6.1.1.1 for orientation.
+of how far an instance is from being an image that the model may judge: first what is asked of all,
+then what is asked of an organ's images. A header that says nothing passes, except where the organ
+must be named: then the pixels decide.
 """
 
 from __future__ import annotations
@@ -11,57 +12,32 @@ from collections.abc import Callable
 
 from pydicom.dataset import Dataset
 
+from processors.gate import _mr, _us, _views
 from processors.gate._card import Terms
-from processors.gate._regions import (
-    ANIMAL,
-    CHEST_CODES,
-    ELSEWHERE,
-    FRONTAL,
-    HUMAN,
-    LATERAL,
-    SILENT,
-    SURELY_ELSEWHERE,
-)
+from processors.gate._regions import ANIMAL, HUMAN, SILENT
+from processors.gate._said import ANATOMY, SAID_OF_SERIES, SAID_OF_STUDY
 from processors.gate._text import first, items, meanings, number, values, words, words_of
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame siblings below it
 SCANNED = ("SD", "SI", "DRW", "SYN")  # ConversionType: document, scanned image, drawing, synthetic
 OUR_NAME = "DICTAMEN"
-ANATOMY = "AnatomicRegionSequence"
-SAID_OF_SERIES = (
-    "SeriesDescription",
-    "ProtocolName",
-    "AcquisitionProtocolName",
-    "AcquisitionDeviceProcessingDescription",
-)
-SAID_OF_STUDY = (
-    "StudyDescription",
-    "RequestedProcedureDescription",
-    "PerformedProcedureStepDescription",
-)
 GREY = ("MONOCHROME1", "MONOCHROME2")
 
 Rule = Callable[[Dataset, Terms], str | None]
 
 
+def rules(terms: Terms) -> tuple[Rule, ...]:
+    """All rules that are asked of an organ's images, in order."""
+    return (*COMMON, *OF_ORGAN[terms.organ.name], _named)
+
+
 def refused_kind(header: Dataset, terms: Terms) -> tuple[str, int] | None:
     """The kind of the first rule that refuses, and that rule's number; None when none does."""
-    for number_of_rule, rule in enumerate(RULES):
+    for number_of_rule, rule in enumerate(rules(terms)):
         kind = rule(header, terms)
         if kind is not None:
             return kind, number_of_rule
     return None
-
-
-def says_frontal(header: Dataset) -> bool:
-    """Whether the header states a frontal view, which pixels may then contradict."""
-    return _view(header) == "frontal"
-
-
-def says_mirrored(header: Dataset) -> bool:
-    """Rows run to the patient's right: the picture is a mirror image of the usual display."""
-    row, _ = _orientation(header)
-    return row.startswith("R")
 
 
 def _no_image(header: Dataset, _: Terms) -> str | None:
@@ -106,9 +82,14 @@ def _frames(header: Dataset, _: Terms) -> str | None:
     return "frames" if stated and number(header, "NumberOfFrames") != 1 else None
 
 
-def _colour(header: Dataset, _: Terms) -> str | None:
+def is_colour(header: Dataset) -> bool:
+    """Whether the header states a photometric interpretation that can hold colour."""
     stated = first(header, "PhotometricInterpretation")
-    return "colour" if stated and stated not in GREY else None
+    return bool(stated) and stated not in GREY
+
+
+def _colour(header: Dataset, terms: Terms) -> str | None:
+    return "colour" if is_colour(header) and not terms.organ.colour else None
 
 
 def _side(header: Dataset, terms: Terms) -> str | None:
@@ -117,13 +98,13 @@ def _side(header: Dataset, terms: Terms) -> str | None:
 
 
 def _body_part(header: Dataset, terms: Terms) -> str | None:
-    wanted = frozenset(terms.body_parts)
+    wanted, elsewhere = frozenset(terms.body_parts), terms.organ.elsewhere
     examined = words_of(header, ("BodyPartExamined",)) - SILENT
     region = meanings(header, ANATOMY)
-    if any(first(one, "CodeValue") in CHEST_CODES for one in items(header, ANATOMY)):
+    if _coded(header, terms):
         region = region | wanted
     stated = [said for said in (examined, region) if said]
-    fitting = [said for said in stated if said & wanted and not said & ELSEWHERE]
+    fitting = [said for said in stated if said & wanted and not said & elsewhere]
     if stated and not fitting:
         return "body-part"
     if len(fitting) < len(stated):
@@ -131,48 +112,29 @@ def _body_part(header: Dataset, terms: Terms) -> str | None:
     series = words_of(header, SAID_OF_SERIES)
     study = words_of(header, SAID_OF_STUDY)
     for said in (series,) if stated else (series, study):
-        if said & SURELY_ELSEWHERE and not said & wanted:
+        if said & terms.organ.surely_elsewhere and not said & wanted:
             return "contradiction" if stated else "body-part"
     return None
 
 
-def _view_rule(header: Dataset, _: Terms) -> str | None:
-    view = _view(header)
-    if view in ("view", "contradiction", "rotated"):
-        return view
-    said = words_of(header, SAID_OF_SERIES)
-    if said & LATERAL and not said & FRONTAL:
-        return "contradiction" if view == "frontal" else "view"
-    return None
+def _coded(header: Dataset, terms: Terms) -> bool:
+    return any(first(one, "CodeValue") in terms.organ.codes for one in items(header, ANATOMY))
 
 
-def _view(header: Dataset) -> str:
-    """frontal, view (another one), rotated, contradiction, or nothing stated."""
-    position = words_of(header, ("ViewPosition",))
-    coded = meanings(header, "ViewCodeSequence")
-    row, column = _orientation(header)
-    claims = set()
-    for said in (position, coded):
-        if said & LATERAL:
-            claims.add("view")
-        elif said & FRONTAL:
-            claims.add("frontal")
-    if row[:1] in ("A", "P") and column[:1] in ("F", "H"):
-        claims.add("view")
-    if claims == {"view", "frontal"}:
-        return "contradiction"
-    upright = (row[:1], column[:1])
-    if upright[0] in ("F", "H") or (upright[0] in ("L", "R") and upright[1] == "H"):
-        return "rotated"
-    return claims.pop() if claims else ""
+def _named(header: Dataset, terms: Terms) -> str | None:
+    """Nothing in the header names the organ, and the organ must be named."""
+    if not terms.organ.must_be_named or _coded(header, terms):
+        return None
+    said = words_of(header, ("BodyPartExamined", "ImageType", *SAID_OF_SERIES, *SAID_OF_STUDY))
+    named = (said | meanings(header, ANATOMY)) & frozenset(terms.body_parts)
+    return None if named else "body-part-unknown"
 
 
-def _orientation(header: Dataset) -> tuple[str, str]:
-    stated = values(header, "PatientOrientation")
-    return (stated[0], stated[1]) if len(stated) == 2 else ("", "")
+def _only(rule: Callable[[Dataset], str | None]) -> Rule:
+    return lambda header, _: rule(header)
 
 
-RULES: tuple[Rule, ...] = (
+COMMON: tuple[Rule, ...] = (
     _no_image,
     _capture,
     _modality,
@@ -182,5 +144,9 @@ RULES: tuple[Rule, ...] = (
     _colour,
     _side,
     _body_part,
-    _view_rule,
 )
+OF_ORGAN: dict[str, tuple[Rule, ...]] = {
+    "chest": (_only(_views.refused),),
+    "brain": tuple(map(_only, _mr.RULES)),
+    "breast": tuple(map(_only, _us.RULES)),
+}

@@ -1,9 +1,9 @@
-"""Judges one picture by its pixels: is there anything on it, and is it an upright frontal chest.
+"""Judges one picture by its pixels: is there anything on it, and is it what the model knows.
 
 Everything is brought to 64 x 64 pixels without its constant margins and stretched to the same
 range, so that neither size, sharpness, border nor shape of the film can be the rule. A small
 convolutional network (weights in the bundle's gate file, run with numpy alone) then gives a
-probability for each view; the distance of its features from those of frontal films says whether
+probability for each class; the distance of its features from those of accepted pictures says if
 it has ever seen anything like it (Mahalanobis distance: Lee et al., arXiv:1807.03888).
 """
 
@@ -42,7 +42,11 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The network of a gate file: layers in order, its classes, and where frontal films lie."""
+    """The network of a gate file: layers in order, its classes, and where accepted pictures lie.
+
+    classes: the first one is the accepted class. least: its smallest probability that passes;
+    farthest: the largest distance that does.
+    """
 
     convolutions: tuple[tuple[Pixels, Pixels], ...]
     hidden: tuple[Pixels, Pixels]
@@ -50,7 +54,7 @@ class Weights:
     classes: tuple[str, ...]
     centre: Pixels
     precision: Pixels
-    least_frontal: float
+    least: float
     farthest: float
 
 
@@ -110,8 +114,8 @@ def see(picture: Pixels, weights: Weights) -> Sight:
 
 
 def passes(sight: Sight, weights: Weights) -> bool:
-    """Whether the picture may be taken for an upright frontal chest film."""
-    likely = sight.probabilities["frontal"] >= weights.least_frontal
+    """Whether the picture may be taken for one of the accepted class."""
+    likely = sight.probabilities[weights.classes[0]] >= weights.least
     return likely and sight.distance <= weights.farthest
 
 
@@ -150,7 +154,7 @@ def _weights(held: dict[str, NDArray[Any]]) -> Weights:
         classes=tuple(str(name) for name in held["classes"]),
         centre=held["centre"].astype(np.float32),
         precision=held["precision"].astype(np.float32),
-        least_frontal=float(held["least_frontal"]),
+        least=float(held["least"] if "least" in held else held["least_frontal"]),
         farthest=float(held["farthest"]),
     )
 

@@ -14,6 +14,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 WORD = re.compile(r"[A-Z]+")
+TOKEN = re.compile(r"[A-Z0-9]+")
 
 
 def values(header: Dataset, keyword: str) -> tuple[str, ...]:
@@ -46,6 +47,13 @@ def words(*texts: str) -> frozenset[str]:
     return frozenset(WORD.findall(letters))
 
 
+def tokens_of(header: Dataset, keyword: str) -> tuple[str, ...]:
+    """The words of an attribute in their order, upper case, without accents; digits belong."""
+    plain = unicodedata.normalize("NFKD", " ".join(values(header, keyword)))
+    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return tuple(TOKEN.findall(letters))
+
+
 def words_of(header: Dataset, keywords: Iterable[str]) -> frozenset[str]:
     return words(*(value for keyword in keywords for value in values(header, keyword)))
 
@@ -57,6 +65,22 @@ def items(header: Dataset, keyword: str) -> list[Dataset]:
     except (TypeError, ValueError, AttributeError):
         return []
     return list(value) if isinstance(value, Sequence) else []
+
+
+def decimal(header: Dataset, keyword: str) -> float | None:
+    """The first value as a number; None when absent or no number."""
+    try:
+        return float(first(header, keyword))
+    except ValueError:
+        return None
+
+
+def numbers(header: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values as numbers; none when one is no number."""
+    try:
+        return tuple(float(value) for value in values(header, keyword))
+    except ValueError:
+        return ()
 
 
 def meanings(header: Dataset, keyword: str) -> frozenset[str]:

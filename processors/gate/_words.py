@@ -5,7 +5,7 @@ Each reason stands for itself in a report; each note says what else the reader m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 REASONS: dict[str, tuple[str, str]] = {
     "not-an-image": (
@@ -31,20 +31,43 @@ REASONS: dict[str, tuple[str, str]] = {
         "only",
     ),
     "frames": (
-        "la imagen tiene varios fotogramas y el modelo solo valora radiografías simples",
-        "the image has several frames and the model judges plain radiographs only",
+        "la imagen tiene varios fotogramas y el modelo solo valora {plain}",
+        "the image has several frames and the model judges {plain} only",
     ),
     "colour": (
-        "la imagen es en color y el modelo solo valora radiografías en escala de grises",
-        "the image is in colour and the model judges grey scale radiographs only",
+        "la imagen es en color y el modelo solo valora {grey}",
+        "the image is in colour and the model judges {grey} only",
     ),
     "resolution": (
         "la imagen es demasiado pequeña para valorarla",
         "the image is too small to be judged",
     ),
     "body-part": (
-        "según su cabecera, la imagen no es de tórax",
-        "by its header the image is not of the chest",
+        "según su cabecera, la imagen no es de {organ}",
+        "by its header the image is not of {organ}",
+    ),
+    "body-part-unknown": (
+        "la cabecera no dice que la imagen sea de {organ} y los píxeles solos no bastan para "
+        "saberlo",
+        "the header does not say that the image is of {organ} and pixels alone do not tell",
+    ),
+    "localizer": (
+        "la imagen es un localizador",
+        "the image is a localizer",
+    ),
+    "derived": (
+        "la imagen es un mapa calculado (difusión, perfusión, fase u otro) y no un corte anatómico",
+        "the image is a calculated map (diffusion, perfusion, phase or another), no anatomical "
+        "slice",
+    ),
+    "sequence": (
+        "según su cabecera, la secuencia no está potenciada en T1 y el modelo solo valora {known}",
+        "by its header the sequence is not T1-weighted and the model judges {known} only",
+    ),
+    "mode": (
+        "la imagen contiene Doppler espectral, modo M, un trazado o 3D y el modelo solo valora "
+        "{grey}",
+        "the image holds spectral Doppler, M-mode, a trace or 3D and the model judges {grey} only",
     ),
     "view": (
         "la imagen no es una proyección frontal de tórax y el modelo solo valora proyecciones "
@@ -72,19 +95,46 @@ REASONS: dict[str, tuple[str, str]] = {
         "the image has no content (blank or test exposure)",
     ),
     "inverted": (
-        "la imagen parece tener los grises invertidos (hueso oscuro)",
-        "the image seems to have inverted grey values (dark bone)",
+        "la imagen parece tener los grises invertidos ({dark})",
+        "the image seems to have inverted grey values ({dark})",
     ),
     "rotated": (
-        "la imagen parece girada y el modelo solo valora imágenes en posición erguida",
-        "the image seems to be rotated and the model judges upright images only",
+        "la imagen parece girada y el modelo solo valora imágenes {upright}",
+        "the image seems to be rotated and the model judges images {upright} only",
     ),
     "out-of-distribution": (
-        "la imagen no se parece a las radiografías frontales de tórax con las que se validó el "
-        "modelo",
-        "the image does not resemble the frontal chest radiographs with which the model has been "
-        "validated",
+        "la imagen no se parece a las {known} con las que se validó el modelo",
+        "the image does not resemble the {known} with which the model has been validated",
     ),
+}
+ORGANS: dict[str, dict[str, tuple[str, str]]] = {
+    "chest": {
+        "organ": ("tórax", "the chest"),
+        "plain": ("radiografías simples", "plain radiographs"),
+        "grey": ("radiografías en escala de grises", "grey scale radiographs"),
+        "known": ("radiografías frontales de tórax", "frontal chest radiographs"),
+        "dark": ("hueso oscuro", "dark bone"),
+        "upright": ("en posición erguida", "in upright position"),
+    },
+    "brain": {
+        "organ": ("cabeza", "the head"),
+        "plain": ("cortes sueltos", "single slices"),
+        "grey": ("cortes en escala de grises", "grey scale slices"),
+        "known": (
+            "imágenes de resonancia de cabeza en T1 con contraste",
+            "MR images of the head in T1 with contrast",
+        ),
+        "dark": ("fondo claro", "bright background"),
+        "upright": ("en su orientación habitual", "in their usual orientation"),
+    },
+    "breast": {
+        "organ": ("mama", "the breast"),
+        "plain": ("imágenes fijas", "still images"),
+        "grey": ("imágenes en modo B en escala de grises", "grey scale images in B-mode"),
+        "known": ("ecografías de mama en modo B", "B-mode ultrasound images of the breast"),
+        "dark": ("líquido claro", "bright fluid"),
+        "upright": ("con la piel arriba", "with the skin at the top"),
+    },
 }
 CAUSES: dict[str, tuple[str, str]] = {
     "too-short": (
@@ -125,7 +175,18 @@ NOTES: dict[str, tuple[str, str]] = {
         "{count} imágenes del estudio no se han valorado; de cada una: {why}.",
         "{count} images of the study have not been assessed; of each: {why}.",
     ),
+    "left-out-for-reasons": (
+        "{count} imágenes del estudio no se han valorado: {why}.",
+        "{count} images of the study have not been assessed: {why}.",
+    ),
+    "no-contrast": (
+        "Según su cabecera, {count} de las imágenes valoradas se adquirieron sin contraste; el "
+        "modelo solo se ha validado en T1 con contraste.",
+        "By their headers {count} of the assessed images were taken without contrast; the model "
+        "has been validated on T1 with contrast only.",
+    ),
 }
+SEVERAL = ("{count} porque {why}", "{count} because {why}")
 BECAUSE = ("No valorado porque {why}.", "Not assessed because {why}.")
 
 
@@ -134,9 +195,16 @@ def reason(language: str, why: str) -> str:
     return _in(BECAUSE, language).format(why=why)
 
 
-def because(language: str, kind: str, **fields: str) -> str:
-    """The clause after "because" for a kind of refusal."""
-    return _in(REASONS[kind], language).format(**fields)
+def because(language: str, kind: str, organ: str, **fields: str) -> str:
+    """The clause after "because" for a kind of refusal of a model of this organ."""
+    named = {name: _in(pair, language) for name, pair in ORGANS[organ].items()}
+    return _in(REASONS[kind], language).format(**named, **fields)
+
+
+def several(language: str, counts: Mapping[str, int]) -> str:
+    """How many images for each clause: 3 because ...; 24 because ..."""
+    pattern = _in(SEVERAL, language)
+    return "; ".join(pattern.format(count=count, why=why) for why, count in counts.items())
 
 
 def cause(language: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Turns one frame of any image instance into the array a radiologist would see.
 
 In: a data set with its pixel data. Out: float32 (rows, columns), 0..1, bone bright (the sense of
-MONOCHROME2), on the stored pixel grid: `render`; the height of a pixel over its width: `aspect`.
+MONOCHROME2), on the stored pixel grid: `render`; how much of it is coloured: `colour`; the height
+of a pixel over its width: `aspect`.
 Files: `read_dataset` opens one and inflates a deflated one only as far as a limit.
 Order of PS3.3 C.11 and PS3.4 N.2: decode, modality LUT, VOI LUT, inversion; then what is padding or
 lies behind a shutter is black. Everything a header or a codestream claims about size is compared
@@ -18,12 +19,12 @@ from pydicom.dataset import Dataset
 
 from processors.analysis import Pixels
 from processors.pixels._bounded import read_dataset
-from processors.pixels._decode import is_colour, luminance, stored_values
+from processors.pixels._decode import coloured, is_colour, luminance, stored_values
 from processors.pixels._layout import Cause, Layout, RefusedPixels, layout
 from processors.pixels._shutter import open_area
 from processors.pixels._tone import attributes_of_frame, padding, pixel_aspect, tone
 
-__all__ = ["Cause", "RefusedPixels", "aspect", "read_dataset", "render"]
+__all__ = ["Cause", "RefusedPixels", "aspect", "colour", "read_dataset", "render"]
 
 
 def render(dataset: Dataset, frame: int = 1) -> Pixels:
@@ -41,6 +42,19 @@ def render(dataset: Dataset, frame: int = 1) -> Pixels:
         if is_colour(plan):
             return luminance(stored, dataset, plan)
         return _grey(stored, dataset, plan)
+
+
+def colour(dataset: Dataset, frame: int = 1) -> float:
+    """The share of the frame's pixels that are coloured, 0..1; 0 for a frame in grey values.
+
+    Raises: RefusedPixels, as `render` does.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan = layout(dataset, frame)
+        if not is_colour(plan):
+            return 0.0
+        return coloured(stored_values(dataset, plan), dataset, plan)
 
 
 def aspect(dataset: Dataset, frame: int = 1) -> float:

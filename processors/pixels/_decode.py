@@ -35,6 +35,7 @@ MARKED = frozenset(
     )
 )
 REC601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # luminance of R, G, B
+CHROMATIC = 0.12  # of full scale; chroma subsampling and JPEG noise on grey stay below
 
 
 def is_colour(plan: Layout) -> bool:
@@ -67,6 +68,18 @@ def stored_values(dataset: Dataset, plan: Layout) -> NDArray[Any]:
 
 def luminance(values: NDArray[Any], dataset: Dataset, plan: Layout) -> Pixels:
     """(rows, columns) float32 in 0..1 of an RGB or palette frame."""
+    return np.asarray(np.clip(_rgb(values, dataset, plan) @ REC601, 0.0, 1.0), dtype=np.float32)
+
+
+def coloured(values: NDArray[Any], dataset: Dataset, plan: Layout) -> float:
+    """Share of the pixels of an RGB or palette frame whose channels differ by more than a codec
+    makes them differ."""
+    channels = _rgb(values, dataset, plan)
+    return float(np.mean(channels.max(axis=-1) - channels.min(axis=-1) > CHROMATIC))
+
+
+def _rgb(values: NDArray[Any], dataset: Dataset, plan: Layout) -> Pixels:
+    """(rows, columns, 3) float32 in 0..1."""
     bits = plan.bits_stored
     if plan.photometric == PALETTE:
         try:
@@ -76,9 +89,7 @@ def luminance(values: NDArray[Any], dataset: Dataset, plan: Layout) -> Pixels:
                 Cause.CONTRADICTORY, "The colour palette of the object cannot be used."
             ) from error
         bits = values.dtype.itemsize * 8
-    light = values[..., :3].astype(np.float32) @ REC601
-    light /= np.float32(2.0**bits - 1)
-    return np.asarray(np.clip(light, 0.0, 1.0), dtype=np.float32)
+    return np.asarray(values[..., :3].astype(np.float32) / np.float32(2.0**bits - 1))
 
 
 def _decoder(plan: Layout) -> Any:

@@ -1,10 +1,11 @@
-"""Trains the chest bundle's gate: frontal, lateral, inverted, turned or something else.
+"""Trains the gate of a bundle: what its model knows, inverted, turned or something else.
 
-python -m processors.training.gate --images DIR --out FOLDER
+python -m processors.training.gate --organ brain --images DIR --out FOLDER [--rehearse]
 
 Writes FOLDER/gate.npz (weights, thresholds) and FOLDER/gate_metrics.json (every number, with its
 counts). Thresholds are set on patients of the training part that the network has not seen, never
-on the validation part. Lateral films are few, so their recall is cross-validated by patient.
+on the validation part. A rehearsal keeps the same share of what must be refused back as well and
+measures on what it kept back: for choices, with the validation part unread.
 """
 
 from __future__ import annotations
@@ -22,16 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from processors.gate._picture import Sight, Weights, features, load_weights, passes, see
-from processors.training.gate_films import CLASSES, Film, Mixer, read_films
+from processors.gate._picture import Sight, Weights, features, load_weights, see
+from processors.training.gate_films import Film, Mixer, read_films
+from processors.training.gate_lessons import LESSONS, Lesson
 from processors.training.gate_measure import measure
 
 SEED = 20_240_229
 STEPS = 2_400
 BATCH = 96
-FOLDS = 5
-CALIBRATION = 0.15  # share of training patients kept for thresholds
-PASSED = 0.992  # share of frontal calibration films that the threshold lets through, each set
+PASSED = 0.992  # share of accepted calibration films that the threshold lets through, each set
 FAMILIAR = 0.997  # share of them within the distance, each set
 FEWEST = 20  # calibration films of a set from which a quantile means something
 LEAST = (0.05, 0.6)  # bounds of the first threshold, whatever the calibration films say
@@ -61,14 +61,14 @@ class Block(nn.Module):
 class Net(nn.Module):
     """Four halving convolutions, one hidden layer, one score a class."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
         sizes = zip((1, *CHANNELS), CHANNELS, (5, 3, 3, 3), strict=False)
         self.blocks = [Block(before, after, kernel) for before, after, kernel in sizes]
         self.body = nn.Sequential(*self.blocks)
         self.drop = nn.Dropout(0.3)
         self.hidden = nn.Linear(CHANNELS[-1] * 16, HIDDEN)
-        self.output = nn.Linear(HIDDEN, len(CLASSES))
+        self.output = nn.Linear(HIDDEN, classes)
 
     def forward(self, squares: Tensor) -> Tensor:
         """(batch, 1, 64, 64) in -0.5..0.5 to (batch, classes) scores."""
@@ -77,30 +77,32 @@ class Net(nn.Module):
         return scores
 
 
-def train(images: Path, out: Path, *, steps: int = STEPS, folds: int = FOLDS) -> dict[str, Any]:
+def train(
+    lesson: Lesson, images: Path, out: Path, *, steps: int = STEPS, rehearse: bool = False
+) -> dict[str, Any]:
     """Train, set thresholds, measure, write both files; returns the metrics."""
-    torch.manual_seed(SEED)
     torch.set_num_threads(1)
-    films = read_films(images)
-    learned = [f for f in films if f.split == "train" and not _kept_back(f)]
-    aside = [f for f in films if f.split == "train" and _kept_back(f) and f.kind == "frontal"]
-    weights = with_thresholds(fit(learned, steps, SEED), learned, aside)
+    films = read_films(images, lesson)
+    known = [f for f in films if f.split == "train"]
+    learned = [f for f in known if not kept_back(f, lesson, rehearse)]
+    aside = [f for f in known if kept_back(f, lesson, rehearse)]
+    weights = with_thresholds(fit(learned, lesson, steps, SEED), learned, aside)
     out.mkdir(parents=True, exist_ok=True)
     _write(weights, out / "gate.npz")
     load_weights.cache_clear()
     stored = load_weights(out / "gate.npz")
-    metrics = measure(stored, [f for f in films if f.split == "val"])
-    metrics["lateral_cross_validation"] = lateral_folds(films, folds, steps)
+    judged = aside if rehearse else [f for f in films if f.split == "val"]
+    metrics = measure(stored, lesson, judged)
     metrics["training"] = _provenance(films, learned, aside, steps, stored)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, sort_keys=True)
     (out / "gate_metrics.json").write_text(text + "\n", encoding="utf-8")
     return metrics
 
 
-def fit(films: Sequence[Film], steps: int, seed: int) -> Weights:
+def fit(films: Sequence[Film], lesson: Lesson, steps: int, seed: int) -> Weights:
     """A network fitted to the films, its batch normalisation folded into the convolutions."""
     torch.manual_seed(seed)
-    net, mixer = Net().train(), Mixer(films, seed)
+    net, mixer = Net(len(lesson.classes)).train(), Mixer(films, lesson, seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
     for step in range(steps):
@@ -112,26 +114,26 @@ def fit(films: Sequence[Film], steps: int, seed: int) -> Weights:
         schedule.step()
         if step % 250 == 249:
             print(f"step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
-    return folded(net.eval())
+    return folded(net.eval(), lesson.classes)
 
 
-def folded(net: Net) -> Weights:
+def folded(net: Net, classes: tuple[str, ...]) -> Weights:
     """The network as plain arrays; thresholds still open."""
     return Weights(
         convolutions=tuple(block.folded() for block in net.blocks),
         hidden=(_array(net.hidden.weight), _array(net.hidden.bias)),
         output=(_array(net.output.weight), _array(net.output.bias)),
-        classes=CLASSES,
+        classes=classes,
         centre=np.zeros(HIDDEN, dtype=np.float32),
         precision=np.eye(HIDDEN, dtype=np.float32),
-        least_frontal=0.5,
+        least=0.5,
         farthest=float("inf"),
     )
 
 
 def with_thresholds(weights: Weights, learned: Sequence[Film], aside: Sequence[Film]) -> Weights:
-    """Where frontal films lie among the features, and how far a film may be from there."""
-    seen = np.stack([features(f.pixels, weights) for f in learned if f.kind == "frontal"])
+    """Where accepted films lie among the features, and how far a film may be from there."""
+    seen = np.stack([features(f.pixels, weights) for f in learned if f.kind == "accepted"])
     centre = seen.mean(axis=0)
     spread = np.cov(seen.T) + 1e-2 * np.eye(HIDDEN) * seen.var(axis=0).mean()
     placed = replace(
@@ -140,47 +142,28 @@ def with_thresholds(weights: Weights, learned: Sequence[Film], aside: Sequence[F
         precision=np.linalg.inv(spread).astype(np.float32),
     )
     by_set: dict[str, list[Sight]] = {}
-    for film in aside:
+    for film in (f for f in aside if f.kind == "accepted"):
         by_set.setdefault(film.source, []).append(see(film.pixels, placed))
     enough = [sights for sights in by_set.values() if len(sights) >= FEWEST]
     if not enough:
         return placed
     least = min(
-        float(np.quantile([s.probabilities["frontal"] for s in sights], 1 - PASSED))
+        float(np.quantile([s.probabilities[weights.classes[0]] for s in sights], 1 - PASSED))
         for sights in enough
     )
     farthest = max(float(np.quantile([s.distance for s in sights], FAMILIAR)) for sights in enough)
-    return replace(placed, least_frontal=min(max(least, LEAST[0]), LEAST[1]), farthest=farthest)
+    return replace(placed, least=min(max(least, LEAST[0]), LEAST[1]), farthest=farthest)
 
 
-def lateral_folds(films: Sequence[Film], folds: int, steps: int) -> dict[str, Any]:
-    """Recall of lateral films, judged by networks (half the steps) that saw none of the patient."""
-    lateral = [f for f in films if f.kind == "lateral"]
-    patients = sorted({f.patient for f in lateral}, key=_digest)
-    refused = called = 0
-    for fold in range(folds):
-        out = frozenset(patients[fold::folds])
-        learned = [
-            f
-            for f in films
-            if f.patient not in out
-            and (f.kind == "lateral" or (f.split == "train" and not _kept_back(f)))
-        ]
-        aside = [f for f in films if f.split == "train" and _kept_back(f) and f.kind == "frontal"]
-        weights = with_thresholds(fit(learned, steps // 2, SEED + 1 + fold), learned, aside)
-        for film in (f for f in lateral if f.patient in out):
-            sight = see(film.pixels, weights)
-            refused += not passes(sight, weights)
-            called += max(sight.probabilities, key=sight.probabilities.__getitem__) == "lateral"
-    counts = {"films": len(lateral), "refused": refused, "called_lateral": called}
-    return {**counts, "folds": folds, "patients": len(patients)} if folds else {"folds": 0}
+def kept_back(film: Film, lesson: Lesson, rehearse: bool = False) -> bool:
+    """Whether a film of the training part is for thresholds; in a rehearsal also for measuring."""
+    if film.kind == "accepted" and lesson.aside:
+        return film.patient in lesson.aside
+    drawn = int(digest(film.patient), 16) % 1000 < lesson.drawn * 1000
+    return drawn and (rehearse or film.kind == "accepted")
 
 
-def _kept_back(film: Film) -> bool:
-    return film.kind == "frontal" and int(_digest(film.patient), 16) % 1000 < CALIBRATION * 1000
-
-
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -198,7 +181,7 @@ def _write(weights: Weights, file: Path) -> None:
         "classes": np.array(weights.classes),
         "centre": weights.centre,
         "precision": weights.precision,
-        "least_frontal": np.float64(weights.least_frontal),
+        "least": np.float64(weights.least),
         "farthest": np.float64(weights.farthest),
     }
     for number, (kernel, bias) in enumerate(weights.convolutions):
@@ -220,7 +203,7 @@ def _provenance(
     return {
         "films_learned": count(learned),
         "films_for_thresholds": count(aside),
-        "least_frontal": round(weights.least_frontal, 4),
+        "least": round(weights.least, 4),
         "farthest": round(weights.farthest, 3),
         "licences": sorted({f.licence for f in films}),
         "steps": steps,
@@ -231,12 +214,14 @@ def _provenance(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--organ", choices=sorted(LESSONS), required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder of the image sets")
     parser.add_argument("--out", type=Path, required=True, help="folder for gate.npz")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--folds", type=int, default=FOLDS, help="of the lateral films; 0: none")
+    parser.add_argument("--rehearse", action="store_true", help="leave the validation part alone")
     options = parser.parse_args()
-    train(options.images, options.out, steps=options.steps, folds=options.folds)
+    lesson = LESSONS[options.organ]
+    train(lesson, options.images, options.out, steps=options.steps, rehearse=options.rehearse)
 
 
 if __name__ == "__main__":

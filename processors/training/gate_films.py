@@ -2,16 +2,17 @@
 
 In: the shared sets of images (`<set>.tar` with `<set>.csv`). Out: 96-pixel squares with a class.
 Every class goes through the same changes (blur, coarse pixels, gamma, windows, noise, margins,
-marks, small turns and crops), so that sharpness, border, exposure and shape tell nothing. Views
-that no set holds are made from frontal films: turned, inverted, cut out, put together wrongly.
+marks, small turns and crops), so that sharpness, border, exposure and shape tell nothing. What no
+set holds is made from accepted films: turned, inverted, cut out, put together wrongly.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,20 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from processors.gate._picture import SIDE, resized, without_margins
+from processors.training.gate_lessons import Lesson
 from processors.training.gate_phantoms import STORED, cut_out, junk, limb, shuffled
-
-CLASSES = (
-    "frontal",
-    "lateral",
-    "inverted",
-    "rotated_90",
-    "rotated_180",
-    "rotated_270",
-    "other",
-)
-FRONTAL_SETS = ("chest_paed", "chest_adult", "chest_adult64", "covid")
-OTHER_SETS = ("modality", "brain", "breast")
-AVERAGED = 0.12  # share of frontal samples that are means of several films, as a decoder makes them
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,58 +33,88 @@ class Film:
     """One image of a set, brought to (STORED, STORED) float32 in 0..1."""
 
     pixels: NDArray[np.float32]
-    kind: str  # frontal | lateral | other
+    kind: str  # accepted | lateral | other | unjudged
     source: str
     patient: str
     split: str
     licence: str
 
 
-def read_films(images: Path) -> list[Film]:
-    """All films of the sets that the gate learns from."""
-    found: list[Film] = []
-    for name in (*FRONTAL_SETS, "chest_lateral", *OTHER_SETS):
+def read_films(images: Path, lesson: Lesson) -> list[Film]:
+    """All films of the sets that the gate of an organ learns from."""
+    return [
+        Film(
+            pixels=resized(without_margins(grey), STORED),
+            kind=kind_of(lesson, name, row["labels"]),
+            source=source_of(lesson, name, row["labels"]),
+            patient=patient_of(name, row),
+            split=row["split"],
+            licence=row["licence"],
+        )
+        for name, row, grey in pictures(images, lesson.sets)
+    ]
+
+
+def pictures(
+    images: Path, sets: Iterable[str], split: str | None = None
+) -> Iterator[tuple[str, dict[str, str], NDArray[np.float32]]]:
+    """Set, row of its listing and picture in 0..1 at its stored size, one after the other."""
+    for name in sets:
         with (images / f"{name}.csv").open(newline="", encoding="utf-8") as listing:
-            rows = list(csv.DictReader(listing))
+            rows = [r for r in csv.DictReader(listing) if split in (None, r["split"])]
         with tarfile.open(images / f"{name}.tar") as tar:
-            found += [_film(tar, row, name) for row in rows]
-    return found
+            for row in rows:
+                member = tar.extractfile(row["path"])
+                if member is None:
+                    raise FileNotFoundError(row["path"])
+                image = Image.open(io.BytesIO(member.read())).convert("L")
+                yield name, row, np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
-def _film(tar: tarfile.TarFile, row: dict[str, str], name: str) -> Film:
-    member = tar.extractfile(row["path"])
-    if member is None:
-        raise FileNotFoundError(row["path"])
-    grey = np.asarray(Image.open(io.BytesIO(member.read())).convert("L"), dtype=np.float32)
-    grey = grey / np.float32(255)
-    frontal = name in FRONTAL_SETS or row["labels"] == "chest_xray"
-    kind = "frontal" if frontal else "lateral" if name == "chest_lateral" else "other"
-    source = f"{name}/{row['labels']}" if name == "modality" else name
-    return Film(
-        pixels=resized(without_margins(grey), STORED),
-        kind=kind,
-        source=source,
-        patient=row["patient"] or row["path"],
-        split=row["split"],
-        licence=row["licence"],
-    )
+def kind_of(lesson: Lesson, name: str, labels: str) -> str:
+    if name in lesson.lateral_sets:
+        return "lateral"
+    if name in lesson.accepted_sets:
+        return "unjudged" if labels in lesson.unjudged else "accepted"
+    return "accepted" if labels in lesson.accepted_labels else "other"
+
+
+def source_of(lesson: Lesson, name: str, labels: str) -> str:
+    """The set; with the label where a set holds several kinds of pictures."""
+    return f"{name}/{labels}" if name == "modality" or labels in lesson.unjudged else name
+
+
+def patient_of(name: str, row: dict[str, str]) -> str:
+    """What must not be parted: a patient, or the smallest group of patients that is known.
+
+    Brain: a fold of the authors' patient-wise index. Breast: five neighbours in the numbering of
+    the source, where pictures of a patient follow each other.
+    """
+    note = row.get("note", "")
+    if name == "brain" and note:
+        return note
+    numbered = re.search(r"id (\w+) \((\d+)\)", note) if name == "breast" else None
+    if numbered:
+        return f"{numbered[1]} {int(numbered[2]) // 5}"
+    return row["patient"] or row["path"]
 
 
 class Mixer:
     """Draws batches of changed films with their classes; the same seed gives the same batches."""
 
-    def __init__(self, films: Sequence[Film], seed: int) -> None:
+    def __init__(self, films: Sequence[Film], lesson: Lesson, seed: int) -> None:
+        self._lesson = lesson
         self._random = np.random.default_rng(seed)
         self._torch = torch.Generator().manual_seed(seed)
-        self._frontal = _by_source([f for f in films if f.kind == "frontal"])
+        self._accepted = _by_source([f for f in films if f.kind == "accepted"])
         self._lateral = _by_source([f for f in films if f.kind == "lateral"])
         self._other = _by_source([f for f in films if f.kind == "other"])
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """((size, 1, SIDE, SIDE) in -0.5..0.5, (size,) class numbers)."""
-        chances = (0.36, 0.13, 0.12, 0.06, 0.06, 0.06, 0.21)
-        classes = self._random.choice(len(CLASSES), size=size, p=chances)
-        squares = torch.from_numpy(np.stack([self._draw(CLASSES[one]) for one in classes]))
+        names, shares = self._lesson.classes, tuple(self._lesson.shares.values())
+        classes = self._random.choice(len(names), size=size, p=shares)
+        squares = torch.from_numpy(np.stack([self._draw(names[one]) for one in classes]))
         changed = self._change(squares[:, None])
         return changed - 0.5, torch.from_numpy(classes.astype(np.int64))
 
@@ -105,8 +124,8 @@ class Mixer:
             return film[:, ::-1].copy() if self._random.random() < 0.5 else film
         if name == "other":
             return self._draw_other()
-        film = self._pick_frontal()
-        if self._random.random() < 0.15:  # a mirrored film is still a frontal one
+        film = self._pick_accepted()
+        if self._random.random() < self._lesson.mirrored:
             film = film[:, ::-1]
         if name == "inverted":
             turns = int(self._random.choice((0, 0, 0, 1, 2, 3)))
@@ -114,10 +133,10 @@ class Mixer:
         turns = {"rotated_90": 1, "rotated_180": 2, "rotated_270": 3}.get(name, 0)
         return np.ascontiguousarray(np.rot90(film, turns))
 
-    def _pick_frontal(self) -> NDArray[np.float32]:
-        if self._random.random() >= AVERAGED:
-            return self._pick(self._frontal)
-        several = [self._pick(self._frontal) for _ in range(int(self._random.integers(2, 9)))]
+    def _pick_accepted(self) -> NDArray[np.float32]:
+        if self._random.random() >= self._lesson.averaged:
+            return self._pick(self._accepted)
+        several = [self._pick(self._accepted) for _ in range(int(self._random.integers(2, 9)))]
         mean: NDArray[np.float32] = np.mean(several, axis=0, dtype=np.float32)
         return mean
 
@@ -127,23 +146,22 @@ class Mixer:
         return films[self._random.integers(len(films))].pixels
 
     def _draw_other(self) -> NDArray[np.float32]:
-        chance = self._random.random()
-        if chance < 0.5:
+        kinds, shares = zip(*self._lesson.others.items(), strict=True)
+        kind = kinds[int(np.searchsorted(np.cumsum(shares)[:-1], self._random.random(), "right"))]
+        if kind == "set":
             film = self._pick(self._other)
             if self._random.random() < 0.25:
                 film = np.ascontiguousarray(np.rot90(film, int(self._random.integers(4))))
             return 1.0 - film if self._random.random() < 0.15 else film
-        if chance < 0.62:
-            return cut_out(self._pick(self._frontal), self._random)
-        if chance < 0.72:
-            return shuffled(self._pick(self._frontal), self._random)
-        if chance < 0.78:
+        if kind == "cut_out":
+            return cut_out(self._pick(self._accepted), self._random)
+        if kind == "shuffled":
+            return shuffled(self._pick(self._accepted), self._random)
+        if kind == "turned_lateral":
             film = self._pick(self._lateral)
             turned = np.rot90(film, int(self._random.integers(1, 4)))
             return np.ascontiguousarray(turned if self._random.random() < 0.6 else 1.0 - film)
-        if chance < 0.92:
-            return limb(self._random)
-        return junk(self._random)
+        return limb(self._random) if kind == "limb" else junk(self._random)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, 1, 1, 1, generator=self._torch)
@@ -227,6 +245,9 @@ def _blur(squares: Tensor, sigma: float) -> Tensor:
 
 def _stretched(squares: Tensor) -> Tensor:
     flat = squares.flatten(1)
-    low = torch.quantile(flat, 0.01, dim=1)[:, None, None, None]
-    high = torch.quantile(flat, 0.99, dim=1)[:, None, None, None]
+    count = flat.shape[1]
+    low, high = (
+        flat.kthvalue(max(int(share * count), 1), dim=1).values[:, None, None, None]
+        for share in (0.01, 0.99)
+    )
     return ((squares - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)

@@ -1,6 +1,6 @@
 """Measures a gate on films that it has not learned from, class by class, with counts.
 
-Frontal films are also judged after what happens to films on their way (blur, gamma, margins,
+Accepted films are also judged after what happens to films on their way (blur, gamma, margins,
 coarse pixels), and turned and inverted; numbers are shares of films, never of patients.
 """
 
@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from processors.gate._picture import Weights, passes, resized, see
 from processors.training.gate_films import Film
+from processors.training.gate_lessons import Lesson
 from processors.training.gate_phantoms import STORED, cut_out, junk, limb, shuffled
 
 Square = NDArray[np.float32]
@@ -36,24 +37,28 @@ TURNS: dict[str, Callable[[Square], Square]] = {
 DRAWN = 200  # pictures of each synthetic kind
 
 
-def measure(weights: Weights, films: Sequence[Film]) -> dict[str, Any]:
+def measure(weights: Weights, lesson: Lesson, films: Sequence[Film]) -> dict[str, Any]:
     """Every number of gate_metrics.json that needs no training."""
-    frontal = [f for f in films if f.kind == "frontal"]
-    sources = sorted({f.source for f in frontal})
+    accepted = [f for f in films if f.kind == "accepted"]
+    averaged = _averages(accepted) if lesson.averaged else []
     return {
-        "frontal_passed": {
+        f"{lesson.accepted}_passed": {
             source: {
-                way: _passed(weights, [change(f.pixels) for f in frontal if f.source == source])
+                way: _passed(weights, [change(f.pixels) for f in accepted if f.source == source])
                 for way, change in WAYS.items()
             }
-            for source in sources
+            for source in sorted({f.source for f in accepted})
         },
-        "frontal_averages_passed": _passed(weights, _averages(frontal)),
+        **({f"{lesson.accepted}_averages_passed": _passed(weights, averaged)} if averaged else {}),
+        "unjudged_passed": {
+            source: _passed(weights, [f.pixels for f in films if f.source == source])
+            for source in sorted({f.source for f in films if f.kind == "unjudged"})
+        },
         "refused": {
-            **{name: _refused(weights, frontal, change, name) for name, change in TURNS.items()},
-            "lateral": _lateral(weights, films),
+            **{name: _refused(weights, accepted, change, name) for name, change in TURNS.items()},
+            **({"lateral": _lateral(weights, films)} if lesson.lateral_sets else {}),
             **_others(weights, films),
-            **_synthetic(weights, frontal),
+            **_synthetic(weights, lesson, accepted),
         },
     }
 
@@ -63,11 +68,11 @@ def _passed(weights: Weights, squares: Sequence[Square]) -> dict[str, float | in
     return {"films": len(squares), "passed": good, "share": round(good / max(len(squares), 1), 4)}
 
 
-def _averages(frontal: Sequence[Film]) -> list[Square]:
+def _averages(accepted: Sequence[Film]) -> list[Square]:
     """Means of five films of one set, as a decoder's averages look."""
     random, means = np.random.default_rng(5), []
-    for source in sorted({f.source for f in frontal}):
-        films = [f.pixels for f in frontal if f.source == source]
+    for source in sorted({f.source for f in accepted}):
+        films = [f.pixels for f in accepted if f.source == source]
         if len(films) >= 20:
             drawn = [random.choice(len(films), 5, replace=False) for _ in range(50)]
             means += [np.mean([films[i] for i in five], axis=0) for five in drawn]
@@ -101,9 +106,9 @@ def _others(weights: Weights, films: Sequence[Film]) -> dict[str, Any]:
     }
 
 
-def _synthetic(weights: Weights, frontal: Sequence[Film]) -> dict[str, Any]:
+def _synthetic(weights: Weights, lesson: Lesson, accepted: Sequence[Film]) -> dict[str, Any]:
     random = np.random.default_rng(7)
-    films = [f.pixels for f in frontal]
+    films = [f.pixels for f in accepted]
 
     def any_film() -> Square:
         return films[random.integers(len(films))]
@@ -111,9 +116,10 @@ def _synthetic(weights: Weights, frontal: Sequence[Film]) -> dict[str, Any]:
     kinds: dict[str, Callable[[], Square]] = {
         "drawn_limb": lambda: limb(random),
         "drawn_junk": lambda: junk(random),
-        "cut_out_of_chest": lambda: cut_out(any_film(), random),
-        "shuffled_chest": lambda: shuffled(any_film(), random),
     }
+    if "cut_out" in lesson.others:
+        kinds[f"cut_out_of_{lesson.organ}"] = lambda: cut_out(any_film(), random)
+    kinds[f"shuffled_{lesson.organ}"] = lambda: shuffled(any_film(), random)
     made: dict[str, Any] = {}
     for name, draw in kinds.items():
         sights = [see(draw(), weights) for _ in range(DRAWN)]

@@ -15,13 +15,8 @@ from PIL import Image
 
 from processors.gate._picture import load_weights, see, small
 from processors.training import gate as training
-from processors.training.gate_films import (
-    CLASSES,
-    FRONTAL_SETS,
-    OTHER_SETS,
-    Mixer,
-    read_films,
-)
+from processors.training.gate_films import Mixer, patient_of, read_films
+from processors.training.gate_lessons import BRAIN, BREAST, CHEST, LESSONS, Lesson
 
 COLUMNS = ("path", "split", "patient", "labels", "licence")
 
@@ -30,7 +25,7 @@ COLUMNS = ("path", "split", "patient", "labels", "licence")
 def images(tmp_path: Path) -> Path:
     """Tiny sets in the layout of the real ones; the pictures are drawn, not films."""
     random = np.random.default_rng(3)
-    for name in (*FRONTAL_SETS, "chest_lateral", *OTHER_SETS):
+    for name in CHEST.sets:
         rows = []
         with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
             for number in range(24):
@@ -50,11 +45,11 @@ def images(tmp_path: Path) -> Path:
 
 def test_numpy_network_gives_what_torch_gives() -> None:
     torch.manual_seed(1)
-    net = training.Net()
+    net = training.Net(len(CHEST.classes))
     with torch.no_grad():  # statistics as after some training, so that folding has work to do
         for _ in range(3):
             net(torch.randn(8, 1, 64, 64) * 2 + 1)
-    weights = training.folded(net.eval())
+    weights = training.folded(net.eval(), CHEST.classes)
     picture = np.random.default_rng(2).random((90, 70)).astype(np.float32)
     with torch.no_grad():
         scores = net(torch.from_numpy(small(picture) - 0.5)[None, None])
@@ -63,22 +58,58 @@ def test_numpy_network_gives_what_torch_gives() -> None:
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_same_seed_gives_the_same_batch(images: Path) -> None:
-    films = read_films(images)
-    (one, classes), (other, again) = (Mixer(films, 7).batch(40) for _ in range(2))
+@pytest.mark.parametrize("lesson", LESSONS.values(), ids=lambda lesson: lesson.organ)
+def test_same_seed_gives_the_same_batch(images: Path, lesson: Lesson) -> None:
+    films = read_films(images, lesson)
+    (one, classes), (other, again) = (Mixer(films, lesson, 7).batch(40) for _ in range(2))
     assert torch.equal(one, other)
     assert torch.equal(classes, again)
     assert one.shape == (40, 1, 64, 64)
     assert one.min() >= -0.5
     assert one.max() <= 0.5
-    assert set(classes.tolist()) <= set(range(len(CLASSES)))
+    assert set(classes.tolist()) <= set(range(len(lesson.classes)))
+
+
+@pytest.mark.parametrize("lesson", LESSONS.values(), ids=lambda lesson: lesson.organ)
+def test_a_lesson_teaches_what_it_may_and_no_more(images: Path, lesson: Lesson) -> None:
+    assert sum(lesson.shares.values()) == pytest.approx(1)
+    assert sum(lesson.others.values()) == pytest.approx(1)
+    kinds = {film.source.partition("/")[0]: film.kind for film in read_films(images, lesson)}
+    assert {name for name, kind in kinds.items() if kind == "accepted"} == set(lesson.accepted_sets)
+    assert set(kinds) == set(CHEST.sets)
 
 
 def test_command_writes_weights_and_their_metrics(images: Path, tmp_path: Path) -> None:
-    metrics = training.train(images, tmp_path / "out", steps=2, folds=0)
+    metrics = training.train(CHEST, images, tmp_path / "out", steps=2)
     weights = load_weights(tmp_path / "out" / "gate.npz")
     written = json.loads((tmp_path / "out" / "gate_metrics.json").read_text(encoding="utf-8"))
     assert written == metrics
-    assert weights.classes == CLASSES
+    assert weights.classes == CHEST.classes
     assert written["frontal_passed"]["chest_paed"]["as_it_is"]["films"] == 6
     assert written["training"]["licences"] == ["made for a test"]
+
+
+def test_a_rehearsal_leaves_the_validation_part_alone(images: Path, tmp_path: Path) -> None:
+    films = [f for f in read_films(images, BREAST) if f.split == "train"]
+    aside = [f for f in films if training.kept_back(f, BREAST, rehearse=True)]
+    metrics = training.train(BREAST, images, tmp_path / "out", steps=2, rehearse=True)
+    measured = metrics["refused"]["brain"]["films"]
+    assert measured == sum(f.source == "brain" for f in aside) > 0
+    assert metrics["training"]["films_learned"]["brain"] == 18 - measured
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "patient"),
+    [
+        ("chest_paed", {"patient": "P7", "path": "a.png"}, "P7"),
+        ("modality", {"patient": "", "path": "a.png", "note": "lowres64"}, "a.png"),
+        ("brain", {"patient": "", "path": "a.png", "note": "fold4"}, "fold4"),
+        ("breast", {"patient": "", "path": "a.png", "note": "id benign (41)"}, "benign 8"),
+    ],
+)
+def test_what_must_not_be_parted(name: str, row: dict[str, str], patient: str) -> None:
+    assert patient_of(name, row) == patient
+
+
+def test_thresholds_of_the_brain_come_from_one_fold_of_patients() -> None:
+    assert BRAIN.aside == ("fold4",)

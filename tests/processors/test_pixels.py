@@ -331,6 +331,21 @@ def test_colour_becomes_luminance(dataset: Dataset, light: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dataset", "share"),
+    [
+        pytest.param(colour(RGB, "RGB"), 0.75, id="three of four columns"),
+        pytest.param(colour(np.full((2, 4, 3), 90, np.uint8), "RGB"), 0.0, id="grey as RGB"),
+        pytest.param(colour(np.full((2, 4, 3), (90, 110, 100), np.uint8), "RGB"), 0.0,
+                     id="what a codec leaves on grey"),
+        pytest.param(colour(np.full((2, 4, 3), 128, np.uint8), "YBR_FULL"), 0.0, id="grey YBR"),
+        pytest.param(picture(), 0.0, id="grey"),
+    ],
+)  # fmt: skip
+def test_share_of_coloured_pixels(dataset: Dataset, share: float) -> None:
+    assert pixels.colour(dataset) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
     ("attributes", "ratio"),
     [
         pytest.param({}, 1.0, id="nothing stated"),
