@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from processors.gate import _mr, _views, _words
 from processors.gate._age import OLDEST, age_in_years
 from processors.gate._card import Terms, terms
 from processors.gate._header import is_colour, refused_kind, rules
-from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see
+from processors.gate._picture import Sight, is_blank, load_weights, passes, see, with_terms
 
 __all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge", "picture_refusal"]
 
@@ -165,18 +165,9 @@ def _strange(picture: Pixels, header: Dataset, allowed: Terms, folder: Path) -> 
         return "blank"
     if not allowed.file:
         return ""
-    weights = _weights(allowed, folder)
+    weights = with_terms(load_weights(folder / allowed.file), allowed.least, allowed.farthest)
     sight = see(picture, weights)
     return "" if passes(sight, weights) else _kind_of_sight(sight, header)
-
-
-def _weights(allowed: Terms, folder: Path) -> Weights:
-    weights = load_weights(folder / allowed.file)
-    if allowed.least is not None:
-        weights = replace(weights, least=allowed.least)
-    if allowed.farthest is not None:
-        weights = replace(weights, farthest=allowed.farthest)
-    return weights
 
 
 def _kind_of_sight(sight: Sight, header: Dataset) -> str:

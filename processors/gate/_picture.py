@@ -10,7 +10,7 @@ it has ever seen anything like it (Mahalanobis distance: Lee et al., arXiv:1807.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,15 @@ def features(picture: Pixels, weights: Weights) -> Pixels:
         values = _halving_convolution(values, kernel, bias)
     seen: Pixels = np.maximum(weights.hidden[0] @ values.ravel() + weights.hidden[1], 0.0)
     return seen
+
+
+def with_terms(weights: Weights, least: float | None, farthest: float | None) -> Weights:
+    """The weights with the thresholds of a card, where it states any."""
+    return replace(
+        weights,
+        least=weights.least if least is None else least,
+        farthest=weights.farthest if farthest is None else farthest,
+    )
 
 
 @lru_cache(maxsize=4)
