@@ -9,15 +9,21 @@ from typing import Any
 from processors.runtime import SHIPPED, read_verified, weights_digest
 
 
-def _population(entry: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-    figure = evaluation.get("populations", {}).get(entry["name"], {}).get("auc")
-    words = f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" if figure else ""
-    years = {"low": entry["low"], "high": entry["high"]}
-    return {"name": entry["name"], "years": years, "auc": words, "red": entry.get("red", True)}
+def _answers(card: dict[str, Any], evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for question in card["questions"]:
+        for answer in question["answers"]:
+            name = f"{question['name']}/{answer['label']}"
+            figure = evaluation.get("answers", {}).get(name, {}).get("auc")
+            auc = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**figure) if figure else ""
+            years = {"low": question["low"], "high": question["high"]}
+            red = answer.get("red", True)
+            found.append({"name": name, "years": years, "auc": auc, "red": red})
+    return found
 
 
 def shipped(folder: Path = SHIPPED) -> list[dict[str, Any]]:
-    """Name, version, digest of the weights, labels and populations of each bundle."""
+    """Name, version, digest of the weights, labels and answers of each bundle."""
     found = []
     for place in sorted(p for p in folder.iterdir() if (p / "configs" / "metadata.json").is_file()):
         _, files = read_verified(str(place))
@@ -30,7 +36,7 @@ def shipped(folder: Path = SHIPPED) -> list[dict[str, Any]]:
                 "version": metadata["version"],
                 "sha256": weights_digest(files),
                 "labels": [entry["label"] for entry in card["labels"]],
-                "populations": [_population(p, evaluation) for p in card["populations"]],
+                "answers": _answers(card, evaluation),
             }
         )
     return found

@@ -57,9 +57,6 @@ class Head:
     bias: Array
     frame: int
 
-    def row(self, index: int) -> Row:
-        return Row(self.weight[index], float(self.bias[index]), self.frame)
-
 
 class Networks(Protocol):
     """Encoder and decoder on some device."""
@@ -89,6 +86,21 @@ class Bundle:
     @property
     def size(self) -> int:
         return int(self.card["size"])
+
+    def row(self, question: int, answer: int) -> Row:
+        """One answer of the card's questions, calibrated, its rivals after it."""
+        questions = self.card["questions"]
+        own, first = questions[question], sum(len(q["answers"]) for q in questions[:question])
+        order = [answer, *(k for k in range(len(own["answers"])) if k != answer)]
+        index = [first + k for k in order]
+        return Row(
+            weight=self.head.weight[index],
+            bias=self.head.bias[index],
+            offset=np.array([own["answers"][k]["offset"] for k in order], np.float32),
+            temperature=float(own["temperature"]),
+            none=bool(own["none"]),
+            frame=self.head.frame,
+        )
 
     def encode(self, images: Array) -> Array:
         """Latent means (n, channels, g, g) of network inputs (n, size, size), 0..1."""
@@ -237,7 +249,7 @@ def _cuda_is_there() -> bool:
 
 def _check_shapes(card: Mapping[str, Any], head: Head, donors: Mapping[str, Any]) -> None:
     channels, grid = int(card["channels"]), int(card["size"]) // 8
-    rows = len(card["rows"])
+    rows = sum(len(question["answers"]) for question in card["questions"])
     if head.weight.shape != (rows, channels) or head.bias.shape != (rows,):
         raise WeightsShape(
             f"The head is {head.weight.shape}, the card has {rows} rows of {channels} channels."

@@ -1,4 +1,4 @@
-"""A bundle small enough for tests: random weights, two populations, averaged random donors."""
+"""A bundle small enough for tests: random weights, two questions, averaged random donors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from processors.training.bundle import write_bundle
-from processors.training.calibrate import Calibration
+from processors.training.calibrate import Calibration, Operating
 from processors.training.data import ImageSet, Sample
 from processors.training.make import Pieces, donor_arrays, inference, metadata, shape_of
 from processors.training.plan import Plan, read_plan
@@ -19,7 +19,8 @@ def tiny_plan() -> Plan:
     """The shipped plan on 32 px with a handful of channels and no gate of pixels."""
     shipped = read_plan("chest")
     changes = {"size": 32, "channels": 4, "widths": {"narrow": 8, "wide": 8}, "frame": 1}
-    return Plan({**shipped.raw, **changes}, shipped.populations).with_recipe(
+    changes |= {"organ": "", "place": {}, "gate": {"file": "", "shortest_side": 16}}
+    return Plan({**shipped.raw, **changes}, shipped.questions).with_recipe(
         steps=4, batch=8, small_size=16
     )
 
@@ -29,15 +30,19 @@ def tiny_images(count: int = 48, size: int = 32, seed: int = 0) -> ImageSet:
     generator = np.random.default_rng(seed)
     samples, inputs = [], []
     for i in range(count):
-        ill, population = i % 2, (i // 2) % 2
+        ill, group = i % 2, (i // 2) % 2
         film = generator.random((size, size)) * 0.4
         if ill:
             film[10:22, 8:16] += 0.6
         inputs.append(film)
-        age = 3.0 if population == 0 else 50.0
-        samples.append(Sample(f"{i}.png", "train", f"P{i}", population, ill, "F", age, "PA"))
+        age = 3.0 if group == 0 else 50.0
+        targets = (1 - ill, -1) if group == 0 else (-1, 1 - ill)
+        samples.append(
+            Sample(f"{i}.png", "train", f"P{i}", targets, group, sex="F", age=age, view="PA")
+        )
     pixels = np.rint(np.stack(inputs).clip(0, 1) * 255).astype(np.uint8)
-    return ImageSet(tuple(samples), pixels, generator.random((count, 15)).astype(np.float32))
+    trivial = generator.random((count, 15)).astype(np.float32)
+    return ImageSet(tuple(samples), pixels, trivial, np.zeros(pixels.shape, bool))
 
 
 def tiny_network(seed: int = 0) -> SpatialVAE:
@@ -50,9 +55,8 @@ def tiny_network(seed: int = 0) -> SpatialVAE:
 def write_tiny(folder: Path, seed: int = 0) -> Path:
     """A complete bundle folder, as training would write it."""
     plan, model, images = tiny_plan(), tiny_network(seed), tiny_images()
-    found = [Calibration(0.5, 0.1, 0.5, (0.45, 0.55), -3.0)] * 2
+    found = [Calibration(0.5, (0.1,), True, (Operating(0.5, (0.45, 0.55)),))] * 2
     described = metadata(plan, found, images)
-    described["dictamen"]["gate"] = {"file": "", "shortest_side": 16}
     pieces = Pieces(
         described, inference(plan), donor_arrays(model, (images, images.where([False] * 48)), plan)
     )

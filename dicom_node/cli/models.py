@@ -43,9 +43,9 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
         return
-    table = Table("model", "version", "population", "AUC [95 %]", "state", "weights sha256")
+    table = Table("model", "version", "answer", "AUC [95 %]", "state", "weights sha256")
     for entry in entries:
-        for row in entry["populations"]:
+        for row in entry["answers"]:
             state = "red" if row["red"] else "ok"
             digest = entry["sha256"][:12]
             table.add_row(entry["name"], entry["version"], row["name"], row["auc"], state, digest)
@@ -91,10 +91,10 @@ def evaluate(
     scores: Annotated[Path | None, typer.Option(help="CSV: path, probability per label.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="The evaluation.")] = None,
     write_card: Annotated[bool, typer.Option(help="Write metadata and docs/README.md.")] = False,
-    strips: Annotated[int, typer.Option(help="Explanations to test per population.")] = 0,
+    strips: Annotated[int, typer.Option(help="Explanations to test per answer.")] = 0,
     variants: Annotated[int | None, typer.Option(help="Variants tried, for the card.")] = None,
 ) -> None:
-    """AUC with its 95 % interval beside the trivial bar, per population."""
+    """AUC with its 95 % interval beside the trivial bar, per answer."""
     try:
         from processors.training.appraise import Asked, evaluate_bundle
     except ImportError as error:
@@ -115,15 +115,21 @@ def _figure(figure: dict[str, float]) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    """One line per population and subgroup: plain text, so that a pipe keeps it whole."""
-    for name, e in found["populations"].items():
+    """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
+    for name, e in found["answers"].items():
+        if "positive" not in e:
+            typer.echo(f"{name} ({e['n']}): mean AUC {_figure(e['auc'])}")
+            continue
+        ece = f"; ECE {e['ece']:.3f}" if "ece" in e else ""
         typer.echo(
             f"{name} ({e['positive']}/{e['n']}): AUC {_figure(e['auc'])}; trivial statistics "
-            f"{_figure(e['trivial'])}; gain {_figure(e['gain'])}; ECE {e['ece']:.3f}"
+            f"{_figure(e['trivial'])}; gain {_figure(e['gain'])}; on equalised input "
+            f"{_figure(e['trivial_equalised'])}; gain {_figure(e['gain_equalised'])}{ece}"
         )
         for group, figure in e["subgroups"].items():
             count = f"{figure['positive']}/{figure['n']}"
             typer.echo(f"  {name}, {group} ({count}): AUC {_figure(figure)}")
+    typer.echo(f"refused by the gate: {found['refused_by_gate']} (they are in every figure above)")
     for name, e in found["explanations"].items():
         typer.echo(
             f"{name}: {e['shown']:.0%} of {e['n']} strips pass every check; cells exchanged, "

@@ -51,15 +51,15 @@ class Patient:
 
 CAST = (
     Wanted({"en": "adult, drawn from pneumonia", "es": "adulta, dibujada a partir de neumonía"},
-           "Ejemplo Núñez^Begoña", "F", 64, "with_adults", "PA", "completed"),
+           "Ejemplo Núñez^Begoña", "F", 64, "adults_pneumonia", "PA", "completed"),
     Wanted({"en": "adult, drawn from no finding", "es": "adulto, dibujado sin hallazgos"},
-           "Muestra^Jorge", "M", 41, "without_adults", "PA", "completed"),
+           "Muestra^Jorge", "M", 41, "adults_none", "PA", "completed"),
     Wanted({"en": "child, drawn from pneumonia", "es": "niño, dibujado a partir de neumonía"},
-           "Prueba^Íñigo", "M", 3, "with_children", "AP", "completed"),
+           "Prueba^Íñigo", "M", 3, "children_pneumonia", "AP", "completed"),
     Wanted({"en": "child, drawn from normal", "es": "niña, dibujada sin hallazgos"},
-           "Ensayo^Zoë", "F", 4, "without_children", "AP", "completed"),
+           "Ensayo^Zoë", "F", 4, "children_none", "AP", "completed"),
     Wanted({"en": "lateral view, must be refused", "es": "proyección lateral, debe rechazarse"},
-           "Ficticia^Ana María", "F", 57, "without_adults", "LL", "unsuitable"),
+           "Ficticia^Ana María", "F", 57, "adults_none", "LL", "unsuitable"),
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from processors.analysis import Check
 from processors.vae.latent import Array, shares
 
 CELLS = 0.5  # share of the latent that may be exchanged: more is another film
+ORGAN = 0.7  # share of the evidence that must lie in the organ
 CORNER = 0.3  # share of the evidence in the two upper corners: burned-in letters stand there
 WOBBLE = 0.01  # probability by which one step may go the wrong way: rounding to 8 bits
 
@@ -23,6 +24,7 @@ REASONS = {
         "monotone_steps": "la probabilidad no sigue el orden de los cuadros",
         "cells_exchanged": "para cambiar la respuesta hubo que sustituir demasiada imagen",
         "corner_evidence": "la evidencia está en las esquinas superiores, donde suele haber letras",
+        "organ_evidence": "la evidencia está fuera del órgano o no se pudo delimitar el órgano",
         "control_probability": "un cambio sin relación con el hallazgo también cambia la respuesta",
     },
     "en": {
@@ -30,6 +32,7 @@ REASONS = {
         "monotone_steps": "the probability does not follow the order of the frames",
         "cells_exchanged": "too much of the image had to be replaced to change the answer",
         "corner_evidence": "the evidence lies in the upper corners, where letters are burned in",
+        "organ_evidence": "the evidence lies outside the organ, or the organ could not be found",
         "control_probability": "a change unrelated to the finding also changes the answer",
     },
 }
@@ -63,6 +66,11 @@ def corner_share(cells: Array) -> float:
 
 def corners(cells: Array) -> Check:
     return Check("corner_evidence", corner_share(cells), CORNER, at_least=False)
+
+
+def organ(share: float) -> Check:
+    """Evidence beside the organ says nothing of it: neither outline nor strip is shown."""
+    return Check("organ_evidence", share, ORGAN)
 
 
 def control(probability: float, above: float) -> Check:

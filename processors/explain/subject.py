@@ -14,36 +14,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.explain.field import FIELDS, inside
 from processors.runtime import Bundle
-from processors.vae.latent import Array, Row, evidence, margin_of
+from processors.vae.latent import Array, Row, evidence, probability, shares
 from processors.vae.normalise import Greys, network_input, resize_area
 
+CLEAR = 0.5  # log-odds below the band at which a counterfactual may stop
 LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a report
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Margin to probability, and where the answers begin; from the card, per population."""
+    """Where an answer begins, as probabilities: threshold and undetermined band; from the card."""
 
-    temperature: float
-    bias: float
     threshold: float
     band: tuple[float, float]
-    goal: float
 
-    def probability(self, margin: float) -> float:
-        return float(1 / (1 + np.exp(-(margin / self.temperature + self.bias))))
+    @property
+    def goal(self) -> float:
+        """Log-odds at which a counterfactual may stop: clearly below the band."""
+        low = min(max(self.band[0], 1e-6), 1 - 1e-6)
+        return float(np.log(low / (1 - low))) - CLEAR
 
 
-def scale_of(population: Mapping[str, Any]) -> Scale:
-    low, high = population["band"]
-    return Scale(
-        temperature=float(population["temperature"]),
-        bias=float(population["bias"]),
-        threshold=float(population["threshold"]),
-        band=(float(low), float(high)),
-        goal=float(population["goal"]),
-    )
+def scale_of(answer: Mapping[str, Any]) -> Scale:
+    """The operating point of one answer of a card's question."""
+    low, high = answer["band"]
+    return Scale(float(answer["threshold"]), (float(low), float(high)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +63,31 @@ def read_film(instance_uid: str, pixels: Array, bundle: Bundle) -> Film:
     return Film(instance_uid, picture, greys, network, bundle.encode(network[None])[0])
 
 
+def in_organ(film: Film, row: Row, organ: str) -> float | None:
+    """Part of the row's evidence in the organ of the picture; 0 where the organ is not found.
+
+    organ: a key of FIELDS; None without one.
+    """
+    if not organ:
+        return None
+    field = FIELDS[organ](film.network)
+    return 0.0 if field is None else inside(shares(evidence(film.latent, row)), field)
+
+
+def donors_of(bundle: Bundle, question: int, answer: int) -> tuple[Array, Array]:
+    """Averages (n, channels, g, g) of all other classes of the question, and of this answer's."""
+    entry = bundle.card["questions"][question]
+    classes = [each["label"] for each in entry["answers"]] + ["none"] * bool(entry["none"])
+    held = [bundle.donors[f"latents_{entry['name']}_{c}"].astype(np.float32) for c in classes]
+    return np.concatenate([h for k, h in enumerate(held) if k != answer]), held[answer]
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """donors: averages without the finding; doubles: averages with it, for the control."""
+    """donors: averages without the finding; doubles: averages with it, for the control.
+
+    inside: part of the evidence that lies in the organ; None where the card names no organ.
+    """
 
     label: str
     film: Film
@@ -77,12 +96,10 @@ class Subject:
     scale: Scale
     donors: Array
     doubles: Array
-
-    def probability(self, latent: Array) -> float:
-        return self.scale.probability(margin_of(evidence(latent, self.row)))
+    inside: float | None = None
 
     def judge(self, frames: NDArray[np.uint8]) -> list[float]:
         """The model's answers to frames (n, rows, columns), each read like a new film."""
         size = self.bundle.size
         inputs = [network_input(f.astype(np.float32) / 255, size)[0] for f in frames]
-        return [self.probability(z) for z in self.bundle.encode(np.stack(inputs))]
+        return [probability(z, self.row) for z in self.bundle.encode(np.stack(inputs))]

@@ -21,7 +21,7 @@ from processors.vae.latent import (
     evidence,
     evidence_weighted,
     exchange,
-    margin_of,
+    margin,
     nearest,
     transplant,
     traverse,
@@ -29,10 +29,10 @@ from processors.vae.latent import (
 
 ALPHAS = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)
 NEAREST = 8  # donors an exchange may choose from
-DEEPER = (0.0, 1.0, 2.0)  # temperatures below the goal, tried in turn until the frame flips
+DEEPER = (0.0, 1.0, 2.0)  # log-odds below the goal, tried in turn until the frame flips
 DARKEST_BRIGHTEST = (0.05, 0.98)  # equalised greys: the map back is a cliff at both ends
 SMOOTH = 0.7  # pixels of the network's input
-LIFT = 2.0  # temperatures by which the last "more" frame is lifted
+LIFT = 2.0  # log-odds by which the last "more" frame is lifted
 
 
 def painted(film: Film, change: Array) -> NDArray[np.uint8]:
@@ -61,8 +61,7 @@ def _less(subject: Subject) -> tuple[Exchange, Array, float]:
     film, scale = subject.film, subject.scale
     donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
     for deeper in DEEPER:
-        goal = scale.goal - deeper * scale.temperature
-        found = exchange(film.latent, subject.row, donors, goal)
+        found = exchange(film.latent, subject.row, donors, scale.goal - deeper)
         change = _changes(subject, [found.latent])[0]
         answer = subject.judge(painted(film, change)[None])[0]
         if answer < scale.band[0]:
@@ -79,14 +78,13 @@ def _control(subject: Subject, taken: NDArray[np.bool_]) -> float:
 
 def _frames(subject: Subject, less: Exchange) -> tuple[Frame, ...]:
     film, row = subject.film, subject.row
-    own = margin_of(evidence(film.latent, row))
+    own = margin(film.latent, row)
     latents = []
     for alpha in ALPHAS:
         if alpha <= 0:
             latents.append(film.latent - alpha * (less.latent - film.latent))
         else:
-            goal = own + alpha * LIFT * subject.scale.temperature
-            latents.append(traverse(film.latent, row, goal))
+            latents.append(traverse(film.latent, row, own + alpha * LIFT))
     changes = _changes(subject, latents)
     pictures = [painted(film, change) for change in changes]
     answers = subject.judge(np.stack(pictures))
@@ -102,12 +100,14 @@ def _difference(subject: Subject, less: Exchange, change: Array) -> Array:
 
 def _checks(subject: Subject, less: Exchange, frames: tuple[Frame, ...]) -> tuple[Check, ...]:
     scale = subject.scale
+    placed = () if subject.inside is None else (faithfulness.organ(subject.inside),)
     return (
         faithfulness.reaches(frames[0].probability, scale.band[0]),
         faithfulness.monotone([f.probability for f in frames]),
         faithfulness.exchanged(float(less.taken.mean())),
         faithfulness.corners(evidence(subject.film.latent, subject.row)),
         faithfulness.control(_control(subject, less.taken), scale.band[0]),
+        *placed,
     )
 
 

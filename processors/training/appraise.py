@@ -13,12 +13,13 @@ from typing import Any
 
 from safetensors import safe_open
 
-from processors.runtime import open_bundle
+from processors.gate import picture_refusal
+from processors.runtime import Bundle, open_bundle
 from processors.training.card import write_card
-from processors.training.data import ImageSet, join, load
+from processors.training.data import ImageSet, join, load, read_images, read_table
 from processors.training.evaluate import evaluate, score, speed, write_scores
 from processors.training.explained import explained
-from processors.training.plan import populations_of
+from processors.training.plan import questions_of
 
 Sources = Sequence[tuple[Path, Path]]
 
@@ -37,25 +38,37 @@ class Asked:
 
 
 def _load(sources: Sources, split: str, card: Mapping[str, Any]) -> ImageSet:
-    populations = populations_of(card["populations"])
-    size = int(card["size"])
-    return join([load(table, images, populations, size, split) for table, images in sources])
+    questions, size = questions_of(card["questions"]), int(card["size"])
+    return join([load(table, images, questions, size, split) for table, images in sources])
+
+
+def _verdicts(bundle: Bundle, sources: Sources, split: str) -> list[str]:
+    """`accepted`, or why the gate refuses the picture, for every image in the tables' order."""
+    found = []
+    for table, images in sources:
+        paths = [s.path for s in read_table(table, ()) if split in ("", s.split)]
+        for picture in read_images(images, paths):
+            reason = picture_refusal(picture, bundle.card, bundle.folder, "en")
+            found.append(reason or "accepted")
+    return found
 
 
 def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
-    """Judges every film of the split; writes what was asked for; returns the evaluation."""
+    """Judges every image of the split; writes what was asked for; returns the evaluation."""
     bundle = open_bundle(path_or_name, "cpu")
     images = _load(asked.judged, asked.split, bundle.card)
     known = _load(asked.known, "train", bundle.card)
     scores = score(bundle, images)
+    verdicts = _verdicts(bundle, asked.judged, asked.split)
     if asked.scores:
-        write_scores(scores, bundle.card["labels"][0]["label"], asked.scores)
+        write_scores(scores, bundle.card, verdicts, asked.scores)
     found: dict[str, Any] = {
         "bundle": bundle.name,
         "sha256": bundle.algorithm.sha256,
         "split": asked.split,
         "sets": [table.name for table, _ in asked.judged],
-        "populations": evaluate(bundle, scores, known),
+        "answers": evaluate(bundle, scores, known),
+        "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
         "explanations": explained(bundle, asked.judged, asked.split, asked.strips),
         "variants_tried": asked.variants,
         "ms": speed(bundle),

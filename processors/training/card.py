@@ -1,6 +1,6 @@
 """Writes a bundle's card: the numbers into metadata.json, the words into docs/README.md.
 
-Everything stands in the evaluation that was just measured; nothing is typed. A population whose
+Everything stands in the evaluation that was just measured; nothing is typed. An answer whose
 figures do not clear the bar is marked red and gets the sentence that every report must carry.
 """
 
@@ -16,22 +16,23 @@ from processors.training.evaluate import red
 from processors.training.files import write_checksums, write_json
 
 NOTES = {
-    "es": "En {words} este modelo no ha demostrado superar a estadísticas triviales de la imagen "
-    "(AUC {auc} frente a {trivial}; ganancia {gain}): no base ninguna decisión en este resultado.",
-    "en": "In {words} this model is not shown to beat trivial image statistics "
+    "es": "{name}, {words}: este modelo no ha demostrado superar a estadísticas triviales de la "
+    "imagen (AUC {auc} frente a {trivial}; ganancia {gain}): no base ninguna decisión en este "
+    "resultado.",
+    "en": "{name}, {words}: this model is not shown to beat trivial image statistics "
     "(AUC {auc} against {trivial}; gain {gain}): base no decision on this result.",
 }
 ONE_SIDED = 0.8  # share of the evidence on one side from which a region names no side
 SIDED = {
     "es": "La región señala dónde miró el modelo, no dónde está la enfermedad: en {words} el "
-    "{share} % de su evidencia está en el lado {side}; no indica qué pulmón está enfermo.",
+    "{share} % de su evidencia está en el lado {side}; no indica qué lado está enfermo.",
     "en": "The region shows where the model looked, not where the disease is: in {words} "
-    "{share}% of its evidence lies on the {side} side; it does not tell which lung is ill.",
+    "{share}% of its evidence lies on the {side} side; it does not tell which side is ill.",
 }
 SIDES = {"es": ("derecho", "izquierdo"), "en": ("right", "left")}
 FLOORS = {
-    "es": "En {words} este modelo no alcanza su meta de validación (AUC {auc}).",
-    "en": "In {words} this model misses its validation goal (AUC {auc}).",
+    "es": "{name}, {words}: este modelo no alcanza su meta de validación (AUC {auc}).",
+    "en": "{name}, {words}: this model misses its validation goal (AUC {auc}).",
 }
 
 
@@ -44,53 +45,67 @@ def _figure(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
-def note(population: Mapping[str, Any], found: Mapping[str, Any], floored: bool) -> dict[str, str]:
-    """The sentence of a red population in each language."""
+def note(
+    name: Mapping[str, str], words: Mapping[str, str], found: Mapping[str, Any], floored: bool
+) -> dict[str, str]:
+    """The sentence of a red answer in each language; name: of its label, words: for whom."""
     numbers = {
         "auc": _interval(found["auc"]),
         "trivial": f"{found['trivial']['value']:.2f}",
         "gain": _interval(found["gain"], signed=True),
     }
     texts = FLOORS if floored else NOTES
-    words = population["words"]
-    return {lang: text.format(words=words[lang], **numbers) for lang, text in texts.items()}
+    return {
+        lang: text.format(name=name[lang].capitalize(), words=words[lang], **numbers)
+        for lang, text in texts.items()
+    }
 
 
-def sided(population: Mapping[str, Any], left: float | None) -> dict[str, str] | None:
+def sided(words: Mapping[str, str], left: float | None) -> dict[str, str] | None:
     """The sentence for a model that reads one side alone, or None."""
     if left is None or 1 - ONE_SIDED <= left <= ONE_SIDED:
         return None
     share, side = round(100 * max(left, 1 - left)), int(left > 0.5)
     return {
-        lang: text.format(words=population["words"][lang], share=share, side=SIDES[lang][side])
+        lang: text.format(words=words[lang], share=share, side=SIDES[lang][side])
         for lang, text in SIDED.items()
     }
 
 
 def judged(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The card's block with the evaluation, each population's `red` and `note`."""
-    floors = card["limits"].get("goals", {})
-    populations = []
-    for population in card["populations"]:
-        name = population["name"]
-        found = evaluation["populations"].get(name)
-        plain = {k: v for k, v in population.items() if k not in ("red", "note", "region_note")}
-        if found is None:
-            populations.append({**plain, "red": True, "note": _unmeasured(population)})
-            continue
-        is_red = red({**found, "name": name}, floors)
-        said = note(population, found, name in floors) if is_red else None
-        left = (evaluation.get("explanations") or {}).get(name, {}).get("left_lung")
-        where = sided(population, left)
-        populations.append({**plain, "red": is_red, "note": said, "region_note": where})
-    return {**card, "populations": populations, "evaluation": dict(evaluation)}
+    """The card's block with the evaluation, each answer's `red` and `note`."""
+    names = {entry["label"]: entry["name"] for entry in card["labels"]}
+    questions = []
+    for question in card["questions"]:
+        answers = [_answer(question, one, names, card, evaluation) for one in question["answers"]]
+        explained = evaluation.get("explanations") or {}
+        lefts = [explained.get(f"{question['name']}/{a['label']}", {}).get("left") for a in answers]
+        known = [left for left in lefts if left is not None]
+        where = sided(question["words"], sum(known) / len(known) if known else None)
+        questions.append({**question, "answers": answers, "region_note": where})
+    return {**card, "questions": questions, "evaluation": dict(evaluation)}
 
 
-def _unmeasured(population: Mapping[str, Any]) -> dict[str, str]:
-    words = population["words"]
+def _answer(
+    question: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    names: Mapping[str, Mapping[str, str]],
+    card: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+) -> dict[str, Any]:
+    floors, key = card["limits"].get("goals", {}), f"{question['name']}/{answer['label']}"
+    found, name = evaluation["answers"].get(key), names[answer["label"]]
+    if found is None:
+        return {**answer, "red": True, "note": _unmeasured(name, question["words"])}
+    is_red = red(key, found, floors)
+    said = note(name, question["words"], found, key in floors) if is_red else None
+    return {**answer, "red": is_red, "note": said}
+
+
+def _unmeasured(name: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
     return {
-        "es": f"En {words['es']} este modelo no ha sido evaluado.",
-        "en": f"In {words['en']} this model has not been evaluated.",
+        "es": f"{name['es'].capitalize()}, {words['es']}: este modelo no ha sido evaluado.",
+        "en": f"{name['en'].capitalize()}, {words['en']}: this model has not been evaluated.",
     }
 
 
@@ -122,15 +137,19 @@ def _head(metadata: Mapping[str, Any]) -> str:
 
 def _use(card: Mapping[str, Any]) -> str:
     lines = ["## For whom", ""]
-    for p in card["populations"]:
-        state = "RED" if p["red"] else "clears its bar"
-        lines.append(f"* {p['words']['en']} ({p['low']}-{p['high']} years): **{state}**.")
-        lines += [f"  {p[k]['en']}" for k in ("note", "region_note") if p.get(k)]
+    for q in card["questions"]:
+        for answer in q["answers"]:
+            state = "RED" if answer["red"] else "clears its bar"
+            years = f"{q['low']}-{q['high']} years"
+            lines.append(f"* {answer['label']}, {q['words']['en']} ({years}): **{state}**.")
+            lines += [f"  {answer['note']['en']}"] if answer.get("note") else []
+        lines += [f"  {q['region_note']['en']}"] if q.get("region_note") else []
     limits = card["limits"]
     if "views" in limits:
         lines.append(f"* Frontal views only: {', '.join(limits['views'])}.")
     if "unvalidated_ages" in limits:
         lines.append(f"* Not validated: {limits['unvalidated_ages']}.")
+    lines += [f"* {said['en']}" for said in card.get("notes", ())]
     return "\n".join(lines)
 
 
@@ -150,18 +169,20 @@ def _results(card: Mapping[str, Any]) -> str:
         "## Results",
         "",
         "AUC with 95 % interval (bootstrap over patients) beside what brightness, border, "
-        "sharpness and shape alone reach on the same films, and the paired gain.",
+        "sharpness and shape alone reach on the same images, and the paired gain; the same "
+        "statistics again on the equalised input, which is what the network sees.",
         "",
-        "| population | positive / n | AUC | trivial statistics | gain | "
-        "sensitivity | specificity | undetermined | ECE |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| task | positive / n | AUC | trivial | gain | trivial, equalised | gain | ECE |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name, e in card["evaluation"]["populations"].items():
-        cells = [_figure(e[k]) for k in ("auc", "trivial", "gain", "sensitivity", "specificity")]
-        lines.append(
-            f"| {name} | {e['positive']}/{e['n']} | {' | '.join(cells)} | "
-            f"{_figure(e['undetermined'])} | {e['ece']:.3f} |"
-        )
+    for name, e in card["evaluation"]["answers"].items():
+        if "positive" not in e:
+            lines.append(f"| {name} | {e['n']} | {_figure(e['auc'])} | | | | | |")
+            continue
+        keys = ("auc", "trivial", "gain", "trivial_equalised", "gain_equalised")
+        ece = f"{e['ece']:.3f}" if "ece" in e else ""
+        cells = " | ".join(_figure(e[k]) for k in keys)
+        lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
     tried = card["evaluation"].get("variants_tried")
     if tried:
         lines += ["", f"Variants tried before this one was chosen: {tried}."]
@@ -172,25 +193,32 @@ def _calibration(card: Mapping[str, Any]) -> str:
     lines = [
         "## Operating points",
         "",
-        "probability = sigmoid(margin / temperature + bias), for the share of ill films in the "
-        "training data, which is not that of a hospital.",
+        "Logit of an answer = total / temperature + offset; probabilities by softmax over the "
+        "question, with 0 for no finding where it has that answer. For the shares of the training "
+        "data, which are not those of a hospital.",
         "",
-        "| population | temperature | bias | threshold | undetermined band |",
-        "|---|---|---|---|---|",
+        "| answer | temperature | offset | threshold | undetermined band | sensitivity | "
+        "specificity | undetermined |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for p in card["populations"]:
-        low, high = p["band"]
-        lines.append(
-            f"| {p['name']} | {p['temperature']:.3f} | {p['bias']:.3f} | {p['threshold']:.3f} | "
-            f"{low:.3f} to {high:.3f} |"
-        )
+    for q in card["questions"]:
+        for answer in q["answers"]:
+            low, high = answer["band"]
+            name = f"{q['name']}/{answer['label']}"
+            found = card["evaluation"]["answers"].get(name, {})
+            keys = ("sensitivity", "specificity", "undetermined")
+            shown = " | ".join(_figure(found[k]) if k in found else "" for k in keys)
+            lines.append(
+                f"| {name} | {q['temperature']:.3f} | {answer['offset']:.3f} | "
+                f"{answer['threshold']:.3f} | {low:.3f} to {high:.3f} | {shown} |"
+            )
     return "\n".join(lines)
 
 
 def _groups(card: Mapping[str, Any]) -> str:
-    lines = ["## Subgroups", "", "| population | group | positive / n | AUC |", "|---|---|---|---|"]
-    for name, e in card["evaluation"]["populations"].items():
-        for group, figure in e["subgroups"].items():
+    lines = ["## Subgroups", "", "| task | group | positive / n | AUC |", "|---|---|---|---|"]
+    for name, e in card["evaluation"]["answers"].items():
+        for group, figure in e.get("subgroups", {}).items():
             lines.append(
                 f"| {name} | {group} | {figure['positive']}/{figure['n']} | {_figure(figure)} |"
             )
@@ -202,15 +230,15 @@ def _explained(card: Mapping[str, Any]) -> str:
     for name, e in (card["evaluation"].get("explanations") or {}).items():
         checks = ", ".join(f"{k} {v:.2f}" for k, v in e["passed"].items())
         lines.append(
-            f"* {name}: of {e['n']} present films {e['shown']:.2f} had an explanation that passed "
+            f"* {name}: of {e['n']} present images {e['shown']:.2f} had an explanation that passed "
             f"every check (passed: {checks}); cells exchanged, median {e['cells']:.2f}; "
-            f"{e['ms']:.0f} ms. Share of the evidence on the patient's left side, mean: "
-            f"{e['left_lung']:.2f} (0.5 where both lungs are read alike)."
+            f"{e['ms']:.0f} ms. Share of the evidence in the picture's right half, mean: "
+            f"{e['left']:.2f} (0.5 where both sides are read alike)."
         )
     lines.append(
         "\nThe difference map is faithful to the head by construction and no independent witness. "
         "The strip's frames are synthetic; a cell is "
-        f"1/{card['size'] // 8} of the film's side, so contours point, they do not outline."
+        f"1/{card['size'] // 8} of the image's side, so contours point, they do not outline."
     )
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Reads labelled images: a CSV and a tar or a folder, as in the shared sets.
 
-Columns used: path, split, patient, labels (joined by |), sex, age, view, note. A label a source
-does not know is -1 and is masked in the loss. Patients never cross from fitting to tuning.
+Columns used: path, split, patient, labels (joined by |), sex, age, view, boxes, mask, note. A
+question that a source cannot answer is -1 and is masked in the loss. Patients never cross from
+fitting to tuning.
 Never: the network; a file outside the given tar or folder.
 """
 
@@ -11,8 +12,8 @@ import csv
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,62 +26,96 @@ from processors.vae.normalise import Image, network_input
 TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibrating
 
 
+UNKNOWN = -1
+
+
 @dataclass(frozen=True, slots=True)
-class Population:
-    """For whom one row of the head speaks: ages in whole years, both ends included."""
+class Question:
+    """What one softmax answers, and for whom: ages in whole years, both ends included.
+
+    answers: of each the labels that mean it. negative: the labels that all mean "no finding";
+    without any the question has no such answer.
+    """
 
     name: str
     low: int
     high: int
-    positive: tuple[str, ...] = ("pneumonia",)
-    negative: tuple[str, ...] = ("normal", "no_finding")
+    labels: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+    negative: tuple[str, ...] = ()
 
-    def target(self, labels: Sequence[str], age: float | None) -> int:
-        """1, 0, or -1 when the labels do not decide it or the age lies outside."""
-        if age is not None and not self.low <= age < self.high + 1:
-            return -1
-        if any(label in self.positive for label in labels):
-            return 1
-        return 0 if labels and all(label in self.negative for label in labels) else -1
+    @property
+    def none(self) -> bool:
+        return bool(self.negative)
+
+    @property
+    def classes(self) -> int:
+        return len(self.answers) + self.none
+
+    def fits(self, age: float | None) -> bool:
+        return age is None or self.low <= age < self.high + 1
+
+    def target(self, labels: Sequence[str]) -> int:
+        """The number of the answer, that of "no finding" after the last, or UNKNOWN."""
+        for number, meant in enumerate(self.answers):
+            if any(label in meant for label in labels):
+                return number
+        well = bool(labels) and all(label in self.negative for label in labels)
+        return len(self.answers) if well else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One line of a table; population: its index, or -1 when none fits."""
+    """One line of a table; targets: per question. group: the first question that fits its age."""
 
     path: str
     split: str
     patient: str
-    population: int
-    target: int
+    targets: tuple[int, ...]
+    group: int = 0
+    labels: tuple[str, ...] = ()
     sex: str = ""
     age: float | None = None
     view: str = ""
     note: str = ""
     source: str = ""
     licence: str = ""
+    boxes: tuple[tuple[float, ...], ...] = ()
+    mask: str = ""
+
+
+# sample, (rows, columns), its mask, the network's input -> bool (size, size)
+Place = Callable[[Sample, tuple[int, ...], Image | None, Image], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Samples, their network inputs uint8 (n, size, size) and trivial statistics (n, k)."""
+    """Samples, their network inputs uint8 (n, size, size), trivial statistics (n, k), and places
+    bool (n, size, size): where the evidence of a finding may lie; all False where unknown."""
 
     samples: tuple[Sample, ...]
     inputs: NDArray[np.uint8]
     trivial: NDArray[np.float32]
+    places: NDArray[np.bool_]
 
     def where(self, keep: Sequence[bool] | NDArray[np.bool_]) -> ImageSet:
         index = np.flatnonzero(np.asarray(keep))
         chosen = tuple(self.samples[i] for i in index)
-        return replace(self, samples=chosen, inputs=self.inputs[index], trivial=self.trivial[index])
+        arrays = (self.inputs[index], self.trivial[index], self.places[index])
+        return ImageSet(chosen, *arrays)
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        return np.array([s.target for s in self.samples])
+        """(n, questions)."""
+        return np.array([s.targets for s in self.samples], dtype=np.int64)
+
+    def answers(self, question: int) -> NDArray[np.int64]:
+        """(n,): the target of one question."""
+        return np.array([s.targets[question] for s in self.samples], dtype=np.int64)
 
     @property
-    def populations(self) -> NDArray[np.int64]:
-        return np.array([s.population for s in self.samples])
+    def groups(self) -> NDArray[np.int64]:
+        return np.array([s.group for s in self.samples], dtype=np.int64)
 
 
 def is_tuning(patient: str) -> bool:
@@ -93,41 +128,52 @@ def _age(text: str) -> float | None:
     return float(text) if text.strip() else None
 
 
-def read_table(table: Path, populations: Sequence[Population]) -> tuple[Sample, ...]:
-    """The samples of a table. A row belongs to the population whose age range holds its age;
-    without an age to the one that knows its negative label or, failing that, the first."""
+def read_table(table: Path, questions: Sequence[Question]) -> tuple[Sample, ...]:
+    """The samples of a table. A row without age belongs to the questions whose labels its table
+    knows; failing that to the first."""
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    missing = {"path", "split", "labels"} - set(rows[0] if rows else ())
+    if missing:
+        raise ValueError(f"{table} has no column {sorted(missing)[0]!r}")
     known = {label for row in rows for label in row["labels"].split("|")}
-    guess = next(
-        (i for i, p in enumerate(populations) if p.negative[0] in known and _ageless(rows, p)), 0
-    )
-    return tuple(_sample(row, populations, guess) for row in rows)
+    ageless = [q for q in questions if known & set(q.negative) and _has_ages(rows, q)]
+    return tuple(_sample(row, questions, ageless or questions[:1]) for row in rows)
 
 
-def _ageless(rows: Sequence[dict[str, str]], population: Population) -> bool:
+def _has_ages(rows: Sequence[dict[str, str]], question: Question) -> bool:
     ages = [float(r["age"]) for r in rows if r.get("age", "").strip()]
-    return not ages or any(population.low <= a < population.high + 1 for a in ages)
+    return not ages or any(question.fits(age) for age in ages)
 
 
-def _sample(row: dict[str, str], populations: Sequence[Population], guess: int) -> Sample:
+def _sample(
+    row: dict[str, str], questions: Sequence[Question], ageless: Sequence[Question]
+) -> Sample:
     labels = tuple(label for label in row["labels"].split("|") if label)
     age = _age(row.get("age", ""))
-    fits = [i for i, p in enumerate(populations) if age is None or p.low <= age < p.high + 1]
-    own = guess if age is None else (fits[0] if fits else -1)
+    asked = [q.fits(age) if age is not None else q in ageless for q in questions]
     return Sample(
         path=row["path"],
         split=row["split"],
         patient=row.get("patient") or row["path"],
-        population=own,
-        target=populations[own].target(labels, age) if own >= 0 else -1,
+        targets=tuple(
+            q.target(labels) if fits else UNKNOWN for q, fits in zip(questions, asked, strict=True)
+        ),
+        group=asked.index(True) if any(asked) else UNKNOWN,
+        labels=labels,
         sex=row.get("sex", ""),
         age=age,
         view=row.get("view", ""),
         note=row.get("note", ""),
         source=row.get("source", ""),
         licence=row.get("licence", ""),
+        boxes=_boxes(row.get("boxes", "")),
+        mask=row.get("mask", ""),
     )
+
+
+def _boxes(text: str) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in box.split(",")) for box in text.split(";") if box)
 
 
 def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
@@ -157,20 +203,36 @@ def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
 
 
 def load(
-    table: Path, images: Path, populations: Sequence[Population], size: int, split: str = ""
+    table: Path,
+    images: Path,
+    questions: Sequence[Question],
+    size: int,
+    split: str = "",
+    place: Place | None = None,
 ) -> ImageSet:
     """Everything of one table, or of one split of it, ready for the network."""
-    samples = tuple(s for s in read_table(table, populations) if split in ("", s.split))
+    samples = tuple(s for s in read_table(table, questions) if split in ("", s.split))
     inputs = np.zeros((len(samples), size, size), np.uint8)
+    places = np.zeros((len(samples), size, size), bool)
     trivial = np.zeros((len(samples), TRIVIAL), np.float32)
+    masks = _masks(images, samples) if place else {}
     for i, image in enumerate(read_images(images, [s.path for s in samples])):
-        inputs[i] = np.rint(network_input(image, size)[0] * 255)
+        seen = network_input(image, size)[0]
+        inputs[i] = np.rint(seen * 255)
         trivial[i] = trivial_statistics(image)
-    return ImageSet(samples, inputs, trivial)
+        if place:
+            places[i] = place(samples[i], image.shape, masks.get(samples[i].mask), seen)
+    return ImageSet(samples, inputs, trivial, places)
+
+
+def _masks(images: Path, samples: Sequence[Sample]) -> dict[str, Image]:
+    paths = sorted({s.mask for s in samples if s.mask})
+    return dict(zip(paths, read_images(images, paths), strict=True))
 
 
 def join(parts: Sequence[ImageSet]) -> ImageSet:
     """Several sets as one."""
     samples = tuple(s for part in parts for s in part.samples)
     inputs = np.concatenate([p.inputs for p in parts])
-    return ImageSet(samples, inputs, np.concatenate([p.trivial for p in parts]))
+    trivial = np.concatenate([p.trivial for p in parts])
+    return ImageSet(samples, inputs, trivial, np.concatenate([p.places for p in parts]))

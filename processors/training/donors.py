@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.vae.latent import Array, Row, neutral, pooled
+from processors.vae.latent import Array, neutral, pooled
 
 GROUP = 6  # films, each of another patient; the rule is >= 5
 
@@ -40,14 +40,17 @@ def grouped(features: Array, patients: Sequence[str], size: int = GROUP) -> list
 
 
 def average(
-    latents: Array, patients: Sequence[str], row: Row, most: int
+    latents: Array, patients: Sequence[str], weight: Array, most: int
 ) -> tuple[Array, NDArray[np.int64]]:
     """Prototypes (n, channels, g, g), at most `most`, and each one's number of patients.
 
-    The tightest groups are kept: they blur least.
+    weight (answers, channels): the question's rows of the head, left out of what makes images
+    alike. The tightest groups are kept: they blur least.
     """
-    features = pooled(neutral(latents, row))
+    features = pooled(neutral(latents, weight))
     groups = grouped(features, patients)
+    if not groups:
+        return latents[:0], np.zeros(0, np.int64)
     spread = [float(features[g].var(0).mean()) for g in groups]
     kept = [groups[i] for i in np.argsort(spread, kind="stable")[:most]]
     means = np.stack([latents[g].mean(0) for g in kept])

@@ -1,8 +1,10 @@
 """Judges labelled images with a bundle and says how good it is, beside the trivial bar.
 
-In: a bundle, a table with images, films of `train` for the trivial statistics. Out: scores per
-film and an evaluation per population, machine-readable; the card is written from that alone.
-Never: chooses anything by what it finds; a film it could not read ends the evaluation.
+In: a bundle, a table with images, images of `train` for the trivial statistics. Out: scores per
+image and an evaluation per task, machine-readable; the card is written from that alone. A task is
+one answer against all others ("children/pneumonia"), one against another ("lesion/malignant_lesion
+against benign_lesion"), any against none, or the mean over a question's answers ("tumour/macro").
+Never: chooses anything by what it finds; an image it could not read ends the evaluation.
 """
 
 from __future__ import annotations
@@ -21,42 +23,117 @@ from numpy.typing import NDArray
 from processors.explain.subject import Scale, scale_of
 from processors.runtime import Bundle
 from processors.training.data import ImageSet
-from processors.training.measure import Estimate, auc, auc_gain, calibration_error, estimate
-from processors.training.trivial import trivial_scores
-from processors.vae.latent import evidence, margin_of
+from processors.training.measure import (
+    Estimate,
+    area,
+    auc,
+    auc_gain,
+    calibration_error,
+    estimate,
+)
+from processors.training.trivial import trivial_scores, trivial_statistics
+from processors.vae.latent import probability, terms
 
 Numbers = NDArray[np.float64]
-LEAST = 15  # films of each class below which a subgroup gets no figure
+LEAST = 15  # images of each class below which a subgroup gets no figure
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Films in the table's order; probability of each, calibrated for its own population."""
+    """Images in the table's order; logits (n, answers of all questions), calibrated."""
 
     images: ImageSet
+    logits: Numbers
     probabilities: Numbers
 
 
 def score(bundle: Bundle, images: ImageSet) -> Scores:
-    """Films without a population get the highest of all populations' answers."""
-    populations = bundle.card["populations"]
-    scales = [scale_of(p) for p in populations]
-    found = []
-    for sample, pixels in zip(images.samples, images.inputs, strict=True):
+    """Every answer of every question for every image, whatever its age."""
+    questions = bundle.card["questions"]
+    rows = [bundle.row(q, k) for q, e in enumerate(questions) for k in range(len(e["answers"]))]
+    logits, found = [], []
+    for pixels in images.inputs:
         latent = bundle.encode(pixels[None].astype(np.float32) / 255)[0]
-        own = range(len(scales)) if sample.population < 0 else [sample.population]
-        rows = [(scales[i], margin_of(evidence(latent, bundle.head.row(i)))) for i in own]
-        found.append(max(scale.probability(margin) for scale, margin in rows))
-    return Scores(images, np.array(found))
+        cells = [terms(latent, row)[0].ravel() for row in rows]
+        totals = [np.logaddexp.reduce(each.astype(np.float64)) for each in cells]
+        logits.append(
+            [t / row.temperature + row.offset[0] for t, row in zip(totals, rows, strict=True)]
+        )
+        found.append([probability(latent, row) for row in rows])
+    return Scores(images, np.array(logits), np.array(found))
 
 
-def write_scores(scores: Scores, label: str, file: Path) -> None:
-    """path, probability of the label."""
+def answers(card: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+    """(question, answer, label) in the order of the head's rows."""
+    return [
+        (q, k, str(answer["label"]))
+        for q, question in enumerate(card["questions"])
+        for k, answer in enumerate(question["answers"])
+    ]
+
+
+def by_label(scores: Scores, card: Mapping[str, Any]) -> dict[str, Numbers]:
+    """One probability per label and image: of the image's own questions, else the highest."""
+    found: dict[str, Numbers] = {}
+    order = answers(card)
+    ages = [sample.age for sample in scores.images.samples]
+    for label in dict.fromkeys(name for _, _, name in order):
+        columns = [c for c, (_, _, name) in enumerate(order) if name == label]
+        fits = np.array([[_fits(card["questions"][order[c][0]], a) for c in columns] for a in ages])
+        fits |= ~fits.any(1, keepdims=True)
+        found[label] = np.where(fits, scores.probabilities[:, columns], -1.0).max(1)
+    return found
+
+
+def _fits(question: Mapping[str, Any], age: float | None) -> bool:
+    return age is None or bool(question["low"] <= age < question["high"] + 1)
+
+
+def write_scores(
+    scores: Scores, card: Mapping[str, Any], verdicts: Sequence[str], file: Path
+) -> None:
+    """path, one probability per label, gate: accepted or the reason of refusal."""
+    columns = by_label(scores, card)
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(["path", label])
-        for sample, p in zip(scores.images.samples, scores.probabilities, strict=True):
-            writer.writerow([sample.path, f"{p:.6f}"])
+        writer.writerow(["path", *columns, "gate"])
+        for i, (sample, verdict) in enumerate(zip(scores.images.samples, verdicts, strict=True)):
+            writer.writerow([sample.path, *(f"{c[i]:.6f}" for c in columns.values()), verdict])
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A yes-or-no comparison. keep (n,) bool of all images; labels, scores of the kept ones."""
+
+    name: str
+    keep: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    scores: Numbers
+
+
+def tasks(targets: NDArray[np.int64], logits: Numbers, question: Mapping[str, Any]) -> list[Task]:
+    """All comparisons of one question. targets (n,), logits (n, its answers)."""
+    name, none = str(question["name"]), bool(question["none"])
+    labels = [str(answer["label"]) for answer in question["answers"]]
+    every = np.pad(logits, ((0, 0), (0, 1))) if none else logits
+    known = targets >= 0
+
+    def task(what: str, keep: NDArray[np.bool_], ill: NDArray[np.bool_], score: Numbers) -> Task:
+        return Task(f"{name}/{what}", keep, ill[keep].astype(np.int64), score[keep])
+
+    def against_rest(k: int) -> Numbers:
+        return np.asarray(every[:, k] - np.logaddexp.reduce(np.delete(every, k, 1), axis=1))
+
+    found = [task(label, known, targets == k, against_rest(k)) for k, label in enumerate(labels)]
+    for k, label in enumerate(labels):
+        for other in range(k):
+            both = (targets == k) | (targets == other)
+            what = f"{label} against {labels[other]}"
+            found.append(task(what, both, targets == k, logits[:, k] - logits[:, other]))
+    if none and len(labels) > 1:
+        ill = (targets >= 0) & (targets < len(labels))
+        found.append(task("any", known, ill, np.logaddexp.reduce(logits, axis=1)))
+    return found
 
 
 def _age_group(age: float | None) -> str:
@@ -68,20 +145,23 @@ def _age_group(age: float | None) -> str:
     return "age 80 and over"
 
 
-def subgroups(scores: Scores) -> dict[str, dict[str, float]]:
-    """AUC by sex, age and view where the table gives them and both classes are large enough."""
-    samples, found = scores.images.samples, {}
+def subgroups(task: Task, images: ImageSet) -> dict[str, dict[str, float]]:
+    """AUC by sex, age and view where the table gives them and both classes are large enough.
+
+    images: the kept ones.
+    """
+    samples, found = images.samples, {}
     names = [
         {f"sex {s.sex}" if s.sex else "", f"view {s.view}" if s.view else "", _age_group(s.age)}
         for s in samples
     ]
     for name in sorted(set().union(*names) - {"", "age unknown"}):
         keep = np.array([name in n for n in names])
-        labels = scores.images.targets[keep]
+        labels = task.labels[keep]
         if min((labels == 0).sum(), (labels == 1).sum()) < LEAST or keep.all():
             continue
         patients = [s.patient for s, k in zip(samples, keep, strict=True) if k]
-        figure = auc(labels, scores.probabilities[keep], patients).record()
+        figure = auc(labels, task.scores[keep], patients).record()
         found[name] = {**figure, "positive": int((labels == 1).sum()), "n": int(keep.sum())}
     return found
 
@@ -91,68 +171,109 @@ def _share(values: NDArray[np.bool_], patients: Sequence[str]) -> Estimate:
     return estimate(lambda i: float(values[i].mean()), patients, both)
 
 
-def _operating(scores: Scores, scale: Scale) -> dict[str, Any]:
-    """Sensitivity and specificity at the threshold over all films, and the undetermined share."""
-    labels, p = scores.images.targets, scores.probabilities
-    patients = np.array([s.patient for s in scores.images.samples])
+def _operating(
+    labels: NDArray[np.int64], p: Numbers, names: Sequence[str], scale: Scale
+) -> dict[str, Any]:
+    """Sensitivity and specificity at the threshold over all images, and the undetermined share."""
+    patients = np.array(names)
     ill, well = labels == 1, labels == 0
     undetermined = (p >= scale.band[0]) & (p < scale.band[1])
     return {
         "sensitivity": _share(p[ill] >= scale.threshold, patients[ill].tolist()).record(),
         "specificity": _share(p[well] < scale.threshold, patients[well].tolist()).record(),
         "undetermined": _share(undetermined, patients.tolist()).record(),
+        "ece": round(calibration_error(labels, p), 4),
     }
 
 
-def _one(scores: Scores, known: ImageSet, scale: Scale) -> dict[str, Any]:
-    """The evaluation of one population; known: its labelled films of `train`."""
-    labels = scores.images.targets
-    patients = [s.patient for s in scores.images.samples]
-    ours = auc(labels, scores.probabilities, patients)
-    trivial = trivial_scores(known.trivial, known.targets, scores.images.trivial)
-    name, best = max(trivial.items(), key=lambda item: auc(labels, item[1], patients).value)
-    gain = auc_gain(labels, scores.probabilities, best, patients)
-    return {
-        "n": len(labels),
-        "positive": int(labels.sum()),
+def _equalised(images: ImageSet) -> NDArray[np.float32]:
+    """The trivial statistics of what the network sees."""
+    return np.stack([trivial_statistics(i.astype(np.float32) / 255) for i in images.inputs])
+
+
+def _bar(
+    task: Task, known: Task, learnt: NDArray[np.float32], asked: NDArray[np.float32]
+) -> tuple[str, Numbers]:
+    """The better of two classifiers on trivial statistics, and its scores of the asked images."""
+    found = trivial_scores(learnt[known.keep], known.labels, asked[task.keep])
+    return max(found.items(), key=lambda item: area(task.labels, item[1]))
+
+
+def _one(task: Task, known: Task, images: ImageSet, learnt: ImageSet) -> dict[str, Any]:
+    """The evaluation of one task; known: the same task on the images of `train`."""
+    kept = images.where(task.keep)
+    patients = [s.patient for s in kept.samples]
+    found: dict[str, Any] = {
+        "n": len(task.labels),
+        "positive": int(task.labels.sum()),
         "patients": len(set(patients)),
-        "auc": ours.record(),
-        "trivial": {"classifier": name, **auc(labels, best, patients).record()},
-        "gain": gain.record(),
-        "ece": round(calibration_error(labels, scores.probabilities), 4),
-        "subgroups": subgroups(scores),
-        **_operating(scores, scale),
+        "auc": auc(task.labels, task.scores, patients).record(),
     }
+    bars = {
+        "": (learnt.trivial, images.trivial),
+        "_equalised": (_equalised(learnt), _equalised(images)),
+    }
+    for name, features in bars.items():
+        classifier, theirs = _bar(task, known, *features)
+        reached = auc(task.labels, theirs, patients).record()
+        found[f"trivial{name}"] = {"classifier": classifier, **reached}
+        found[f"gain{name}"] = auc_gain(task.labels, task.scores, theirs, patients).record()
+    found["subgroups"] = subgroups(task, kept)
+    return found
+
+
+def _macro(ours: Sequence[Task], patients: Sequence[str]) -> dict[str, Any]:
+    """Mean AUC of the answers against the rest, over the images whose answer is known."""
+
+    def mean(i: NDArray[np.intp]) -> float:
+        return float(np.mean([area(t.labels[i], t.scores[i]) for t in ours]))
+
+    first = ours[0].labels
+    return {"n": len(first), "auc": estimate(mean, patients, first).record()}
 
 
 def evaluate(
     bundle: Bundle, scores: Scores, known: ImageSet, tell: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Every population that has both classes among the scored films."""
+    """Every task that has both classes among the scored images and among those of `train`."""
     found: dict[str, Any] = {}
-    for index, population in enumerate(bundle.card["populations"]):
-        images = scores.images
-        asked = (images.populations == index) & (images.targets >= 0)
-        learnt = (known.populations == index) & (known.targets >= 0)
-        classes = {len(set(images.targets[asked])), len(set(known.targets[learnt]))}
-        if classes != {2}:
-            continue
-        tell(population["name"])
-        part = Scores(images.where(asked), scores.probabilities[asked])
-        found[population["name"]] = _one(part, known.where(learnt), scale_of(population))
+    first = 0
+    for number, question in enumerate(bundle.card["questions"]):
+        many = len(question["answers"])
+        columns = slice(first, first + many)
+        first += many
+        targets, learnt = scores.images.answers(number), known.answers(number)
+        asked = tasks(targets, scores.logits[:, columns], question)
+        taught = tasks(learnt, np.zeros((len(learnt), many)), question)
+        for task, lesson in zip(asked, taught, strict=True):
+            if len(set(task.labels.tolist())) < 2 or len(set(lesson.labels.tolist())) < 2:
+                continue
+            tell(task.name)
+            found[task.name] = _one(task, lesson, scores.images, known)
+        patients = [s.patient for s in scores.images.samples]
+        for k, answer in enumerate(question["answers"]):
+            name = f"{question['name']}/{answer['label']}"
+            if name in found:
+                keep = asked[k].keep
+                names = [p for p, kept in zip(patients, keep, strict=True) if kept]
+                p = scores.probabilities[keep, columns.start + k]
+                found[name] |= _operating(asked[k].labels, p, names, scale_of(answer))
+        if many > 1 and all(task.name in found for task in asked[:many]):
+            names = [p for p, kept in zip(patients, asked[0].keep, strict=True) if kept]
+            found[f"{question['name']}/macro"] = _macro(asked[:many], names)
     return found
 
 
-def red(population: Mapping[str, Any], floors: Mapping[str, float]) -> bool:
-    """Whether a population's evaluation misses its floor or does not clear the trivial bar.
+def red(name: str, found: Mapping[str, Any], floors: Mapping[str, float]) -> bool:
+    """Whether a task misses its floor or does not clear the trivial bar.
 
-    A population with a floor must reach it; any other must beat the trivial statistics by more
-    than its interval.
+    A task with a floor must reach it; any other must beat the trivial statistics by more than its
+    interval.
     """
-    floor = floors.get(str(population.get("name", "")))
+    floor = floors.get(name)
     if floor is not None:
-        return bool(population["auc"]["value"] < floor)
-    return bool(population["gain"]["low"] <= 0)
+        return bool(found["auc"]["value"] < floor)
+    return bool(found["gain"]["low"] <= 0)
 
 
 def speed(bundle: Bundle, rounds: int = 20) -> dict[str, float]:

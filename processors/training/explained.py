@@ -8,47 +8,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from processors.analysis import Explanation
-from processors.explain.subject import Film, Subject, read_film, scale_of
+from processors.explain.subject import Film, Subject, donors_of, in_organ, read_film, scale_of
 from processors.explain.traversal import explain
 from processors.runtime import Bundle
 from processors.training.data import read_images, read_table
-from processors.training.plan import populations_of
-from processors.vae.latent import Array, evidence, shares
+from processors.training.evaluate import answers
+from processors.training.plan import questions_of
+from processors.vae.latent import evidence, probability, shares
 
 Sources = Sequence[tuple[Path, Path]]
 
 
-def _films(bundle: Bundle, sources: Sources, split: str, index: int) -> Iterator[Film]:
-    """Ill films of one population, in the tables' order."""
-    populations = populations_of(bundle.card["populations"])
+def _films(bundle: Bundle, sources: Sources, split: str, place: tuple[int, int]) -> Iterator[Film]:
+    """Images whose label is this answer, in the tables' order."""
+    questions = questions_of(bundle.card["questions"])
     for table, images in sources:
         rows = [
             s
-            for s in read_table(table, populations)
-            if s.split == split and s.population == index and s.target == 1
+            for s in read_table(table, questions)
+            if s.split == split and s.targets[place[0]] == place[1]
         ]
         for sample, pixels in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
             yield read_film(sample.path, pixels, bundle)
 
 
-def subject_of(bundle: Bundle, film: Film, index: int) -> Subject:
-    """The finding of one population's row on a film."""
-    card = bundle.card
-    population = card["populations"][index]
-    label = card["rows"][index]["label"]
-    donors: list[Array] = [
-        bundle.donors[f"latents_{kind}_{population['name']}"].astype(np.float32)
-        for kind in ("without", "with")
-    ]
-    row, scale = bundle.head.row(index), scale_of(population)
-    return Subject(label, film, bundle, row, scale, *donors)
+def subject_of(bundle: Bundle, film: Film, place: tuple[int, int]) -> Subject:
+    """The finding of one answer (question, number) on an image."""
+    entry = bundle.card["questions"][place[0]]["answers"][place[1]]
+    row = bundle.row(*place)
+    organ = in_organ(film, row, bundle.card["organ"])
+    donors = donors_of(bundle, *place)
+    return Subject(entry["label"], film, bundle, row, scale_of(entry), *donors, organ)
 
 
-def _left_lung(subject: Subject) -> float:
-    """Share of the evidence in the picture's right half, where the patient's left lung is."""
+def _left(subject: Subject) -> float:
+    """Share of the evidence in the picture's right half, where the patient's left side is."""
     share = shares(evidence(subject.film.latent, subject.row))
     return float(share[:, share.shape[1] // 2 :].sum())
 
@@ -67,28 +62,29 @@ def _summary(
         "shown": round(statistics.mean(e.shown for e in found), 3),
         "passed": passed,
         "cells": round(statistics.median(cells), 3),
-        "left_lung": round(statistics.mean(left), 3),
+        "left": round(statistics.mean(left), 3),
         "ms": round(1000 * statistics.median(seconds), 1),
     }
 
 
 def explained(bundle: Bundle, sources: Sources, split: str, most: int) -> Mapping[str, Any]:
-    """Per population: of at most `most` ill films called present, what their strips are worth."""
+    """Per answer: of at most `most` ill images called present, what their strips are worth."""
     summaries: dict[str, Any] = {}
-    for index, population in enumerate(bundle.card["populations"]):
+    for question, number, label in answers(bundle.card):
         found: list[Explanation] = []
         seconds: list[float] = []
         left: list[float] = []
-        for film in _films(bundle, sources, split, index) if most else ():
-            subject = subject_of(bundle, film, index)
-            if subject.probability(film.latent) < subject.scale.band[1]:
-                continue
+        for film in _films(bundle, sources, split, (question, number)) if most else ():
             begin = time.perf_counter()
+            subject = subject_of(bundle, film, (question, number))
+            if probability(film.latent, subject.row) < subject.scale.band[1]:
+                continue
             found.append(explain(subject, "en"))
             seconds.append(time.perf_counter() - begin)
-            left.append(_left_lung(subject))
+            left.append(_left(subject))
             if len(found) == most:
                 break
         if found:
-            summaries[population["name"]] = _summary(found, seconds, left)
+            name = f"{bundle.card['questions'][question]['name']}/{label}"
+            summaries[name] = _summary(found, seconds, left)
     return summaries

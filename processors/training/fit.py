@@ -1,4 +1,4 @@
-"""Trains the network: batches balanced between populations, joint loss, cycle, running average.
+"""Trains the network: batches balanced between groups, joint loss, cycle, running average.
 
 In: images that fit, images that choose. Out: the averaged weights. A run is repeated by its seed
 and continued from its last checkpoint. The checkpoint is the trainer's own working file, read
@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
 from processors.training.data import ImageSet
 from processors.vae.corruption import defects, geometric
-from processors.vae.losses import cycle, gaussian_kl, masked_bce, reconstruction
-from processors.vae.network import Shape, SpatialVAE
+from processors.vae.losses import answers, cycle, gaussian_kl, placed, reconstruction
+from processors.vae.network import CELL, SILENT, Shape, SpatialVAE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +31,27 @@ class Recipe:
     """One training run. Changing a field makes another model: it stands in the card.
 
     The first `small_share` of the steps sees images of `small_size` px: the network is
-    convolutional, and half the time buys the same features (Tan & Le, arXiv:2104.00298).
+    convolutional, and half the time buys the same features (Tan & Le, arXiv:2104.00298). shares:
+    of each group in a batch. hidden: share of images in whose head some blocks of cells are
+    silent, so that no single place may decide. mirror: share of mirrored images. turn: degrees.
     """
 
-    steps: int = 6000
+    steps: int = 2000
     batch: int = 32
     rate: float = 2e-3
     beta: float = 0.005
-    gamma: float = 0.5
+    gamma: float = 0.7
     cycle: float = 1.0
-    smooth: tuple[float, ...] = (0.02, 0.1)
-    shares: tuple[float, ...] = (0.6, 0.4)
-    decay: float = 1e-3
+    place: float = 1.0
+    hidden: float = 0.0
+    smooth: float = 0.05
+    shares: tuple[float, ...] = (1.0,)
+    decay: float = 1e-2
     average: float = 0.998
     small_size: int = 96
-    small_share: float = 0.6
+    small_share: float = 0.8
     mirror: float = 0.0
+    turn: float = 12.0
     seed: int = 0
 
 
@@ -91,40 +95,32 @@ def resume(run: Run, file: Path) -> None:
     torch.set_rng_state(state["random"])
 
 
-def class_weights(images: ImageSet, rows: int) -> Tensor:
-    """(rows, 2) weights of negative and positive: each class counts the same in its row."""
-    weights = torch.ones(rows, 2)
-    for row in range(rows):
-        counts = np.bincount(images.targets[images.populations == row] + 1, minlength=3)[1:]
-        if counts.min() > 0:
-            weights[row] = torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32)
-    return weights
-
-
-def _targets(images: ImageSet, rows: int) -> Tensor:
-    """(n, rows), -1 where the row does not speak of this film."""
-    table = torch.full((len(images.samples), rows), -1.0)
-    for i, sample in enumerate(images.samples):
-        if sample.population >= 0:
-            table[i, sample.population] = sample.target
-    return table
+def class_weights(images: ImageSet, shape: Shape) -> list[Tensor]:
+    """Per question (classes,): each class counts the same."""
+    found = []
+    for number, (many, none) in enumerate(shape.questions):
+        known = images.answers(number)
+        counts = np.bincount(known[known >= 0], minlength=many + none)
+        even = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        found.append(torch.tensor(even, dtype=torch.float32))
+    return found
 
 
 def _pick(pools: list[Tensor], recipe: Recipe) -> Tensor:
     counts = [round(recipe.batch * share) for share in recipe.shares]
-    drawn = [p[torch.randint(0, len(p), (n,))] for p, n in zip(pools, counts, strict=True)]
+    drawn = [p[torch.randint(0, len(p), (n,))] for p, n in zip(pools, counts, strict=True) if n]
     return torch.cat(drawn)[torch.randperm(sum(counts))]
 
 
 @torch.no_grad()
-def intended(model: SpatialVAE, mean: Tensor, row: Tensor, target: Tensor) -> Tensor:
+def intended(model: SpatialVAE, mean: Tensor, question: int, target: Tensor) -> Tensor:
     """Counterfactual latents for the cycle: exchanged blocks, capped or lifted evidence.
 
-    Args: mean (n, channels, g, g); row, target (n,): each film's row of the head and its label.
+    Args: mean (n, channels, g, g); target (n,): each image's answer to the question.
     """
     count, grid = len(mean), mean.shape[-1]
-    other = ((row[:, None] == row[None]) & (target[:, None] != target[None])).float() + 1e-4
-    donors = mean[torch.multinomial(other, 4)]
+    other = (target[:, None] != target[None]).float() + 1e-4
+    donors = mean[torch.multinomial(other, 4, replacement=count < 4)]
     used = (torch.rand(count, 4) < 0.5).float()
     used[:, 0] = 1
     used = (used / used.sum(1, keepdim=True)).view(count, 4, 1, 1, 1)
@@ -132,59 +128,121 @@ def intended(model: SpatialVAE, mean: Tensor, row: Tensor, target: Tensor) -> Te
     share = torch.empty(count, 1, 1, 1).uniform_(0.1, 0.7)
     mask = F.interpolate((torch.rand(count, 1, coarse, coarse) < share).float(), size=grid)
     exchanged = mean * (1 - mask) + (donors * used).sum(1) * mask
-    moved = _moved(model, mean, row)
+    moved = _moved(model, mean, question, target)
     return torch.where((torch.rand(count) < 0.5).view(-1, 1, 1, 1), exchanged, moved)
 
 
-def _moved(model: SpatialVAE, mean: Tensor, row: Tensor) -> Tensor:
+def rows_of(shape: Shape, question: int) -> slice:
+    """The head's rows of a question."""
+    first = sum(many for many, _ in shape.questions[:question])
+    return slice(first, first + shape.questions[question][0])
+
+
+def _moved(model: SpatialVAE, mean: Tensor, question: int, target: Tensor) -> Tensor:
     """Evidence capped at a random ceiling (two in three) or lifted where it already is."""
-    count = len(mean)
-    weight = model.head.weight.flatten(1)[row]
-    evidence = model.cells(mean)[torch.arange(count), row]
+    count, rows = len(mean), rows_of(model.shape, question)
+    weight = model.head.weight.flatten(1)[rows]
+    answer = target.clamp_max(len(weight) - 1)  # "no finding" has no row: any will do
+    direction = torch.linalg.pinv(weight).T[answer]
+    evidence = model.cells(mean)[:, rows][torch.arange(count), answer]
     top = evidence.amax(1, keepdim=True)
     down = -(evidence - top + torch.empty(count, 1).uniform_(-2, 6)).clamp(0, 12)
     lift = torch.softmax(evidence, 1)
     up = lift / lift.amax(1, keepdim=True) * torch.empty(count, 1).uniform_(0, 3)
     change = torch.where(torch.rand(count, 1) < 0.67, down, up)
-    direction = weight / weight.square().sum(1, keepdim=True).clamp_min(1e-3)
-    return mean + (change[:, None] * direction[..., None]).view(mean.shape)
+    moved: Tensor = mean + (change[:, None] * direction[..., None]).view(mean.shape)
+    return moved
 
 
-def _loss(run: Run, images: Tensor, targets: Tensor, row: Tensor, plan: _Plan) -> dict[str, Tensor]:
+def _hide(cells: Tensor, share: float) -> Tensor:
+    """Makes random blocks of cells silent in a share of the images, at most half of each."""
+    count, grid = len(cells), math.isqrt(cells.shape[-1])
+    blocks = torch.rand(count, 1, 4, 4) < torch.empty(count, 1, 1, 1).uniform_(0.1, 0.5)
+    blocks &= (torch.rand(count) < share).view(-1, 1, 1, 1)
+    silent = F.interpolate(blocks.float(), size=grid).flatten(2) > 0.5
+    return torch.where(silent, SILENT, cells)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Images and places (n, 1, s, s), targets (n, questions); spoken: the first known question."""
+
+    images: Tensor
+    places: Tensor
+    targets: Tensor
+
+    @property
+    def spoken(self) -> Tensor:
+        known = self.targets >= 0
+        first = known.float().argmax(1)
+        return torch.where(known.any(1), first, -1)
+
+
+def _loss(run: Run, batch: _Batch, plan: _Plan) -> dict[str, Tensor]:
     """The terms of one step, each already weighted; their sum is minimised."""
     recipe, model = plan.recipe, run.model
-    spoilt, erased = defects(images, noise=0.06, blur=0.4, erase=0.8)
+    spoilt, erased = defects(batch.images, noise=0.06, blur=0.4, erase=0.8)
     mean, log_variance = model.encode(spoilt.contiguous(memory_format=torch.channels_last))
     latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-    smooth = float(np.dot(recipe.smooth, recipe.shares))
     decoded = model.decode(latent)
-    l1, likeness = reconstruction(decoded, images, erased)
+    l1, likeness = reconstruction(decoded, batch.images, erased)
     kl, plain_kl = gaussian_kl(mean, log_variance)
+    cells = model.cells(mean)
+    seen = model.logits(_hide(cells, recipe.hidden) if recipe.hidden else cells)
     terms = {
-        "ce": recipe.gamma * masked_bce(model.margins(mean), targets, plan.weights, smooth),
+        "ce": recipe.gamma * answers(seen, batch.targets, plan.weights, recipe.smooth),
         "l1": 3 * l1,
         "ssim": 0.5 * (1 - likeness),
         "kl": recipe.beta * min(1.0, plan.done / 0.3) * kl,
     }
     plan.log["kl_nats"] = plain_kl
+    if recipe.place:
+        where = _placed(model, cells, batch)
+        terms |= {"place": recipe.gamma * recipe.place * where} if where is not None else {}
     if recipe.cycle and plan.done > 0.2 and run.step % 2 == 0:
-        half = len(images) // 2
-        own = targets[torch.arange(len(row)), row]
-        wanted = intended(model, mean[:half].detach(), row[:half], own[:half])
-        again, _ = model.encode(defects(model.decode(wanted), 0.04, 0.3, 0.0)[0])
-        pick = torch.arange(half), row[:half]
-        want = model.cells(wanted).detach()[pick]
-        terms["cycle"] = recipe.cycle * cycle(model.cells(again)[pick], want, again, wanted)
-        read_again, _ = model.encode(decoded[half:])
-        told = masked_bce(model.margins(read_again), targets[half:], plan.weights, smooth)
+        half = len(batch.images) // 2
+        terms["cycle"] = recipe.cycle * _cycled(model, mean[:half].detach(), batch)
+        again, _ = model.encode(decoded[half:])
+        told = answers(model.logits(model.cells(again)), batch.targets[half:], plan.weights, 0.05)
         terms["told"] = 0.3 * recipe.gamma * told
     return terms
+
+
+def _placed(model: SpatialVAE, cells: Tensor, batch: _Batch) -> Tensor | None:
+    """The place term of every question, over the images that have a finding and a place."""
+    grid = batch.images.shape[-1] // CELL
+    inside = F.adaptive_avg_pool2d(batch.places, grid).flatten(1) > 0.25
+    found = []
+    for number, (many, none) in enumerate(model.shape.questions):
+        target = batch.targets[:, number]
+        use = (target >= 0) & (target < many) & inside.any(1)
+        if bool(use.any()):
+            own = cells[use][:, rows_of(model.shape, number)]
+            share = use.float().mean()
+            found.append(share * placed(own, none, target[use], inside[use]))
+    return torch.stack(found).sum() if found else None
+
+
+def _cycled(model: SpatialVAE, mean: Tensor, batch: _Batch) -> Tensor:
+    """What is left of intended latents after decoding, blur, noise and encoding again."""
+    spoken, costs = batch.spoken[: len(mean)], []
+    for number in sorted(set(spoken.tolist())):
+        chosen = spoken == number
+        if number < 0 or int(chosen.sum()) < 2:
+            continue
+        target, rows = batch.targets[: len(mean), number][chosen], rows_of(model.shape, number)
+        wanted = intended(model, mean[chosen], number, target)
+        again, _ = model.encode(defects(model.decode(wanted), 0.04, 0.3, 0.0)[0])
+        want = model.cells(wanted).detach()[:, rows]
+        cost = cycle(model.cells(again)[:, rows], want, again, wanted)
+        costs.append(cost * chosen.float().mean())
+    return torch.stack(costs).sum() if costs else mean.sum() * 0
 
 
 @dataclass(slots=True)
 class _Plan:
     recipe: Recipe
-    weights: Tensor
+    weights: list[Tensor]
     done: float
     log: dict[str, float]
 
@@ -205,11 +263,11 @@ def train(
     run: Run, images: ImageSet, recipe: Recipe, each: Callable[[Run, dict[str, float]], bool]
 ) -> None:
     """Goes on from run.step to recipe.steps; `each` is told every step and may stop by False."""
-    rows = run.model.shape.rows
-    pixels = torch.from_numpy(images.inputs)
-    targets, weights = _targets(images, rows), class_weights(images, rows)
-    population = torch.from_numpy(images.populations).clamp_min(0)
-    pools = [torch.from_numpy(np.flatnonzero(images.populations == r)) for r in range(rows)]
+    pixels, places = torch.from_numpy(images.inputs), torch.from_numpy(images.places)
+    targets, weights = torch.from_numpy(images.targets), class_weights(images, run.model.shape)
+    pools = [
+        torch.from_numpy(np.flatnonzero(images.groups == g)) for g in range(len(recipe.shares))
+    ]
     run.model.train()
     while run.step < recipe.steps:
         plan = _Plan(recipe, weights, run.step / recipe.steps, {})
@@ -217,10 +275,12 @@ def train(
             warm = min(1.0, run.step / 100 + 0.02)
             group["lr"] = recipe.rate * warm * (0.5 + 0.5 * math.cos(math.pi * plan.done))
         chosen = _pick(pools, recipe)
-        batch = geometric(pixels[chosen].float().div(255)[:, None], recipe.mirror)
-        if plan.done < recipe.small_share and recipe.small_size < batch.shape[-1]:
-            batch = F.interpolate(batch, size=recipe.small_size, mode="area")
-        terms = _loss(run, batch, targets[chosen], population[chosen], plan)
+        pair = torch.stack([pixels[chosen].float().div(255), places[chosen].float()], 1)
+        pair = geometric(pair, recipe.mirror, recipe.turn)
+        if plan.done < recipe.small_share and recipe.small_size < pair.shape[-1]:
+            pair = F.interpolate(pair, size=recipe.small_size, mode="area")
+        batch = _Batch(pair[:, :1], pair[:, 1:], targets[chosen])
+        terms = _loss(run, batch, plan)
         run.optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), 2.0)
@@ -247,18 +307,10 @@ def encode_both(
 
 
 @torch.no_grad()
-def margins(model: SpatialVAE, images: ImageSet) -> NDArray[np.float32]:
-    """Each film's margin in its own population's row."""
+def totals(model: SpatialVAE, images: ImageSet, batch: int = 256) -> NDArray[np.float32]:
+    """(n, rows): the total of every row of the head for every image."""
     latent = torch.from_numpy(encode_both(model, images.inputs)[0])
-    table = model.margins(latent).numpy()
-    return table[np.arange(len(table)), np.maximum(images.populations, 0)]
-
-
-def auc_by_population(model: SpatialVAE, images: ImageSet, rows: int) -> list[float]:
-    """AUC per population; NaN where one class is absent."""
-    scores, found = margins(model, images), []
-    for row in range(rows):
-        keep = (images.populations == row) & (images.targets >= 0)
-        both = len(set(images.targets[keep].tolist())) == 2
-        found.append(float(roc_auc_score(images.targets[keep], scores[keep])) if both else math.nan)
-    return found
+    parts = [
+        torch.logsumexp(model.cells(latent[i : i + batch]), 2) for i in range(0, len(latent), batch)
+    ]
+    return np.asarray(torch.cat(parts).numpy())

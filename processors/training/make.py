@@ -21,12 +21,13 @@ from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
 from processors.training.data import ImageSet, is_tuning, join, load
 from processors.training.donors import average, noise
+from processors.training.places import place_of
 from processors.training.plan import Plan, PlanError
 from processors.training.privacy import harmless
-from processors.vae.latent import Row
 from processors.vae.network import Shape, SpatialVAE
 
-MOST_DONORS = 48  # averages per class and population: enough to match, small to ship
+MOST_DONORS = 48  # averages per class: enough to match, small to ship
+NONE = "none"  # the class "no finding" in the names of donors
 CHECKPOINT_EVERY = 250
 Progress = Callable[[int, int, Mapping[str, float]], None]
 Sources = Sequence[tuple[Path, Path]]
@@ -35,16 +36,16 @@ Sources = Sequence[tuple[Path, Path]]
 def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
     """The films that fit and the films that choose and calibrate; patients are in one of them."""
     size = int(plan.raw["size"])
-    training = join([load(t, images, plan.populations, size, "train") for t, images in sources])
+    place = place_of(plan.raw.get("place", {}), size)
+    training = join([load(t, i, plan.questions, size, "train", place) for t, i in sources])
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
     return training.where(~tuning), training.where(tuning)
 
 
 def recipe_of(plan: Plan) -> fit.Recipe:
     given: dict[str, Any] = dict(plan.raw["recipe"])
-    for name in ("smooth", "shares"):
-        if name in given:
-            given[name] = tuple(given[name])
+    if "shares" in given:
+        given["shares"] = tuple(given["shares"])
     unknown = set(given) - {f.name for f in fields(fit.Recipe)}
     if unknown:
         raise PlanError(f"The recipe has no field {sorted(unknown)[0]!r}.")
@@ -56,7 +57,8 @@ def shape_of(plan: Plan) -> Shape:
     channels = int(plan.raw["channels"])
     size = int(plan.raw["size"])
     frame = int(plan.raw.get("frame", 2))
-    return Shape(len(plan.populations), size, channels, widths["narrow"], widths["wide"], frame)
+    questions = tuple((len(q.answers), q.none) for q in plan.questions)
+    return Shape(questions, size, channels, widths["narrow"], widths["wide"], frame)
 
 
 def fit_network(images: ImageSet, plan: Plan, work: Path, progress: Progress) -> SpatialVAE:
@@ -76,18 +78,18 @@ def fit_network(images: ImageSet, plan: Plan, work: Path, progress: Progress) ->
     return run.mean.eval()
 
 
-def calibrations(model: SpatialVAE, tuning: ImageSet, rows: int) -> list[Calibration]:
-    """One per population, from films that did not fit."""
-    margins = fit.margins(model, tuning).astype(np.float64)
-    found = []
-    for row in range(rows):
-        keep = (tuning.populations == row) & (tuning.targets >= 0)
-        found.append(calibrate(margins[keep], tuning.targets[keep]))
+def calibrations(model: SpatialVAE, tuning: ImageSet) -> list[Calibration]:
+    """One per question, from images that did not fit."""
+    totals, found = fit.totals(model, tuning).astype(np.float64), []
+    for number, (_, none) in enumerate(model.shape.questions):
+        known = tuning.answers(number) >= 0
+        own = totals[known][:, fit.rows_of(model.shape, number)]
+        found.append(calibrate(own, tuning.answers(number)[known], none))
     return found
 
 
-def _films(images: ImageSet, index: int) -> NDArray[np.float32]:
-    return images.where(images.populations == index).inputs.astype(np.float32) / np.float32(255)
+def _images(images: ImageSet) -> NDArray[np.float32]:
+    return images.inputs.astype(np.float32) / np.float32(255)
 
 
 def _safe(model: SpatialVAE, latents: NDArray[np.float32], known: NDArray[np.float32],
@@ -103,19 +105,22 @@ def _safe(model: SpatialVAE, latents: NDArray[np.float32], known: NDArray[np.flo
 def donor_arrays(
     model: SpatialVAE, parts: tuple[ImageSet, ImageSet], plan: Plan
 ) -> dict[str, NDArray[Any]]:
-    """latents_, patients_ and noise_ for with|without the finding and each population."""
+    """latents_, patients_ and noise_ of every class of every question."""
     images, tuning = parts
     arrays: dict[str, NDArray[Any]] = {}
     weight = model.head.weight.detach().flatten(1).numpy()
-    for index, population in enumerate(plan.populations):
-        known, strangers = _films(images, index), _films(tuning, index)
-        for kind, target in (("without", 0), ("with", 1)):
-            part = images.where((images.populations == index) & (images.targets == target))
+    for number, question in enumerate(plan.questions):
+        rows = weight[fit.rows_of(model.shape, number)]
+        asked = images.answers(number)
+        known = _images(images.where(asked >= 0))
+        strangers = _images(tuning.where(tuning.answers(number) >= 0))
+        for target, label in enumerate([*question.labels, NONE][: question.classes]):
+            part = images.where(asked == target)
             means, spreads = fit.encode_both(model, part.inputs)
             patients = [s.patient for s in part.samples]
-            latents, counts = average(means, patients, Row(weight[index], 0.0), MOST_DONORS)
+            latents, counts = average(means, patients, rows, MOST_DONORS)
             safe = _safe(model, latents, known, strangers)
-            name = f"{kind}_{population.name}"
+            name = f"{question.name}_{label}"
             arrays[f"latents_{name}"] = latents[safe].astype(np.float16)
             arrays[f"patients_{name}"] = counts[safe]
             arrays[f"noise_{name}"] = noise(spreads).astype(np.float16)
@@ -137,9 +142,8 @@ def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict
         "is_patch_data": False,
         "channel_def": {"0": "image"},
     }
-    labels = {
-        str(i): f"{raw['labels'][0]['label']} ({p.name})" for i, p in enumerate(plan.populations)
-    }
+    named = [f"{label} ({q.name})" for q in plan.questions for label in q.labels]
+    labels = {str(i): name for i, name in enumerate(named)}
     answer = {
         "type": "probabilities",
         "format": "classification",
@@ -174,24 +178,46 @@ def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict
 
 def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> dict[str, Any]:
     raw = plan.raw
-    populations = [
-        {**entry, **calibration.record()}
-        for entry, calibration in zip(raw["populations"], found, strict=True)
-    ]
     return {
         "kind": "vae",
         "size": raw["size"],
         "channels": raw["channels"],
         "widths": raw["widths"],
         "frame": raw.get("frame", 2),
+        "organ": raw.get("organ", ""),
         "normalisation": "square resize by area, then histogram equalisation (256 bins)",
         "labels": raw["labels"],
-        "rows": [{"label": plan.label, "population": p.name} for p in plan.populations],
-        "populations": populations,
+        "questions": [
+            calibrated(entry, one) for entry, one in zip(raw["questions"], found, strict=True)
+        ],
+        "gate": raw.get("gate", {}),
         "limits": raw.get("limits", {}),
+        "notes": raw.get("notes", []),
+        "place": raw.get("place", {}),
         "licences": list(licences),
         "recipe": asdict(recipe_of(plan)),
         "evaluation": None,
+    }
+
+
+def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
+    """A question of the plan with its calibration, as it stands in the card."""
+    answers = [
+        {
+            **answer,
+            "offset": round(offset, 5),
+            "threshold": round(point.threshold, 5),
+            "band": [round(end, 5) for end in point.band],
+        }
+        for answer, offset, point in zip(
+            entry["answers"], found.offsets, found.operating, strict=True
+        )
+    ]
+    return {
+        **entry,
+        "none": found.none,
+        "temperature": round(found.temperature, 5),
+        "answers": answers,
     }
 
 
@@ -231,7 +257,7 @@ def make_bundle(
 ) -> Path:
     """Writes the bundle of a trained network; parts: films that fitted, films that tune."""
     fitted, tuning = parts
-    found = calibrations(model, tuning, len(plan.populations))
+    found = calibrations(model, tuning)
     pieces = Pieces(
         metadata(plan, found, fitted), inference(plan), donor_arrays(model, parts, plan)
     )

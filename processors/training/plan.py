@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from processors.training.data import Population
+from processors.training.data import Question
 
 PLANS = Path(__file__).parent / "plans"
 
@@ -23,14 +23,10 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """raw: the file as it was read; populations in the order of the head's rows."""
+    """raw: the file as it was read; questions in the order of the head's rows."""
 
     raw: Mapping[str, Any]
-    populations: tuple[Population, ...]
-
-    @property
-    def label(self) -> str:
-        return str(self.raw["labels"][0]["label"])
+    questions: tuple[Question, ...]
 
     def with_recipe(self, **changes: object) -> Plan:
         recipe = {**self.raw["recipe"], **{k: v for k, v in changes.items() if v is not None}}
@@ -45,19 +41,26 @@ def read_plan(path_or_name: str) -> Plan:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise PlanError(f"The plan {file} cannot be read: {error}") from error
-    missing = {"name", "version", "size", "labels", "populations", "recipe"} - set(raw)
+    missing = {"name", "version", "size", "labels", "questions", "recipe"} - set(raw)
     if missing:
         raise PlanError(f"The plan {file} has no key {sorted(missing)[0]!r}.")
-    if len(raw["labels"]) != 1:
-        raise PlanError(f"The plan {file} names {len(raw['labels'])} labels; one is supported.")
-    return Plan(raw, populations_of(raw["populations"]))
+    questions = questions_of(raw["questions"])
+    unnamed = {label for q in questions for label in q.labels} - {e["label"] for e in raw["labels"]}
+    if unnamed:
+        raise PlanError(f"The plan {file} asks for {sorted(unnamed)[0]!r}, which no label names.")
+    return Plan(raw, questions)
 
 
-def populations_of(entries: Any) -> tuple[Population, ...]:
-    """The populations of a plan or of a card."""
+def questions_of(entries: Any) -> tuple[Question, ...]:
+    """The questions of a plan or of a card."""
     return tuple(
-        Population(
-            e["name"], int(e["low"]), int(e["high"]), tuple(e["positive"]), tuple(e["negative"])
+        Question(
+            name=entry["name"],
+            low=int(entry["low"]),
+            high=int(entry["high"]),
+            labels=tuple(answer["label"] for answer in entry["answers"]),
+            answers=tuple(tuple(answer["positive"]) for answer in entry["answers"]),
+            negative=tuple(entry.get("negative", ())),
         )
-        for e in entries
+        for entry in entries
     )

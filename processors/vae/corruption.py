@@ -25,7 +25,10 @@ def _spread(count: int, scale: float) -> Tensor:
 def geometric(
     images: Tensor, mirror: float = 0.0, turn: float = 12.0, scale: float = 0.12
 ) -> Tensor:
-    """Mirroring (share), rotation (degrees), scale, shift, perspective of a batch (n, 1, s, s)."""
+    """Mirroring (share), rotation (degrees), scale, shift, perspective of a batch (n, c, s, s).
+
+    All channels of an image move alike: a mask goes with its picture.
+    """
     count, size = images.shape[0], images.shape[-1]
     angle = _spread(count, math.radians(turn))
     wide, high = 1 + _spread(count, scale), 1 + _spread(count, scale)

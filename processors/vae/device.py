@@ -22,7 +22,7 @@ def build(weights: bytes, card: Mapping[str, Any]) -> SpatialVAE:
     """The network of a card with these weights; WeightsShape when they do not fit exactly."""
     widths = card["widths"]
     shape = Shape(
-        rows=len(card["rows"]),
+        questions=tuple((len(q["answers"]), bool(q["none"])) for q in card["questions"]),
         size=int(card["size"]),
         channels=int(card["channels"]),
         narrow=int(widths["narrow"]),

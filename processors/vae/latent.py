@@ -15,15 +15,29 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 SILENT = -30.0  # evidence of a cell at the edge: nothing, yet finite
+LEAST_GAIN = 1e-6  # raised evidence below which exchanging a cell changes nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the head: weight (channels,), bias, width of the silent edge in cells."""
+    """One answer of the head's question, calibrated, and the answers that exclude it.
+
+    weight (answers, channels), bias and offset (answers,): this answer first, its rivals after it.
+    none: whether "no finding" (logit 0) is one more rival. frame: cells of the silent edge. The
+    calibrated logit of an answer is total / temperature + offset.
+    """
 
     weight: Array
-    bias: float
+    bias: Array
+    offset: Array
+    temperature: float = 1.0
+    none: bool = True
     frame: int = 0
+
+    @property
+    def direction(self) -> Array:
+        """(channels,): raises this answer's evidence by 1 and leaves its rivals' as it is."""
+        return np.asarray(np.linalg.pinv(self.weight)[:, 0], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +49,52 @@ class Exchange:
     reached: bool
 
 
-def evidence(latent: Array, row: Row) -> Array:
-    """The head's own term in each cell, (g, g); SILENT at the edge."""
-    terms = np.tensordot(row.weight, latent, 1) + row.bias
-    cells = np.full(terms.shape, SILENT, np.float32)
-    inner = slice(row.frame, terms.shape[0] - row.frame)
-    cells[inner, inner] = terms[inner, inner]
+def terms(latent: Array, row: Row) -> Array:
+    """The head's own terms, (answers, g, g): each answer in each cell; SILENT at the edge."""
+    found = np.tensordot(row.weight, latent, 1) + row.bias[:, None, None]
+    cells = np.full(found.shape, SILENT, np.float32)
+    inner = slice(row.frame, found.shape[1] - row.frame)
+    cells[:, inner, inner] = found[:, inner, inner]
     return cells
 
 
-def margin_of(cells: Array) -> float:
-    """Log-odds against "no finding": logsumexp over the cells."""
-    top = float(cells.max())
-    return top + float(np.log(np.exp(cells - top).sum()))
+def evidence(latent: Array, row: Row) -> Array:
+    """This answer's term in each cell, (g, g)."""
+    return np.asarray(terms(latent, row)[0], dtype=np.float32)
+
+
+def margin_of(cells: Array, row: Row) -> float:
+    """Calibrated log-odds of this answer against all others, of terms (answers, g, g)."""
+    top = cells.max((1, 2), keepdims=True)
+    totals = top[:, 0, 0] + np.log(np.exp(cells - top).sum((1, 2)))
+    logits = totals / row.temperature + row.offset
+    rivals = np.append(logits[1:], 0.0) if row.none else logits[1:]
+    return float(logits[0] - np.logaddexp.reduce(rivals))
+
+
+def margin(latent: Array, row: Row) -> float:
+    """Calibrated log-odds of this answer for one latent."""
+    return margin_of(terms(latent, row), row)
+
+
+def probability(latent: Array, row: Row) -> float:
+    return float(1 / (1 + np.exp(-margin(latent, row))))
 
 
 def shares(cells: Array) -> Array:
-    """Each cell's share in the decision (softmax), sums to 1."""
+    """Each cell's share in one answer's evidence (softmax), sums to 1."""
     raised = np.exp(cells - cells.max())
     return np.asarray(raised / raised.sum(), dtype=np.float32)
 
 
-def neutral(latents: Array, row: Row) -> Array:
-    """Latents (..., channels, g, g) without the row's direction: what donors are matched by."""
-    unit = (row.weight / np.linalg.norm(row.weight)).astype(np.float32)
-    along = np.einsum("...cyx,c->...yx", latents, unit)
-    return np.asarray(latents - along[..., None, :, :] * unit[:, None, None], dtype=np.float32)
+def neutral(latents: Array, weight: Array) -> Array:
+    """Latents (..., channels, g, g) without a question's directions: what donors match by.
+
+    weight: (answers, channels), the question's rows of the head.
+    """
+    basis = np.linalg.qr(weight.T)[0].astype(np.float32)
+    along = np.einsum("...cyx,cr->...ryx", latents, basis)
+    return np.asarray(latents - np.einsum("...ryx,cr->...cyx", along, basis), dtype=np.float32)
 
 
 def pooled(latents: Array) -> Array:
@@ -72,30 +106,40 @@ def pooled(latents: Array) -> Array:
 
 def nearest(latent: Array, donors: Array, row: Row, count: int) -> Array:
     """The `count` donors (count, channels, g, g) most alike, leaving the finding aside."""
-    gap = pooled(neutral(donors, row)) - pooled(neutral(latent, row))
+    gap = pooled(neutral(donors, row.weight)) - pooled(neutral(latent, row.weight))
     return donors[np.argsort((gap**2).sum(-1), kind="stable")[:count]]
 
 
 def exchange(latent: Array, row: Row, donors: Array, goal: float) -> Exchange:
     """Takes cells from donors (n, channels, g, g) until the margin is at most `goal`.
 
-    Greedy: the cell whose exchange removes most evidence, with its eight neighbours from the same
-    donor. The head is linear in each cell, so that no network pass is needed on the way.
+    Greedy: the cell whose exchange removes most evidence, or, when none does, brings most evidence
+    of a rival; with its eight neighbours from the same donor. The head is linear in each cell, so
+    that no network pass is needed on the way.
     """
-    mixed, current = latent.copy(), evidence(latent, row)
-    theirs = np.stack([evidence(donor, row) for donor in donors])
-    taken = np.zeros(current.shape, bool)
-    while margin_of(current) > goal:
-        gain = np.where(taken, -np.inf, np.exp(current) - np.exp(theirs))
-        if gain.max() <= 1e-6:
+    mixed, current = latent.copy(), terms(latent, row)
+    theirs = np.stack([terms(donor, row) for donor in donors])
+    taken = np.zeros(current.shape[1:], bool)
+    while margin_of(current, row) > goal:
+        gain = _gain(np.exp(current), np.exp(theirs), taken)
+        if gain.max() <= LEAST_GAIN:
             break
         donor, y, x = (int(v) for v in np.unravel_index(int(gain.argmax()), gain.shape))
         place = slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
         fresh = ~taken[place]
         mixed[:, *place] = np.where(fresh, donors[donor][:, *place], mixed[:, *place])
-        current[place] = np.where(fresh, theirs[donor][place], current[place])
+        current[:, *place] = np.where(fresh, theirs[donor][:, *place], current[:, *place])
         taken[place] = True
-    return Exchange(mixed, taken, margin_of(current) <= goal)
+    return Exchange(mixed, taken, margin_of(current, row) <= goal)
+
+
+def _gain(now: Array, theirs: Array, taken: NDArray[np.bool_]) -> Array:
+    """What each cell of each donor would change, (n, g, g); now (answers, g, g), both raised."""
+    removed = np.where(taken, -np.inf, now[0] - theirs[:, 0])
+    if removed.max() > LEAST_GAIN or len(now) == 1:
+        return np.asarray(removed, dtype=np.float32)
+    brought = (theirs[:, 1:] - now[1:]).sum(1)
+    return np.asarray(np.where(taken, -np.inf, brought), dtype=np.float32)
 
 
 def transplant(latent: Array, donor: Array, taken: NDArray[np.bool_]) -> Array:
@@ -103,22 +147,17 @@ def transplant(latent: Array, donor: Array, taken: NDArray[np.bool_]) -> Array:
     return np.where(taken[None], donor, latent)
 
 
-def _along(row: Row, amount: Array) -> Array:
-    unit = row.weight / float(row.weight @ row.weight)
-    return np.asarray(unit[:, None, None] * amount[None], dtype=np.float32)
-
-
 def _bisect(latent: Array, goal: float, row: Row, down: bool) -> float:
     """How far the move must go: the strength whose margin meets the goal."""
     low, high = 0.0, 1.0
     for _ in range(40):
-        found = margin_of(evidence(_move(latent, row, high, down), row))
+        found = margin(_move(latent, row, high, down), row)
         if (found <= goal) == down or high > 1e4:
             break
         high *= 2
     for _ in range(30):
         middle = (low + high) / 2
-        found = margin_of(evidence(_move(latent, row, middle, down), row))
+        found = margin(_move(latent, row, middle, down), row)
         low, high = (low, middle) if (found <= goal) == down else (middle, high)
     return high
 
@@ -130,7 +169,7 @@ def _move(latent: Array, row: Row, strength: float, down: bool) -> Array:
     else:  # lift it where it already is
         share = shares(cells)
         amount = strength * share / share.max()
-    return np.asarray(latent + _along(row, amount.astype(np.float32)), dtype=np.float32)
+    return np.asarray(latent + row.direction[:, None, None] * amount, dtype=np.float32)
 
 
 def traverse(latent: Array, row: Row, goal: float) -> Array:
@@ -139,7 +178,7 @@ def traverse(latent: Array, row: Row, goal: float) -> Array:
     Down caps the evidence, up lifts it where it is. A pointer for the eye and a distance, not a
     counterfactual: an independent network is not convinced by it.
     """
-    down = margin_of(evidence(latent, row)) > goal
+    down = margin(latent, row) > goal
     return _move(latent, row, _bisect(latent, goal, row, down), down)
 
 

@@ -5,6 +5,8 @@ Pure tensor arithmetic: no network, no data, no random number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -57,32 +59,48 @@ def reconstruction(decoded: Tensor, images: Tensor, erased: Tensor) -> tuple[Ten
     return l1, ssim(decoded, images, stride=2).mean()
 
 
-def masked_bce(margins: Tensor, targets: Tensor, weight: Tensor, smooth: float = 0.0) -> Tensor:
-    """Binary cross-entropy over the known labels alone.
+def answers(
+    logits: Sequence[Tensor], targets: Tensor, weights: Sequence[Tensor], smooth: float = 0.0
+) -> Tensor:
+    """Cross-entropy of every question over the known targets alone, averaged over the questions.
 
-    Args: margins, targets: (batch, rows); a target of -1 is unknown. weight: (rows, 2), of the
-    negative and the positive class. smooth: moves the targets towards 0.5.
+    Args: logits: per question (batch, classes). targets: (batch, questions), -1 where unknown.
+    weights: per question (classes,). smooth: moves the targets towards the even distribution.
     """
-    known = targets >= 0
-    if not bool(known.any()):
-        return margins.sum() * 0
-    hard = targets.clamp_min(0)
-    rows = weight.expand(len(targets), -1, -1)
-    cost = torch.where(hard > 0.5, rows[..., 1], rows[..., 0]) * known
-    soft = hard * (1 - smooth) + 0.5 * smooth
-    loss = F.binary_cross_entropy_with_logits(margins, soft, reduction="none")
-    return (loss * cost).sum() / cost.sum()
+    costs = []
+    for number, (given, weight) in enumerate(zip(logits, weights, strict=True)):
+        target = targets[:, number]
+        if bool((target >= 0).any()):
+            costs.append(
+                F.cross_entropy(given, target, weight, ignore_index=-1, label_smoothing=smooth)
+                * (target >= 0).float().mean()
+            )
+    return torch.stack(costs).sum() if costs else logits[0].sum() * 0
+
+
+def placed(cells: Tensor, none: bool, answer: Tensor, inside: Tensor) -> Tensor:
+    """-log P(the answer, in a cell of its place), averaged over the batch.
+
+    Args: cells: (batch, answers, cells) of one question. answer: (batch,) its number. inside:
+    (batch, cells) bool, at least one True each. A box on a few images says where to look.
+    """
+    every = cells.flatten(1)
+    if none:
+        every = F.pad(every, (0, 1))
+    own = cells[torch.arange(len(cells)), answer].masked_fill(~inside, -30.0)
+    return (torch.logsumexp(every, 1) - torch.logsumexp(own, 1)).mean()
 
 
 def cycle(got: Tensor, want: Tensor, latent: Tensor, intended: Tensor) -> Tensor:
     """How far a decoded and re-encoded latent is from what it was meant to say.
 
-    Args: got, want: (batch, cells) evidence of one row; latent, intended: the two latents.
-    Joint distribution over "no finding" (0) and the cells, the latent itself, and the margin.
+    Args: got, want: (batch, answers, cells) evidence of one question; latent, intended: the two
+    latents. Joint distribution over "no finding" (0), answers and cells, the latent itself, and
+    the total of each answer.
     """
-    none = torch.zeros_like(want[:, :1])
-    target = torch.softmax(torch.cat([none, want], 1), 1)
-    found = torch.log_softmax(torch.cat([none, got], 1), 1)
+    none = torch.zeros_like(want[:, :1, 0])
+    target = torch.softmax(torch.cat([none, want.flatten(1)], 1), 1)
+    found = torch.log_softmax(torch.cat([none, got.flatten(1)], 1), 1)
     joint = F.kl_div(found, target, reduction="batchmean")
-    margin = F.smooth_l1_loss(torch.logsumexp(got, 1), torch.logsumexp(want, 1))
+    margin = F.smooth_l1_loss(torch.logsumexp(got, 2), torch.logsumexp(want, 2))
     return 0.3 * joint + 0.5 * F.smooth_l1_loss(latent, intended) + 0.3 * margin

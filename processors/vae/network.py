@@ -1,11 +1,12 @@
 """The network: a denoising beta-VAE whose latent keeps its place, and a linear head per cell.
 
-An image of `size` pixels becomes a grid of cells (8 px each) of `channels` numbers. Each row of the
-head ("pneumonia in children", "pneumonia in adults") reads every cell with one weight vector; "no
-finding" owns no cell, only the constant 0, so that a positive answer can be undone by removing its
-evidence alone. Cells at the film's edge own no evidence: arms, abdomen and burned-in letters stand
-there, and a head that may read them does. The margin of a row is the logsumexp over its cells,
-its probability the sigmoid.
+An image of `size` pixels becomes a grid of cells (8 px each) of `channels` numbers. The head
+answers questions; each answer ("pneumonia in children", "glioma") is one row that reads every cell
+with one weight vector, and a question is the softmax over its answers and cells together. "No
+finding", where a question has it, owns no cell, only the constant 0, so that a positive answer can
+be undone by removing its evidence alone. Cells at the image's edge own no evidence: arms, abdomen
+and burned-in letters stand there, and a head that may read them does. The total of a row is the
+logsumexp over its cells.
 Never: data, files, calibration. Sources: Kingma & Welling arXiv:1312.6114 (VAE), Higgins et al.
 ICLR 2017 (beta), Shi et al. arXiv:1609.05158 (sub-pixel convolution).
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 CELL = 8  # pixels of the network's input per latent cell
 SILENT = -30.0  # evidence of a cell at the edge: nothing, yet finite
@@ -25,9 +27,13 @@ LOG_VARIANCE = (-8.0, 4.0)  # bounds: outside them exp() is useless in bfloat16
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything that must be known to build the network again; frame: cells without evidence."""
+    """Everything that must be known to build the network again.
 
-    rows: int = 1
+    questions: (number of answers, whether "no finding" is one more) of each; frame: cells at the
+    edge without evidence.
+    """
+
+    questions: tuple[tuple[int, bool], ...] = ((1, True),)
     size: int = 128
     channels: int = 12
     narrow: int = 48
@@ -37,6 +43,10 @@ class Shape:
     @property
     def grid(self) -> int:
         return self.size // CELL
+
+    @property
+    def rows(self) -> int:
+        return sum(answers for answers, _ in self.questions)
 
 
 class Residual(nn.Module):
@@ -56,13 +66,22 @@ class Residual(nn.Module):
         return torch.relu(x + self.body(x))
 
 
+def _half(device: torch.device, training: bool) -> torch.autocast:
+    fast = device.type != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.autocast(device.type, torch.bfloat16, enabled=training and fast)
+
+
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class SpatialVAE(nn.Module):
-    """Encoder, decoder and head. A cell sees 60 px of the input (receptive field)."""
+    """Encoder, decoder and head. A cell sees 60 px of the input (receptive field).
+
+    In training, convolutions run in bfloat16 where the processor computes it itself: emulated, it
+    is eleven times slower than float32.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -96,15 +115,14 @@ class SpatialVAE(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each (batch, channels, grid, grid), of images (batch, 1, s, s)."""
-        device = images.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.training):
+        with _half(images.device, self.training):
             latent = self.to_latent(self.trunk(images))
         mean, log_variance = latent.float().chunk(2, 1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Images (batch, 1, size, size) in 0..1 of latents (batch, channels, grid, grid)."""
-        with torch.autocast(latent.device.type, torch.bfloat16, enabled=self.training):
+        with _half(latent.device, self.training):
             image = self.from_latent(latent)
         return torch.sigmoid(image.float())
 
@@ -123,6 +141,11 @@ class SpatialVAE(nn.Module):
         terms = torch.einsum("bcn,rc->brn", latent.flatten(2), weight) + bias[:, None]
         return torch.where(self._inner(latent), terms, SILENT)
 
-    def margins(self, latent: Tensor) -> Tensor:
-        """Log-odds (batch, rows) of each row against "no finding"."""
-        return torch.logsumexp(self.cells(latent), 2)
+    def logits(self, cells: Tensor) -> list[Tensor]:
+        """For each question (batch, answers), "no finding" (0) last where the question has it."""
+        totals, first, found = torch.logsumexp(cells, 2), 0, []
+        for answers, none in self.shape.questions:
+            one = totals[:, first : first + answers]
+            found.append(F.pad(one, (0, 1)) if none else one)
+            first += answers
+        return found

@@ -1,6 +1,6 @@
-"""For whom the model speaks: which population's row and calibration answer for this patient.
+"""For whom the model speaks: which of the card's questions are asked of this patient.
 
-Without an age every population answers and the more suspicious answer counts; when they disagree
+Without an age every question is asked and the more suspicious answer counts; when they disagree
 the finding is undetermined. How an age is read from a header is the gate's affair.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def fitting(age: int | None, populations: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Indices of the populations that answer: the one of this age, or all when none is known."""
+def fitting(age: int | None, questions: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Indices of the questions for this age, or of all when none fits or none is known."""
     if age is None:
-        return list(range(len(populations)))
-    fits = [i for i, p in enumerate(populations) if p["low"] <= age <= p["high"]]
-    return fits or list(range(len(populations)))
+        return list(range(len(questions)))
+    fits = [i for i, q in enumerate(questions) if q["low"] <= age <= q["high"]]
+    return fits or list(range(len(questions)))

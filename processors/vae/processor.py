@@ -26,13 +26,14 @@ from processors.analysis import (
     Status,
     Study,
 )
-from processors.explain import METHODS, Film, Scale, Subject
+from processors.explain import METHODS, Film, Scale, Subject, faithfulness
+from processors.explain.field import FIELDS
 from processors.explain.regions import regions
-from processors.explain.subject import read_film, scale_of
+from processors.explain.subject import donors_of, in_organ, read_film, scale_of
 from processors.gate import age_in_years
 from processors.impression_rules import impression
 from processors.runtime import Bundle, WeightsShape
-from processors.vae.latent import Row, evidence, margin_of
+from processors.vae.latent import Row, evidence, probability
 from processors.vae.population import fitting
 
 UNKNOWN_AGE = {
@@ -45,12 +46,14 @@ UNKNOWN_AGE = {
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One label on one film by one population."""
+    """One label on one image by one question. inside: see Subject."""
 
-    population: int
+    question: int
+    number: int
     row: Row
     scale: Scale
     probability: float
+    inside: float | None
 
     @property
     def excess(self) -> float:
@@ -63,6 +66,11 @@ class _Answer:
         if self.probability >= high:
             return State.PRESENT
         return State.ABSENT if self.probability < low else State.UNDETERMINED
+
+    @property
+    def placed(self) -> bool:
+        """Whether the evidence may be drawn: it lies where the organ is."""
+        return self.inside is None or faithfulness.organ(self.inside).passed
 
 
 def _logit(p: float) -> float:
@@ -85,15 +93,16 @@ class VaeBundleProcessor:
             raise ValueError(f"unknown explanation {unknown[0]!r}; known: {', '.join(METHODS)}")
         self._name, self._bundle, self._language = name, bundle, language
         self._explain, self._card = tuple(explain), bundle.card
-        self._donors = {
-            name: values.astype(np.float32)
-            for name, values in bundle.donors.items()
-            if name.startswith("latents_")
-        }
-        for population in self._card["populations"]:
-            for kind in ("without", "with"):
-                if f"latents_{kind}_{population['name']}" not in self._donors:
-                    raise WeightsShape(f"donors.npz has no donors {kind} for {population['name']}.")
+        if self._card["organ"] not in ("", *FIELDS):
+            raise WeightsShape(f"The card names the organ {self._card['organ']!r}, unknown here.")
+        self._answers = [
+            (q, k) for q, question in enumerate(self._card["questions"])
+            for k in range(len(question["answers"]))
+        ]  # fmt: skip
+        try:
+            self._donors = {place: donors_of(bundle, *place) for place in self._answers}
+        except KeyError as error:
+            raise WeightsShape(f"donors.npz has no {error}.") from error
 
     @property
     def name(self) -> str:
@@ -148,53 +157,58 @@ class VaeBundleProcessor:
     def _names(self) -> dict[str, Mapping[str, str]]:
         return {entry["label"]: entry["name"] for entry in self._card["labels"]}
 
-    def _population_indices(self, study: Study, uid: str) -> list[int]:
-        return fitting(age_in_years(study.header(uid)), self._card["populations"])
+    def _asked(self, study: Study, uid: str) -> list[int]:
+        return fitting(age_in_years(study.header(uid)), self._card["questions"])
+
+    def _spoken(self, said: Mapping[str, str] | None) -> str:
+        return (said or {}).get(self._language, (said or {}).get("en", ""))
 
     def _notes(self, study: Study, verdict: gate.Verdict, drawn: bool) -> tuple[str, ...]:
-        """The gate's notes, then what the card demands for the populations that answered."""
-        found = list(verdict.notes)
+        """The gate's notes, then what the card demands for the questions that were asked."""
+        found = [*verdict.notes, *(self._spoken(note) for note in self._card["notes"])]
         for uid in verdict.accepted:
-            answering = self._population_indices(study, uid)
-            if len(answering) > 1:
-                found.append(UNKNOWN_AGE.get(self._language, UNKNOWN_AGE["en"]))
-            for index in answering:
-                for key in ("note", "region_note") if drawn else ("note",):
-                    said = self._card["populations"][index].get(key) or {}
-                    found.append(said.get(self._language, said.get("en", "")))
+            asked = [self._card["questions"][q] for q in self._asked(study, uid)]
+            labels = [answer["label"] for question in asked for answer in question["answers"]]
+            if len(labels) > len(set(labels)):
+                found.append(self._spoken(UNKNOWN_AGE))
+            for question in asked:
+                found += [self._spoken(answer.get("note")) for answer in question["answers"]]
+                found.append(self._spoken(question.get("region_note")) if drawn else "")
         return tuple(dict.fromkeys(note for note in found if note))
 
     def _judge(self, study: Study, uid: str) -> tuple[list[tuple[Finding, _Answer]], Film]:
         pixels = study.pixels(uid, 1)
         film = read_film(uid, pixels, self._bundle)
-        answering = self._population_indices(study, uid)
+        asked = self._asked(study, uid)
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
-        found = [self._finding(entry, film, answering, shape) for entry in self._card["labels"]]
+        answers = [self._answer(film, q, k) for q, k in self._answers if q in asked]
+        found = []
+        for entry in self._card["labels"]:
+            same = [a for a in answers if self._label(a) == entry["label"]]
+            if same:
+                found.append(self._finding(entry, film, same, shape))
         return found, film
 
-    def _answers(self, label: str, film: Film, populations: Sequence[int]) -> list[_Answer]:
-        answers = []
-        for index in populations:
-            population = self._card["populations"][index]
-            place = {"label": label, "population": population["name"]}
-            row = self._bundle.head.row(list(self._card["rows"]).index(place))
-            scale = scale_of(population)
-            probability = scale.probability(margin_of(evidence(film.latent, row)))
-            answers.append(_Answer(index, row, scale, probability))
-        return answers
+    def _label(self, answer: _Answer) -> str:
+        return str(self._card["questions"][answer.question]["answers"][answer.number]["label"])
+
+    def _answer(self, film: Film, question: int, number: int) -> _Answer:
+        row = self._bundle.row(question, number)
+        scale = scale_of(self._card["questions"][question]["answers"][number])
+        placed = in_organ(film, row, self._card["organ"])
+        return _Answer(question, number, row, scale, probability(film.latent, row), placed)
 
     def _finding(
         self,
         entry: Mapping[str, Any],
         film: Film,
-        populations: Sequence[int],
+        answers: Sequence[_Answer],
         shape: tuple[int, int],
     ) -> tuple[Finding, _Answer]:
-        answers = self._answers(entry["label"], film, populations)
         top = max(answers, key=lambda answer: answer.excess)
         agreed = len({answer.state for answer in answers}) == 1
         state = top.state if agreed else State.UNDETERMINED
-        drawn = state is not State.ABSENT
+        drawn = state is not State.ABSENT and top.placed
         cells = evidence(film.latent, top.row)
         finding = Finding(
             label=entry["label"],
@@ -214,15 +228,14 @@ class VaeBundleProcessor:
         for finding, answer in found:
             if finding.state is State.ABSENT:
                 continue
-            population = self._card["populations"][answer.population]["name"]
             subject = Subject(
                 finding.label,
                 film,
                 self._bundle,
                 answer.row,
                 answer.scale,
-                self._donors[f"latents_without_{population}"],
-                self._donors[f"latents_with_{population}"],
+                *self._donors[answer.question, answer.number],
+                answer.inside,
             )
             for method in self._explain:
                 explanations.append(METHODS[method](subject, self._language))

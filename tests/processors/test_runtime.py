@@ -90,7 +90,7 @@ def _other_size(folder: Path) -> None:
     "spoil",
     [
         pytest.param(_say(channels=6), id="channels"),
-        pytest.param(_say(rows=[{"label": "pneumonia", "population": "adults"}]), id="labels"),
+        pytest.param(_say(questions=[{"answers": [{"label": "pneumonia"}]}]), id="answers"),
         pytest.param(_other_size, id="networks of another size"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow(["path", "split", "patient", "labels", "age", "sex", "source", "licence"])
         for i, (sample, pixels) in enumerate(zip(images.samples, images.inputs, strict=True)):
             Image.fromarray(pixels).save(folder / sample.path)
-            well = "normal" if sample.population == 0 else "no_finding"
-            label = "pneumonia" if sample.target else well
+            well = "normal" if sample.group == 0 else "no_finding"
+            label = "pneumonia" if sample.targets[sample.group] == 0 else well
             split = "val" if (i % 4 > 1 and i > 80) or (i % 4 < 2 and i > 120) else "train"
             row = [sample.path, split, sample.patient, label, sample.age, "F", "made", "CC0"]
             writer.writerow(row)
@@ -92,7 +93,7 @@ def test_a_film_without_label_teaches_reconstruction_alone() -> None:
     run, recipe = _start()
     images = tiny_images()
     blind = images.where(np.ones(len(images.samples), bool))
-    samples = tuple(type(s)(**{**{f: getattr(s, f) for f in s.__slots__}, "target": -1})
+    samples = tuple(type(s)(**{**{f: getattr(s, f) for f in s.__slots__}, "targets": (-1, -1)})
                     for s in blind.samples)  # fmt: skip
     told: list[dict[str, float]] = []
 
@@ -100,14 +101,14 @@ def test_a_film_without_label_teaches_reconstruction_alone() -> None:
         told.append(terms)
         return True
 
-    unlabelled = type(images)(samples, images.inputs, images.trivial)
+    unlabelled = replace(images, samples=samples)
     fit.train(run, unlabelled, recipe, each)
     assert all(terms["ce"] == 0 and terms["l1"] > 0 for terms in told)
 
 
 def test_the_bundle_opens(trained: Path) -> None:
     bundle = open_bundle(str(trained), "cpu")
-    assert [p["name"] for p in bundle.card["populations"]] == ["children", "adults"]
+    assert [q["name"] for q in bundle.card["questions"]] == ["children", "adults"]
     for name, counts in bundle.donors.items():
         if name.startswith("patients_"):
             assert (counts >= 5).all()
@@ -119,25 +120,29 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     asked = Asked(sources, sources, "val", tmp_path / "scores.csv", 2, 1, True)
     found = evaluate_bundle(str(trained), asked)
     for name in ("children", "adults"):
-        figures = found["populations"][name]
+        figures = found["answers"][f"{name}/pneumonia"]
         assert figures["auc"]["low"] <= figures["auc"]["value"] <= figures["auc"]["high"]
         assert {"trivial", "gain", "ece", "sensitivity", "undetermined"} <= set(figures)
+        assert {"trivial_equalised", "gain_equalised"} <= set(figures)
     rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
-    assert set(rows[0]) == {"path", "pneumonia"}
+    assert set(rows[0]) == {"path", "pneumonia", "gate"}
+    assert {row["gate"].split()[0] for row in rows} == {"accepted", "Not"}  # some are mere noise
     assert all(0 <= float(row["pneumonia"]) <= 1 for row in rows)
     bundle = open_bundle(str(trained), "cpu")  # the checksums were written anew
-    for population in bundle.card["populations"]:
-        assert population["red"] == bool(population["note"])
+    for question in bundle.card["questions"]:
+        for answer in question["answers"]:
+            assert answer["red"] == bool(answer["note"])
     readme = (trained / "docs" / "README.md").read_text()
     for name in ("children", "adults"):
-        auc = found["populations"][name]["auc"]
+        auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        pytest.param({"populations": None}, "populations", id="no population"),
+        pytest.param({"questions": None}, "questions", id="no question"),
+        pytest.param({"labels": []}, "pneumonia", id="an answer without a label"),
         pytest.param({"recipe": {"stepps": 3}}, "stepps", id="misspelt recipe"),
     ],
 )

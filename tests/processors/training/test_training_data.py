@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from processors.training.data import Population, is_tuning, load, read_images, read_table
+from processors.training.data import Question, Sample, is_tuning, load, read_images, read_table
+from processors.training.places import box_mask, place_of
 
-CHILDREN = Population("children", 1, 5, negative=("normal",))
-ADULTS = Population("adults", 18, 120, negative=("no_finding",))
+ILL = ("pneumonia",), (("pneumonia",),)
+CHILDREN = Question("children", 1, 5, *ILL, negative=("normal",))
+ADULTS = Question("adults", 18, 120, *ILL, negative=("no_finding",))
 BOTH = (CHILDREN, ADULTS)
-COLUMNS = ("path", "split", "patient", "labels", "sex", "age", "view", "note")
+TUMOURS = Question(
+    "tumour", 0, 120, ("glioma", "other"), (("glioma",), ("meningioma", "pituitary"))
+)
+COLUMNS = ("path", "split", "patient", "labels", "sex", "age", "view", "note", "boxes")
 
 
 def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
@@ -29,22 +34,64 @@ def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("labels", "age", "population", "target"),
+    ("labels", "age", "group", "targets"),
     [
-        pytest.param("pneumonia|viral", "3", 0, 1, id="child, ill"),
-        pytest.param("normal", "5.5", 0, 0, id="still five"),
-        pytest.param("pneumonia", "6", -1, -1, id="six: nobody's"),
-        pytest.param("no_finding", "17", -1, -1, id="minor"),
-        pytest.param("infiltration|pneumonia", "18", 1, 1, id="adult, ill"),
-        pytest.param("no_finding", "80", 1, 0, id="adult, well"),
-        pytest.param("effusion", "80", 1, -1, id="other finding: unknown"),
-        pytest.param("", "80", 1, -1, id="no label"),
+        pytest.param("pneumonia|viral", "3", 0, (0, -1), id="child, ill"),
+        pytest.param("normal", "5.5", 0, (1, -1), id="still five"),
+        pytest.param("pneumonia", "6", -1, (-1, -1), id="six: nobody's"),
+        pytest.param("no_finding", "17", -1, (-1, -1), id="minor"),
+        pytest.param("infiltration|pneumonia", "18", 1, (-1, 0), id="adult, ill"),
+        pytest.param("no_finding", "80", 1, (-1, 1), id="adult, well"),
+        pytest.param("effusion", "80", 1, (-1, -1), id="other finding: unknown"),
+        pytest.param("", "80", 1, (-1, -1), id="no label"),
     ],
 )
-def test_labels(tmp_path: Path, labels: str, age: str, population: int, target: int) -> None:
+def test_labels(
+    tmp_path: Path, labels: str, age: str, group: int, targets: tuple[int, ...]
+) -> None:
     row = {"path": "a.png", "split": "train", "patient": "P", "labels": labels, "age": age}
     (sample,) = read_table(_table(tmp_path, [row]), BOTH)
-    assert (sample.population, sample.target) == (population, target)
+    assert (sample.group, sample.targets) == (group, targets)
+
+
+@pytest.mark.parametrize(
+    ("labels", "target"),
+    [
+        pytest.param("glioma", 0, id="first answer"),
+        pytest.param("pituitary", 1, id="one of two labels of the second"),
+        pytest.param("no_tumour", -1, id="no such answer: unknown"),
+    ],
+)
+def test_a_question_without_no_finding(labels: str, target: int) -> None:
+    assert TUMOURS.target(labels.split("|")) == target
+    assert (TUMOURS.none, TUMOURS.classes) == (False, 2)
+    assert (CHILDREN.none, CHILDREN.classes) == (True, 2)
+
+
+def test_boxes_become_a_mask_on_the_network_s_grid(tmp_path: Path) -> None:
+    row = {"path": "a.png", "split": "train", "labels": "glioma", "boxes": "10,20,5,10;0,0,1,1"}
+    (sample,) = read_table(_table(tmp_path, [row]), (TUMOURS,))
+    found = box_mask(sample, (40, 20), 20)  # rows, columns: twice, once the grid
+    assert found[10:15, 10:15].all()
+    assert found[0, 0]
+    assert found.sum() == 26
+
+
+@pytest.mark.parametrize(("share", "used"), [(0.0, 0), (0.2, 20), (1.0, 100)])
+def test_a_share_of_the_boxes_is_used_and_always_the_same(share: float, used: int) -> None:
+    place = place_of({"boxes": share}, 8)
+    assert place is not None
+    seen = np.zeros((8, 8), np.float32)
+    samples = [Sample(f"{i}.png", "train", "P", (0,), boxes=((0, 0, 4, 4),)) for i in range(100)]
+    counts = [sum(place(s, (8, 8), None, seen).any() for s in samples) for _ in range(2)]
+    assert counts[0] == counts[1]
+    assert abs(counts[0] - used) <= 8
+
+
+def test_a_table_without_its_columns_is_named(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("path,split\na.png,train\n")
+    with pytest.raises(ValueError, match="labels"):
+        read_table(tmp_path / "films.csv", BOTH)
 
 
 def test_a_table_without_ages_belongs_to_whose_normal_it_names(tmp_path: Path) -> None:
@@ -52,7 +99,7 @@ def test_a_table_without_ages_belongs_to_whose_normal_it_names(tmp_path: Path) -
         {"path": "a.png", "split": "train", "patient": "P", "labels": "normal"},
         {"path": "b.png", "split": "train", "patient": "Q", "labels": "pneumonia"},
     ]
-    assert [s.population for s in read_table(_table(tmp_path, rows), BOTH)] == [0, 0]
+    assert [s.group for s in read_table(_table(tmp_path, rows), BOTH)] == [0, 0]
 
 
 def test_one_patient_is_on_one_side() -> None:

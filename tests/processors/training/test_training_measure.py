@@ -10,7 +10,6 @@ from processors.training.calibrate import calibrate
 from processors.training.donors import average, grouped
 from processors.training.measure import area, auc, auc_gain, calibration_error
 from processors.training.privacy import harmless
-from processors.vae.latent import Row
 
 
 def _scored(shift: float, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,20 +55,30 @@ def test_calibration_error() -> None:
 def test_calibrate_mends_overconfidence() -> None:
     labels, scores = _scored(2.0, 4000)
     margins = 5 * (2 * scores - 2)  # true log-odds are 2 x - 2
-    found = calibrate(margins, labels)
+    found = calibrate(margins[:, None], 1 - labels, none=True)  # answer 0 is the finding
     assert found.temperature == pytest.approx(5, rel=0.15)
-    assert calibration_error(labels, found.probability(margins)) < 0.03
-    assert found.band[0] < found.threshold < found.band[1]
-    assert found.probability(np.array([found.goal]))[0] < found.band[0]
+    assert calibration_error(labels, found.probabilities(margins[:, None])[:, 0]) < 0.03
+    (point,) = found.operating
+    assert point.band[0] < point.threshold < point.band[1]
+
+
+def test_calibrate_answers_that_exclude_each_other() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(3000) % 3
+    totals = 4 * (generator.standard_normal((3000, 3)) + 2 * np.eye(3)[labels])
+    found = calibrate(totals, labels, none=False)
+    p = found.probabilities(totals)
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    assert max(calibration_error((labels == k).astype(int), p[:, k]) for k in range(3)) < 0.03
 
 
 def test_a_weak_model_is_undetermined_more_often() -> None:
     shares = []
     for shift in (0.7, 4.0):
         labels, scores = _scored(shift, 2000)
-        found = calibrate(scores, labels)
-        p = found.probability(scores)
-        shares.append(float(((p >= found.band[0]) & (p < found.band[1])).mean()))
+        found = calibrate(scores[:, None], 1 - labels, none=True)
+        p, (point,) = found.probabilities(scores[:, None])[:, 0], found.operating
+        shares.append(float(((p >= point.band[0]) & (p < point.band[1])).mean()))
     assert shares[0] > 0.2
     assert shares[1] < 0.05
 
@@ -92,8 +101,8 @@ def test_too_few_patients_give_no_donor() -> None:
 
 def test_average() -> None:
     latents = np.random.default_rng(0).standard_normal((30, 3, 4, 4)).astype(np.float32)
-    row = Row(np.array([1.0, 0.0, 0.0], np.float32), 0.0)
-    means, counts = average(latents, [str(i) for i in range(30)], row, most=3)
+    weight = np.array([[1.0, 0.0, 0.0]], np.float32)
+    means, counts = average(latents, [str(i) for i in range(30)], weight, most=3)
     assert means.shape == (3, 3, 4, 4)
     assert (counts >= 5).all()
     single = ((means[:, None] - latents[None]) ** 2).mean((2, 3, 4)).min()

@@ -19,6 +19,7 @@ from processors.analysis import (
     Status,
     Study,
 )
+from processors.explain.field import FIELDS
 from processors.runtime import Bundle, open_bundle
 from processors.vae.processor import VaeBundleProcessor, without_timings
 
@@ -57,10 +58,18 @@ def _study(age: str = "003Y", films: int = 1, view: str = "AP") -> Study:
 
 def _banded(bundle: Bundle, low: float, high: float) -> Bundle:
     """The bundle with every band moved, so that each state can be asked for."""
-    card = dict(bundle.card)
-    card["populations"] = [
-        {**p, "band": [low, high], "threshold": (low + high) / 2} for p in card["populations"]
+    return _answering(bundle, {"band": [low, high], "threshold": (low + high) / 2})
+
+
+def _answering(bundle: Bundle, *changes: dict[str, object]) -> Bundle:
+    """The bundle with the answer of each question changed, by the same or each by its own."""
+    questions = bundle.card["questions"]
+    per_question = changes * len(questions) if len(changes) == 1 else changes
+    changed = [
+        {**q, "answers": [{**a, **change} for a in q["answers"]]}
+        for q, change in zip(questions, per_question, strict=True)
     ]
+    card = {**bundle.card, "questions": changed}
     return replace(bundle, metadata={**bundle.metadata, "dictamen": card})
 
 
@@ -131,6 +140,25 @@ def test_a_failed_check_withholds_the_strip(bundle: Bundle) -> None:
     assert "last frame" in explanation.reason
 
 
+@pytest.mark.parametrize("found", [True, False], ids=["lungs found", "no lungs found"])
+def test_evidence_outside_the_organ_is_neither_drawn_nor_explained(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """The organ is a corner without evidence (the head is silent there), or is not found."""
+    corner = np.zeros((32, 32), bool)
+    corner[:8, :8] = True
+    monkeypatch.setitem(FIELDS, "lung", lambda _: corner if found else None)
+    present = _banded(bundle, 0.0, 0.0)
+    card = {**present.card, "organ": "lung"}
+    placed = replace(present, metadata={**present.metadata, "dictamen": card})
+    analysis = VaeBundleProcessor("chest", placed, "en").analyse(_study())
+    assert _only(analysis).state is State.PRESENT
+    assert _only(analysis).regions == ()
+    (explanation,) = analysis.explanations
+    assert not explanation.shown
+    assert "outside the organ" in explanation.reason
+
+
 def test_a_bundle_without_donors_shows_no_strip(bundle: Bundle) -> None:
     bare = {k: v[:0] if k.startswith("latents_") else v for k, v in bundle.donors.items()}
     processor = VaeBundleProcessor("chest", replace(_banded(bundle, 0, 0), donors=bare), "en")
@@ -178,13 +206,9 @@ def test_a_refused_study_is_unsuitable_with_its_reason(bundle: Bundle) -> None:
         pytest.param("050Y", "adultos", id="adult"),
     ],
 )
-def test_a_red_population_says_so(bundle: Bundle, age: str, note: str) -> None:
-    card = dict(bundle.card)
-    card["populations"] = [
-        {**p, "note": {"es": f"sin validar en {p['words']['es']}", "en": "not validated"}}
-        for p in card["populations"]
-    ]
-    marked = replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+def test_a_red_answer_says_so(bundle: Bundle, age: str, note: str) -> None:
+    said = [f"sin validar en {q['words']['es']}" for q in bundle.card["questions"]]
+    marked = _answering(bundle, *({"note": {"es": es, "en": "not validated"}} for es in said))
     analysis = VaeBundleProcessor("chest", marked, "es").analyse(_study(age))
     assert any(note in said for said in analysis.notes)
     assert analysis.impression is not None
@@ -196,7 +220,7 @@ def test_a_one_sided_model_says_so_where_a_region_is_drawn(bundle: Bundle, state
     moved = _banded(bundle, *BANDS[state])
     card = dict(moved.card)
     said = {"es": "no localiza", "en": "names no side"}
-    card["populations"] = [{**p, "region_note": said} for p in card["populations"]]
+    card["questions"] = [{**q, "region_note": said} for q in card["questions"]]
     marked = replace(moved, metadata={**moved.metadata, "dictamen": card})
     analysis = VaeBundleProcessor("chest", marked, "en").analyse(_study())
     assert ("names no side" in analysis.notes) is (state is State.PRESENT)
@@ -211,13 +235,9 @@ def test_unknown_age_takes_the_more_suspicious_answer(bundle: Bundle) -> None:
 
 
 def test_unknown_age_is_undetermined_when_populations_disagree(bundle: Bundle) -> None:
-    card = dict(bundle.card)
-    children, adults = card["populations"]
-    card["populations"] = [
-        {**children, "band": [0.0, 0.0], "threshold": 0.0},
-        {**adults, "band": [1.0, 1.0], "threshold": 1.0},
-    ]
-    split = replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+    split = _answering(
+        bundle, {"band": [0.0, 0.0], "threshold": 0.0}, {"band": [1.0, 1.0], "threshold": 1.0}
+    )
     analysis = VaeBundleProcessor("chest", split, "en").analyse(_study(""))
     assert _only(analysis).state is State.UNDETERMINED
 
