@@ -21,16 +21,16 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from processors.analysis import Pixels, Refusal, Study, UnreadablePixels
+from processors.analysis import BundleError, Pixels, Refusal, Study, UnreadablePixels
 from processors.gate import _mr, _views, _words
 from processors.gate._age import OLDEST, age_in_years
 from processors.gate._card import Terms, terms
 from processors.gate._header import is_colour, refused_kind, rules
-from processors.gate._picture import Sight, is_blank, load_weights, passes, see, with_terms
+from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see, with_terms
 
 __all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge", "picture_refusal"]
 
-SHIPPED = Path(__file__).resolve().parent.parent / "bundles" / "chest"
+SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 COLOURED = 0.01  # share of coloured pixels above which a picture is no grey one with marks on it
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange
 VIEWS = {
@@ -79,13 +79,14 @@ def accepted_instances(
 ) -> tuple[str, ...]:
     """SOP Instance UIDs of the images that may be judged, in the study's order.
 
-    Without a folder: the one of the latest verdict on this study, else the shipped chest bundle.
+    Without a folder: the one of the latest verdict on this study, else the organ's shipped one.
     """
     if bundle_folder is None:
         known = [entry for entry in _latest if entry[0] is study and entry[1] is card]
         if known:
             return known[0][4].accepted
-    return judge(study, card, bundle_folder or SHIPPED, language).accepted
+    folder = bundle_folder or SHIPPED / terms(card).organ.name
+    return judge(study, card, folder, language).accepted
 
 
 def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: str) -> Verdict:
@@ -165,9 +166,19 @@ def _strange(picture: Pixels, header: Dataset, allowed: Terms, folder: Path) -> 
         return "blank"
     if not allowed.file:
         return ""
-    weights = with_terms(load_weights(folder / allowed.file), allowed.least, allowed.farthest)
+    weights = _weights(allowed, folder)
     sight = see(picture, weights)
     return "" if passes(sight, weights) else _kind_of_sight(sight, header)
+
+
+def _weights(allowed: Terms, folder: Path) -> Weights:
+    weights = load_weights(folder / allowed.file)
+    if weights.classes[0] != allowed.organ.accepted:
+        raise BundleError(
+            f"The gate file {allowed.file} accepts {weights.classes[0]} and the card's organ is "
+            f"{allowed.organ.name}."
+        )
+    return with_terms(weights, allowed.least, allowed.farthest)
 
 
 def _kind_of_sight(sight: Sight, header: Dataset) -> str:

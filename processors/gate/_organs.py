@@ -13,16 +13,18 @@ from processors.gate import _regions
 
 @dataclass(frozen=True, slots=True)
 class Organ:
-    """modalities: Modality values. populations: ages in completed years, both ends included.
+    """accepted: the class of the gate file that passes. modalities: Modality values.
+    populations: ages in completed years, both ends included.
 
     body_parts: words of which one must stand in a stated body part; codes: the same, coded.
     elsewhere: words that say another body part; surely_elsewhere: those that do in free text too.
     must_be_named: a header that names no body part is refused, because the gate of pixels has not
-    seen other organs by the same modality. views: frontal views are asked. colour: colour encoding
-    is usual and the content is asked instead.
+    seen other organs by the same modality. colour: colour encoding is usual and the content is
+    asked instead.
     """
 
     name: str
+    accepted: str
     modalities: tuple[str, ...]
     populations: tuple[tuple[int, int], ...]
     body_parts: tuple[str, ...]
@@ -30,23 +32,23 @@ class Organ:
     elsewhere: frozenset[str]
     surely_elsewhere: frozenset[str]
     must_be_named: bool = False
-    views: bool = False
     colour: bool = False
 
 
 ALL_AGES = ((0, 120),)
 CHEST = Organ(
     name="chest",
+    accepted="frontal",
     modalities=("CR", "DX"),
     populations=((1, 5), (18, 120)),
     body_parts=("CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "PULMON"),
     codes=("816094009", "51185008", "T-D3000"),  # chest, thoracic structure
     elsewhere=_regions.NOT_CHEST,
     surely_elsewhere=_regions.NOT_CHEST - _regions.AMBIGUOUS,
-    views=True,
 )
 BRAIN = Organ(
     name="brain",
+    accepted="brain",
     modalities=("MR",),
     populations=ALL_AGES,
     body_parts=(
@@ -64,6 +66,7 @@ BRAIN = Organ(
 )
 BREAST = Organ(
     name="breast",
+    accepted="breast",
     modalities=("US",),
     populations=ALL_AGES,
     body_parts=(

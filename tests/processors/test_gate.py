@@ -279,6 +279,12 @@ def test_card_with_an_unknown_key_is_a_mistake_of_its_author() -> None:
         gate.check(study(), {"gate": {"organ": "knee"}}, BUNDLE, "en")
 
 
+def test_gate_file_of_another_organ_is_a_mistake_of_the_bundle() -> None:
+    subject = gate_cases.study(gate_cases.SLICE)
+    with pytest.raises(BundleError, match="accepts frontal and the card's organ is brain"):
+        gate.check(subject, {"gate": {"organ": "brain"}}, BUNDLE, "en")
+
+
 def test_gate_file_that_is_missing_or_altered(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         gate.check(study(), CARD, tmp_path, "en")
