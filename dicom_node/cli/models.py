@@ -1,4 +1,4 @@
-"""models: list, train, evaluate.
+"""models: list, train, evaluate, gate.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -7,6 +7,7 @@ and evaluation need the extra `train`; torch is loaded by these commands alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from rich.table import Table
 
 from dicom_node.cli.common import JsonOption, fail, out
+from processors import ProcessorError
 
 app = typer.Typer(help="The models of this node: see, train, measure.", no_args_is_help=True)
 
@@ -108,6 +110,75 @@ def evaluate(
     if json_file:
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     _print(found)
+
+
+@app.command("gate")
+def gate_(
+    bundle: BundleArgument,
+    images: Annotated[
+        Path, typer.Option("--images", exists=True, help="Folder of the sets: NAME.csv, NAME.tar.")
+    ],
+    folds: Annotated[
+        int, typer.Option(min=0, help="Of lateral films, each trained anew (long); 0: none.")
+    ] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a fold.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a bundle's gate refuses of each class, at what cost, and what misses its floor."""
+    try:
+        from processors.training.gate_recall import gate_recall, lines
+    except ImportError as error:
+        raise fail(f"measuring a gate needs the extra `train`: {error}") from error
+    try:
+        found = gate_recall(bundle, images, folds, steps or 0)
+    except (OSError, ProcessorError) as error:
+        raise fail(str(error)) from error
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+
+
+@app.command()
+def probe(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    split: Annotated[str, typer.Option(help="Which rows are asked.")] = "val",
+    most: Annotated[int, typer.Option(min=1, help="Explanations to test per answer.")] = 60,
+    witness_steps: Annotated[
+        int, typer.Option(min=1, help="Training steps of the independent network.")
+    ] = 600,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What a model's pictures and explanations are worth: does a strip convince anyone else?"""
+    try:
+        from processors.training.appraise import probe_bundle
+        from processors.training.command import use_threads
+    except ImportError as error:
+        raise fail(f"probing needs the extra `train`: {error}") from error
+    use_threads(threads)
+    pairs = _pairs(table, images)
+    try:
+        found = probe_bundle(bundle, pairs, pairs, split, most, witness_steps)
+    except (ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in _flat(found):
+        typer.echo(line)
+
+
+def _flat(found: dict[str, Any], above: str = "") -> Iterator[str]:
+    """One line per figure, with its path."""
+    for name, value in found.items():
+        path = f"{above} {name}".strip()
+        if isinstance(value, dict) and "value" in value:
+            count = f" (n {value['n']})" if "n" in value else ""
+            yield f"{path}: {_figure(value)}{count}"
+        elif isinstance(value, dict):
+            yield from _flat(value, path)
+        else:
+            yield f"{path}: {value}"
 
 
 def _figure(figure: dict[str, float]) -> str:
