@@ -63,15 +63,15 @@ def read_film(instance_uid: str, pixels: Array, bundle: Bundle) -> Film:
     return Film(instance_uid, picture, greys, network, bundle.encode(network[None])[0])
 
 
-def in_organ(film: Film, row: Row, organ: str) -> float | None:
+def in_organ(film: Film, row: Row, field: str) -> float | None:
     """Part of the row's evidence in the organ of the picture; 0 where the organ is not found.
 
-    organ: a key of FIELDS; None without one.
+    field: a key of FIELDS; None without one.
     """
-    if not organ:
+    if not field:
         return None
-    field = FIELDS[organ](film.network)
-    return 0.0 if field is None else inside(shares(evidence(film.latent, row)), field)
+    found = FIELDS[field](film.network)
+    return 0.0 if found is None else inside(shares(evidence(film.latent, row)), found)
 
 
 def donors_of(bundle: Bundle, question: int, answer: int) -> tuple[Array, Array]:

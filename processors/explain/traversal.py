@@ -50,63 +50,63 @@ def painted(film: Film, change: Array) -> NDArray[np.uint8]:
     return np.asarray(np.rint(sharp * 255), dtype=np.uint8)
 
 
-def _changes(subject: Subject, latents: list[Array]) -> Array:
+def changes(subject: Subject, latents: list[Array]) -> Array:
     """Decoded changes (n, size, size) of latents against the film's own."""
     decoded = subject.bundle.decode(np.stack([subject.film.latent, *latents]))
     return np.asarray(decoded[1:] - decoded[0], dtype=np.float32)
 
 
-def _less(subject: Subject) -> tuple[Exchange, Array, float]:
-    """The exchange whose frame the model itself calls absent, its change, and that answer."""
+def less(subject: Subject) -> tuple[Exchange, Array]:
+    """The exchange whose frame the model itself calls absent, and its decoded change."""
     film, scale = subject.film, subject.scale
     donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
     for deeper in DEEPER:
         found = exchange(film.latent, subject.row, donors, scale.goal - deeper)
-        change = _changes(subject, [found.latent])[0]
+        change = changes(subject, [found.latent])[0]
         answer = subject.judge(painted(film, change)[None])[0]
         if answer < scale.band[0]:
             break
-    return found, change, answer
+    return found, change
 
 
-def _control(subject: Subject, taken: NDArray[np.bool_]) -> float:
+def control(subject: Subject, taken: NDArray[np.bool_]) -> Array:
+    """The decoded change of the same cells from an average that has the finding."""
     film = subject.film
     double = nearest(film.latent, subject.doubles, subject.row, 1)[0]
-    change = _changes(subject, [transplant(film.latent, double, taken)])[0]
-    return subject.judge(painted(film, change)[None])[0]
+    return np.asarray(changes(subject, [transplant(film.latent, double, taken)])[0])
 
 
-def _frames(subject: Subject, less: Exchange) -> tuple[Frame, ...]:
+def _frames(subject: Subject, found: Exchange) -> tuple[Frame, ...]:
     film, row = subject.film, subject.row
     own = margin(film.latent, row)
     latents = []
     for alpha in ALPHAS:
         if alpha <= 0:
-            latents.append(film.latent - alpha * (less.latent - film.latent))
+            latents.append(film.latent - alpha * (found.latent - film.latent))
         else:
             latents.append(traverse(film.latent, row, own + alpha * LIFT))
-    changes = _changes(subject, latents)
-    pictures = [painted(film, change) for change in changes]
+    pictures = [painted(film, change) for change in changes(subject, latents)]
     answers = subject.judge(np.stack(pictures))
     return tuple(Frame(*values) for values in zip(pictures, ALPHAS, answers, strict=True))
 
 
-def _difference(subject: Subject, less: Exchange, change: Array) -> Array:
+def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
     film, row = subject.film, subject.row
-    shown = evidence_weighted(evidence(film.latent, row), evidence(less.latent, row), change)
+    shown = evidence_weighted(evidence(film.latent, row), evidence(found.latent, row), change)
     wide = resize(shown, film.picture.shape, order=1, mode="edge", anti_aliasing=False)
     return np.asarray(wide, dtype=np.float32)
 
 
-def _checks(subject: Subject, less: Exchange, frames: tuple[Frame, ...]) -> tuple[Check, ...]:
+def _checks(subject: Subject, found: Exchange, frames: tuple[Frame, ...]) -> tuple[Check, ...]:
     scale = subject.scale
+    undone = subject.judge(painted(subject.film, control(subject, found.taken))[None])[0]
     placed = () if subject.inside is None else (faithfulness.organ(subject.inside),)
     return (
         faithfulness.reaches(frames[0].probability, scale.band[0]),
         faithfulness.monotone([f.probability for f in frames]),
-        faithfulness.exchanged(float(less.taken.mean())),
+        faithfulness.exchanged(float(found.taken.mean())),
         faithfulness.corners(evidence(subject.film.latent, subject.row)),
-        faithfulness.control(_control(subject, less.taken), scale.band[0]),
+        faithfulness.control(undone, scale.band[0]),
         *placed,
     )
 
@@ -119,16 +119,16 @@ def explain(subject: Subject, language: str) -> Explanation:
     if not len(subject.donors) or not len(subject.doubles):
         uid, reason = subject.film.instance_uid, faithfulness.without_donors(language)
         return Explanation(subject.label, uid, "traversal", (), None, (), False, reason)
-    less, change, _ = _less(subject)
-    frames = _frames(subject, less)
-    checks = _checks(subject, less, frames)
+    found, change = less(subject)
+    frames = _frames(subject, found)
+    checks = _checks(subject, found, frames)
     reason = faithfulness.failure(checks, language)
     return Explanation(
         finding=subject.label,
         instance_uid=subject.film.instance_uid,
         method="traversal",
         frames=frames,
-        difference=_difference(subject, less, change),
+        difference=_difference(subject, found, change),
         faithfulness=checks,
         shown=not reason,
         reason=reason,

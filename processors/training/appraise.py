@@ -1,4 +1,4 @@
-"""What the command `models evaluate` does: judge a table, print, write scores and the card.
+"""What the commands `models evaluate` and `models probe` do: judge a table, write what was found.
 
 Runs the bundle as the node runs it (ONNX Runtime, no torch), so that what is measured is what
 is shipped.
@@ -19,9 +19,13 @@ from processors.training.card import write_card
 from processors.training.data import ImageSet, join, load, read_images, read_table
 from processors.training.evaluate import evaluate, score, speed, write_scores
 from processors.training.explained import explained
+from processors.training.places import place_of
 from processors.training.plan import questions_of
+from processors.training.probes import probe
+from processors.training.witness import train_witness
 
 Sources = Sequence[tuple[Path, Path]]
+WITNESS_SEED = 101  # another than any bundle's
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,23 @@ def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
     if asked.write_card:
         write_card(bundle, found)
     return found
+
+
+def probe_bundle(
+    path_or_name: str, judged: Sources, known: Sources, split: str, most: int, steps: int
+) -> dict[str, Any]:
+    """What the bundle's pictures and strips are worth; trains an independent network first."""
+    bundle = open_bundle(path_or_name, "cpu")
+    card, size = bundle.card, bundle.size
+    questions = questions_of(card["questions"])
+    boxes = place_of({"boxes": 1.0}, size)
+    images = join([load(t, i, questions, size, split, boxes) for t, i in judged])
+    learnt = _load(known, "train", card)
+    witnesses = {
+        number: train_witness(learnt, number, question.classes, steps, WITNESS_SEED)
+        for number, question in enumerate(questions)
+    }
+    return {"split": split, **probe(bundle, images, witnesses, most)}
 
 
 def _parameters(folder: Path) -> int:

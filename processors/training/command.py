@@ -16,9 +16,13 @@ from processors.training.plan import read_plan
 Sources = Sequence[tuple[Path, Path]]
 
 
+def use_threads(count: int) -> None:
+    torch.set_num_threads(count)
+
+
 def train_bundle(sources: Sources, target: Path, work: Path, options: Mapping[str, Any]) -> Path:
     """Trains and writes a bundle. options: plan, steps, seed, threads."""
-    torch.set_num_threads(int(options["threads"]))
+    use_threads(int(options["threads"]))
     plan = read_plan(str(options["plan"]))
     plan = plan.with_recipe(steps=options["steps"], seed=options["seed"])
     work.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def subject_of(bundle: Bundle, film: Film, place: tuple[int, int]) -> Subject:
     """The finding of one answer (question, number) on an image."""
     entry = bundle.card["questions"][place[0]]["answers"][place[1]]
     row = bundle.row(*place)
-    organ = in_organ(film, row, bundle.card["organ"])
+    organ = in_organ(film, row, bundle.card["field"])
     donors = donors_of(bundle, *place)
     return Subject(entry["label"], film, bundle, row, scale_of(entry), *donors, organ)
 

@@ -27,6 +27,7 @@ from processors.gate._picture import Sight, Weights, features, load_weights, see
 from processors.training.gate_films import Film, Mixer, read_films
 from processors.training.gate_lessons import LESSONS, Lesson
 from processors.training.gate_measure import measure
+from processors.training.gate_recall import judged, table
 
 SEED = 20_240_229
 STEPS = 2_400
@@ -91,8 +92,10 @@ def train(
     _write(weights, out / "gate.npz")
     load_weights.cache_clear()
     stored = load_weights(out / "gate.npz")
-    judged = aside if rehearse else [f for f in films if f.split == "val"]
-    metrics = measure(stored, lesson, judged)
+    part = aside if rehearse else [f for f in films if f.split == "val"]
+    metrics = measure(stored, lesson, part)
+    if not rehearse:  # what `dictamen models gate` prints, on the pictures as they are stored
+        metrics["recall"] = table(judged(stored, lesson, images))
     metrics["training"] = _provenance(films, learned, aside, steps, stored)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, sort_keys=True)
     (out / "gate_metrics.json").write_text(text + "\n", encoding="utf-8")

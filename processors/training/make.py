@@ -184,7 +184,7 @@ def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> 
         "channels": raw["channels"],
         "widths": raw["widths"],
         "frame": raw.get("frame", 2),
-        "organ": raw.get("organ", ""),
+        "field": raw.get("field", ""),
         "normalisation": "square resize by area, then histogram equalisation (256 bins)",
         "labels": raw["labels"],
         "questions": [

@@ -93,8 +93,8 @@ class VaeBundleProcessor:
             raise ValueError(f"unknown explanation {unknown[0]!r}; known: {', '.join(METHODS)}")
         self._name, self._bundle, self._language = name, bundle, language
         self._explain, self._card = tuple(explain), bundle.card
-        if self._card["organ"] not in ("", *FIELDS):
-            raise WeightsShape(f"The card names the organ {self._card['organ']!r}, unknown here.")
+        if self._card["field"] not in ("", *FIELDS):
+            raise WeightsShape(f"The card names the field {self._card['field']!r}, unknown here.")
         self._answers = [
             (q, k) for q, question in enumerate(self._card["questions"])
             for k in range(len(question["answers"]))
@@ -195,7 +195,7 @@ class VaeBundleProcessor:
     def _answer(self, film: Film, question: int, number: int) -> _Answer:
         row = self._bundle.row(question, number)
         scale = scale_of(self._card["questions"][question]["answers"][number])
-        placed = in_organ(film, row, self._card["organ"])
+        placed = in_organ(film, row, self._card["field"])
         return _Answer(question, number, row, scale, probability(film.latent, row), placed)
 
     def _finding(

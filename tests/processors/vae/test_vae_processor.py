@@ -149,7 +149,7 @@ def test_evidence_outside_the_organ_is_neither_drawn_nor_explained(
     corner[:8, :8] = True
     monkeypatch.setitem(FIELDS, "lung", lambda _: corner if found else None)
     present = _banded(bundle, 0.0, 0.0)
-    card = {**present.card, "organ": "lung"}
+    card = {**present.card, "field": "lung"}
     placed = replace(present, metadata={**present.metadata, "dictamen": card})
     analysis = VaeBundleProcessor("chest", placed, "en").analyse(_study())
     assert _only(analysis).state is State.PRESENT
