@@ -138,7 +138,8 @@ class Explanation:
 
     difference: signed float32 map, evidence-weighted, same grid as the frames; or None.
     shown: False when a check failed; `reason` then says which, and no strip may be presented
-    as an explanation.
+    as an explanation. distance: share of the way from the original to the frame with least of the
+    finding at which the answer is absent; None where it never is.
     """
 
     finding: str
@@ -149,6 +150,7 @@ class Explanation:
     faithfulness: tuple[Check, ...]
     shown: bool
     reason: str = ""
+    distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,10 @@ def explanation_line(found: Explanation | None, language: Words) -> str:
     if not found.faithfulness:
         return language.not_tested
     passed = sum(check.passed for check in found.faithfulness)
-    return language.tested.format(passed, len(found.faithfulness))
+    tested = language.tested.format(passed, len(found.faithfulness))
+    if found.distance is None:
+        return tested
+    return f"{tested}; {language.distance.format(percent(found.distance, language))}"
 
 
 def report_lines(analysis: Analysis, options: Options) -> Iterator[str]:

@@ -93,6 +93,7 @@ def _explanation(one: Explanation) -> dict[str, Any]:
         "method": one.method,
         "shown": one.shown,
         "reason": one.reason,
+        "distance": None if one.distance is None else _number(one.distance),
         "faithfulness": {
             check.name: {
                 "value": _number(check.value),

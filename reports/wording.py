@@ -30,6 +30,7 @@ class Words:
     band: str
     model: str
     tested: str
+    distance: str
     not_shown: str
     not_tested: str
     synthetic: str
@@ -70,6 +71,7 @@ EN = Words(
     band="undetermined from {} to {}",
     model="Model {}   program {}   weights {}",
     tested="Explanation tested: {} of {} checks passed",
+    distance="the answer turns at {} of the way to less",
     not_shown="EXPLANATION NOT SHOWN: {}",
     not_tested="No tested explanation of this answer",
     synthetic="SYNTHETIC",
@@ -120,6 +122,7 @@ ES = Words(
     band="indeterminado de {} a {}",
     model="Modelo {}   programa {}   pesos {}",
     tested="Explicación comprobada: supera {} de {} pruebas",
+    distance="la respuesta cambia al {} del camino a menos",
     not_shown="EXPLICACIÓN NO MOSTRADA: {}",
     not_tested="Sin explicación comprobada de esta respuesta",
     synthetic="IMAGEN SINTÉTICA",

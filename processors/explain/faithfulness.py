@@ -7,10 +7,11 @@ not in a bundle: a model may not lower its own bar.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from processors.analysis import Check
+from processors.analysis import Check, Frame
 from processors.vae.latent import Array, shares
 
 CELLS = 0.5  # share of the latent that may be exchanged: more is another film
@@ -56,6 +57,19 @@ def monotone(probabilities: Sequence[float]) -> Check:
 
 def exchanged(share: float) -> Check:
     return Check("cells_exchanged", share, CELLS, at_least=False)
+
+
+def distance(frames: Sequence[Frame], below: float) -> float | None:
+    """Share of the way towards less at which the answer first falls below `below`, or None.
+
+    Between two frames the probability is taken to fall evenly.
+    """
+    way = sorted((f for f in frames if f.alpha <= 0), key=lambda f: -f.alpha)
+    for nearer, further in pairwise(way):
+        if further.probability < below:
+            fallen = max(nearer.probability - below, 0) / (nearer.probability - further.probability)
+            return float(-(nearer.alpha + fallen * (further.alpha - nearer.alpha)))
+    return None
 
 
 def corner_share(cells: Array) -> float:

@@ -132,4 +132,5 @@ def explain(subject: Subject, language: str) -> Explanation:
         faithfulness=checks,
         shown=not reason,
         reason=reason,
+        distance=faithfulness.distance(frames, subject.scale.band[0]),
     )

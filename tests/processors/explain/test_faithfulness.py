@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from processors.analysis import Check
+from processors.analysis import Check, Frame
 from processors.explain import faithfulness
 from processors.explain.regions import evidence_map, regions
 
@@ -27,6 +27,8 @@ def _cells(*hot: tuple[int, int]) -> np.ndarray:
         pytest.param(faithfulness.monotone([0.1, 0.5, 0.4, 0.9]), False, id="falls back"),
         pytest.param(faithfulness.exchanged(0.2), True, id="a fifth exchanged"),
         pytest.param(faithfulness.exchanged(0.7), False, id="another film"),
+        pytest.param(faithfulness.organ(0.9), True, id="in the organ"),
+        pytest.param(faithfulness.organ(0.5), False, id="half of it beside the organ"),
         pytest.param(faithfulness.corners(_cells((8, 5))), True, id="in the lung"),
         pytest.param(faithfulness.corners(_cells((2, 2))), False, id="upper left letter"),
         pytest.param(faithfulness.corners(_cells((3, 13))), False, id="upper right letter"),
@@ -77,3 +79,28 @@ def test_two_places_two_contours_and_a_border_stays_closed() -> None:
     for region in found:
         assert region.points[0] == region.points[-1]
         assert all(0 <= x <= 160 and 0 <= y <= 160 for x, y in region.points)
+
+
+def _way(*probabilities: float) -> list[Frame]:
+    """From the original (alpha 0) to the frame with least (alpha -1), then one with more."""
+    alphas = np.linspace(0, -1, len(probabilities))
+    frames = [(float(a), p) for a, p in zip(alphas, probabilities, strict=True)]
+    pixels = np.zeros((2, 2), np.uint8)
+    return [Frame(pixels, alpha, p) for alpha, p in reversed([*frames, (1.0, 0.99)])]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "share"),
+    [
+        pytest.param((0.9, 0.1), 0.5, id="half-way between two frames"),
+        pytest.param((0.9, 0.8, 0.2), 0.75, id="in the second half"),
+        pytest.param((0.9, 0.1, 0.6), 0.25, id="the first fall counts"),
+        pytest.param((0.4, 0.1), 0.0, id="already below"),
+        pytest.param((0.9, 0.7), None, id="never"),
+    ],
+)
+def test_distance_to_the_other_answer(
+    probabilities: tuple[float, ...], share: float | None
+) -> None:
+    found = faithfulness.distance(_way(*probabilities), 0.5)
+    assert found == (share if share is None else pytest.approx(share))
