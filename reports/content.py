@@ -16,6 +16,7 @@ from reports import codes
 from reports.model import Options
 from reports.wording import Words, not_assessed, percent, words
 
+MOST_PICTURES = 3  # of one study
 LINE_WIDTH = 90  # OHIF sets TEXT 121071 in fixed width and does not wrap it
 _RANK = {State.PRESENT: 0, State.UNDETERMINED: 1, State.ABSENT: 2}
 
@@ -39,7 +40,10 @@ def shows_something(analysis: Analysis) -> bool:
 
 
 def pictures(analysis: Analysis) -> tuple[tuple[str, int], ...]:
-    """The images (instance, frame) with something to show, the gravest first."""
+    """The images (instance, frame) with something to show, the gravest first.
+
+    At most MOST_PICTURES: a series of slices would give one for each.
+    """
     found: dict[tuple[str, int], None] = {}
     for finding in sorted(analysis.findings, key=_order):
         if finding.state is State.ABSENT:
@@ -47,7 +51,7 @@ def pictures(analysis: Analysis) -> tuple[tuple[str, int], ...]:
         places = [(r.instance_uid, r.frame) for r in finding.regions]
         for place in places or [(finding.instance_uid, finding.frame)]:
             found.setdefault(place)
-    return tuple(found)
+    return tuple(found)[:MOST_PICTURES]
 
 
 def findings_on(analysis: Analysis, place: tuple[str, int]) -> tuple[Finding, ...]:
@@ -93,10 +97,11 @@ def explanation(analysis: Analysis, finding: Finding) -> Explanation | None:
 
 def strips(analysis: Analysis) -> tuple[tuple[Explanation, Finding], ...]:
     """The explanations that passed their tests, with frames, of findings that are not absent."""
-    found = []
+    found, places = [], pictures(analysis)
     for finding in sorted(analysis.findings, key=_order):
         one = explanation(analysis, finding)
-        if finding.state is not State.ABSENT and one and one.shown and one.frames:
+        drawn = (finding.instance_uid, finding.frame) in places
+        if finding.state is not State.ABSENT and drawn and one and one.shown and one.frames:
             found.append((one, finding))
     return tuple(found)
 

@@ -44,6 +44,15 @@ UNKNOWN_AGE = {
 }
 
 
+MANY_IMAGES = {
+    "es": "Se valoraron {judged} imágenes; solo las {drawn} de respuesta más grave se dibujan y "
+    "explican.",
+    "en": "{judged} images were judged; only the {drawn} with the gravest answers are drawn and "
+    "explained.",
+}
+MOST_EXPLAINED = 3  # images of one study; a series of slices would give a picture for each
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One label on one image by one question. inside: see Subject."""
@@ -76,6 +85,13 @@ class _Answer:
 def _logit(p: float) -> float:
     inside = min(max(p, 1e-7), 1 - 1e-7)
     return float(np.log(inside / (1 - inside)))
+
+
+def _gravity(found: tuple[Finding, _Answer]) -> tuple[int, float]:
+    """Present above undetermined above absent, then by log-odds above the threshold."""
+    finding, answer = found
+    rank = (State.ABSENT, State.UNDETERMINED, State.PRESENT).index(finding.state)
+    return rank, answer.excess
 
 
 def _code(entry: Mapping[str, str] | None) -> Code | None:
@@ -128,9 +144,14 @@ class VaeBundleProcessor:
         judged = [self._judge(study, uid) for uid in verdict.accepted]
         findings = tuple(f for found, _ in judged for f, _ in found)
         read = time.perf_counter()
-        explanations = tuple(e for found, film in judged for e in self._explained(found, film))
+        gravest = sorted(judged, key=lambda pair: max(map(_gravity, pair[0])), reverse=True)
+        drawn = gravest[:MOST_EXPLAINED]
+        explanations = tuple(e for found, film in drawn for e in self._explained(found, film))
         done = time.perf_counter()
         notes = self._notes(study, verdict, any(f.regions for f in findings))
+        if len(judged) > MOST_EXPLAINED:
+            said = self._spoken(MANY_IMAGES)
+            notes = (*notes, said.format(judged=len(judged), drawn=MOST_EXPLAINED))
         times = {"gate": gated - begin, "inference": read - gated, "explanation": done - read}
         return Analysis(
             study_instance_uid=study.uid,

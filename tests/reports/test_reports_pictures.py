@@ -269,6 +269,18 @@ def test_one_overlay_for_each_image_in_one_series():
     assert named == [first.SOPInstanceUID, second.SOPInstanceUID]
 
 
+def test_a_series_gives_pictures_of_its_gravest_images_alone():
+    images = [source(number) for number in range(1, 6)]
+    one = study(*images)
+    found = tuple(
+        finding(image, "nodule", None, State.PRESENT, 0.5 + number / 20)
+        for number, image in enumerate(images)
+    )
+    reports = secondary_capture.write(analysis(one, found), one, OPTIONS, MADE_AT)
+    named = [read(r).SourceImageSequence[0].ReferencedSOPInstanceUID for r in reports]
+    assert named == [image.SOPInstanceUID for image in images[:1:-1]]
+
+
 def outline_box(frame: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, ...]:
     near = (np.abs(frame.astype(int) - np.array(colour)) < 30).all(axis=-1)
     rows, columns = np.nonzero(near)

@@ -189,6 +189,15 @@ def test_every_film_has_its_own_finding(bundle: Bundle) -> None:
     assert [f.instance_uid for f in analysis.findings] == ["1.2.0", "1.2.1", "1.2.2"]
 
 
+def test_of_many_images_the_gravest_are_explained(bundle: Bundle) -> None:
+    analysis = VaeBundleProcessor("chest", _banded(bundle, 0, 0), "en").analyse(_study(films=5))
+    assert len(analysis.findings) == 5
+    gravest = sorted(analysis.findings, key=lambda f: -f.probability)[:3]
+    explained = [e.instance_uid for e in analysis.explanations]
+    assert explained == [f.instance_uid for f in gravest]
+    assert any("5 images were judged" in note for note in analysis.notes)
+
+
 def test_a_refused_study_is_unsuitable_with_its_reason(bundle: Bundle) -> None:
     processor = VaeBundleProcessor("chest", bundle, "es")
     refusal = processor.accepts(_study(view="LL"))
