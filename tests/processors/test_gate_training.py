@@ -87,6 +87,7 @@ def test_command_writes_weights_and_their_metrics(images: Path, tmp_path: Path) 
     assert weights.classes == CHEST.classes
     assert written["frontal_passed"]["chest_paed"]["as_it_is"]["films"] == 6
     assert written["training"]["licences"] == ["made for a test"]
+    assert written["recall"]["false_refusals"]["n"] == 6 * len(CHEST.accepted_sets)
 
 
 def test_a_rehearsal_leaves_the_validation_part_alone(images: Path, tmp_path: Path) -> None:
