@@ -29,7 +29,7 @@ from processors.vae.latent import (
 
 ALPHAS = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)
 NEAREST = 8  # donors an exchange may choose from
-DEEPER = (0.0, 1.0, 2.0)  # log-odds below the goal, tried in turn until the frame flips
+DEEPER = (0.0, 1.0, 2.0, 4.0, 6.0)  # log-odds below the goal, tried in turn until the frame flips
 DARKEST_BRIGHTEST = (0.05, 0.98)  # equalised greys: the map back is a cliff at both ends
 SMOOTH = 0.7  # pixels of the network's input
 LIFT = 2.0  # log-odds by which the last "more" frame is lifted
