@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_cases import BUNDLES, FRONTAL, films, kind_of, listed, real, study
+from gate_cases import BUNDLES, FRONTAL, SCAN, SLICE, films, kind_of, listed, real, study
 
 from processors import pixels
 from processors.analysis import Pixels
@@ -19,7 +20,7 @@ CHEST: dict[str, Any] = {"name": "chest"}
 def by_pixels(
     shared: Path, names: Iterable[str], header: dict[str, Any], card: dict[str, Any], folder: Path
 ) -> tuple[int, list[str]]:
-    """How many files could be read, and which the gate accepts under a header that lies."""
+    """How many files could be read, and which pass under a header that lies of all but the size."""
     seen, passed = 0, []
     for name in names:
         try:
@@ -27,7 +28,8 @@ def by_pixels(
         except pixels.RefusedPixels:
             continue
         seen += 1
-        if kind_of(study(header, picture=picture), card, folder, "en") == "":
+        lying = header | dict(zip(("Rows", "Columns"), picture.shape, strict=True))
+        if kind_of(study(lying, picture=picture), card, folder, "en") == "":
             passed.append(name)
     return seen, passed
 
@@ -127,3 +129,51 @@ def test_headers_alone_keep_every_shared_file_from_another_organ(shared: Path, o
     }
     assert [name for name, kind in kinds.items() if not kind] == []
     assert {name: kinds[name] for name in OTHER_KINDS[organ]} == OTHER_KINDS[organ]
+
+
+KNOWN_MISSES = {"brain": ["false refusals at 64 px"], "breast": ["modality/photo"]}
+# a head CT of another source than the few that were learned: its header alone tells it from MR
+KNOWN_TO_PASS = {"brain": ["luts/j2k_pixel_representation_mismatch.dcm"], "breast": []}
+# files of the same kind of picture, which pixels alone do not tell from the organ's own
+SAME_KIND = {"brain": ("MR",), "breast": ("US",)}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("organ", "header"), [("brain", SLICE), ("breast", SCAN)])
+def test_pixels_alone_refuse_what_is_of_another_kind(
+    shared: Path, organ: str, header: dict[str, Any]
+) -> None:
+    """Chest films and all others under a header that says head MR or breast ultrasound."""
+    names = [
+        row["file"]
+        for row in listed(shared)
+        if row["expectation"] in ("analysable-chest", "unsuitable")
+        and row["modality"] not in SAME_KIND[organ]
+    ]
+    seen, passed = by_pixels(shared, names, header, {"gate": {"organ": organ}}, BUNDLES / organ)
+    assert seen > 40
+    assert passed == KNOWN_TO_PASS[organ]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("organ", "header", "without"), [("brain", SLICE, "no_tumour"), ("breast", SCAN, "")]
+)
+def test_at_most_two_in_a_hundred_of_an_organs_own_are_refused(
+    shared: Path, organ: str, header: dict[str, Any], without: str
+) -> None:
+    card = {"gate": {"organ": organ}}
+    kinds = Counter(
+        kind_of(study(header, picture=picture), card, BUNDLES / organ, "en")
+        for picture in films(shared, organ, without=without)
+    )
+    assert kinds[""] / kinds.total() >= 0.98, kinds
+
+
+@pytest.mark.parametrize("organ", ["brain", "breast"])
+def test_figures_that_the_training_wrote_keep_the_floor(organ: str) -> None:
+    """What misses the floor is known by name; anything else that misses it is a fault."""
+    models = BUNDLES / organ / "models"
+    recall = json.loads((models / "gate_metrics.json").read_text(encoding="utf-8"))["recall"]
+    assert recall["missed"] == KNOWN_MISSES[organ]
+    assert (models / "gate.npz").stat().st_size < 1_000_000
