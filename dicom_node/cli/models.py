@@ -200,6 +200,8 @@ def _print(found: dict[str, Any]) -> None:
         for group, figure in e["subgroups"].items():
             count = f"{figure['positive']}/{figure['n']}"
             typer.echo(f"  {name}, {group} ({count}): AUC {_figure(figure)}")
+    for label, e in found["other_labels_called_present"].items():
+        typer.echo(f"called present among {e['n']} labelled {label}: {_figure(e)}")
     typer.echo(f"refused by the gate: {found['refused_by_gate']} (they are in every figure above)")
     for name, e in found["explanations"].items():
         typer.echo(

@@ -17,7 +17,7 @@ from processors.gate import picture_refusal
 from processors.runtime import Bundle, open_bundle
 from processors.training.card import write_card
 from processors.training.data import ImageSet, join, load, read_images, read_table
-from processors.training.evaluate import evaluate, score, speed, write_scores
+from processors.training.evaluate import evaluate, other_labels, score, speed, write_scores
 from processors.training.explained import explained
 from processors.training.places import place_of
 from processors.training.plan import questions_of
@@ -67,11 +67,12 @@ def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
     found: dict[str, Any] = {
-        "bundle": bundle.name,
+        "bundle": bundle.metadata["name"],
         "sha256": bundle.algorithm.sha256,
         "split": asked.split,
         "sets": [table.name for table, _ in asked.judged],
         "answers": evaluate(bundle, scores, known),
+        "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
         "explanations": explained(bundle, asked.judged, asked.split, asked.strips),
         "variants_tried": asked.variants,

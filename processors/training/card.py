@@ -183,6 +183,9 @@ def _results(card: Mapping[str, Any]) -> str:
         ece = f"{e['ece']:.3f}" if "ece" in e else ""
         cells = " | ".join(_figure(e[k]) for k in keys)
         lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
+    for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
+        lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "
+                  f"knows: {_figure(e)}."]  # fmt: skip
     tried = card["evaluation"].get("variants_tried")
     if tried:
         lines += ["", f"Variants tried before this one was chosen: {tried}."]

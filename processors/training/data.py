@@ -13,14 +13,15 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from processors.training.trivial import TRIVIAL, trivial_statistics
+from processors.training.trivial import trivial_statistics
+from processors.training.twins import twins
 from processors.vae.normalise import Image, network_input
 
 TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibrating
@@ -209,20 +210,48 @@ def load(
     size: int,
     split: str = "",
     place: Place | None = None,
+    twin: bool = False,
 ) -> ImageSet:
-    """Everything of one table, or of one split of it, ready for the network."""
-    samples = tuple(s for s in read_table(table, questions) if split in ("", s.split))
-    inputs = np.zeros((len(samples), size, size), np.uint8)
-    places = np.zeros((len(samples), size, size), bool)
-    trivial = np.zeros((len(samples), TRIVIAL), np.float32)
-    masks = _masks(images, samples) if place else {}
-    for i, image in enumerate(read_images(images, [s.path for s in samples])):
-        seen = network_input(image, size)[0]
-        inputs[i] = np.rint(seen * 255)
-        trivial[i] = trivial_statistics(image)
-        if place:
-            places[i] = place(samples[i], image.shape, masks.get(samples[i].mask), seen)
-    return ImageSet(samples, inputs, trivial, places)
+    """Everything of one table, or of one split of it, ready for the network.
+
+    twin: boxed images of heads are followed by their twins, with and without a tumour.
+    """
+    rows = tuple(s for s in read_table(table, questions) if split in ("", s.split))
+    masks = _masks(images, rows) if place else {}
+    samples: list[Sample] = []
+    inputs: list[NDArray[np.uint8]] = []
+    trivial: list[NDArray[np.float32]] = []
+    places: list[NDArray[np.bool_]] = []
+    for row, picture in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
+        for sample, image in _with_twins(row, picture, questions) if twin else ((row, picture),):
+            seen = network_input(image, size)[0]
+            samples.append(sample)
+            inputs.append(np.rint(seen * 255).astype(np.uint8))
+            trivial.append(trivial_statistics(image))
+            mask = masks.get(sample.mask)
+            places.append(
+                place(sample, image.shape, mask, seen) if place else np.zeros((size, size), bool)
+            )
+    if not samples:
+        raise ValueError(f"{table} has no row of the split {split!r}")
+    return ImageSet(tuple(samples), np.stack(inputs), np.stack(trivial), np.stack(places))
+
+
+def _with_twins(
+    sample: Sample, image: Image, questions: Sequence[Question]
+) -> Iterator[tuple[Sample, Image]]:
+    """The image; then, if it has any, its twin without the finding and the one with it twice."""
+    yield sample, image
+    made = twins(image, sample.boxes)
+    if made is None:
+        return
+    none = tuple(
+        len(q.answers) if q.none and target >= 0 else UNKNOWN
+        for q, target in zip(questions, sample.targets, strict=True)
+    )
+    path = sample.path
+    yield replace(sample, path=f"{path}#without", targets=none, boxes=()), made.without
+    yield replace(sample, path=f"{path}#two", boxes=made.boxes), made.with_two
 
 
 def _masks(images: Path, samples: Sequence[Sample]) -> dict[str, Image]:

@@ -264,6 +264,24 @@ def evaluate(
     return found
 
 
+def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the images whose label no question knows, per label: how many are called present.
+
+    False positives where the label means a healthy organ; elsewhere what the model makes of a
+    finding that it was never taught.
+    """
+    high = np.array([a["band"][1] for q in card["questions"] for a in q["answers"]])
+    called = (scores.probabilities >= high).any(1)
+    unknown = (scores.images.targets < 0).all(1)
+    samples, found = scores.images.samples, {}
+    for label in sorted({label for s in samples for label in s.labels}):
+        keep = unknown & np.array([label in s.labels for s in samples])
+        if keep.sum() >= LEAST:
+            patients = [s.patient for s, kept in zip(samples, keep, strict=True) if kept]
+            found[label] = {"n": int(keep.sum()), **_share(called[keep], patients).record()}
+    return found
+
+
 def red(name: str, found: Mapping[str, Any], floors: Mapping[str, float]) -> bool:
     """Whether a task misses its floor or does not clear the trivial bar.
 

@@ -37,7 +37,8 @@ def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
     """The films that fit and the films that choose and calibrate; patients are in one of them."""
     size = int(plan.raw["size"])
     place = place_of(plan.raw.get("place", {}), size)
-    training = join([load(t, i, plan.questions, size, "train", place) for t, i in sources])
+    twin = bool(plan.raw.get("twins"))
+    training = join([load(t, i, plan.questions, size, "train", place, twin) for t, i in sources])
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
     return training.where(~tuning), training.where(tuning)
 
