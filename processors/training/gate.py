@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,7 +117,8 @@ def fit(films: Sequence[Film], lesson: Lesson, steps: int, seed: int) -> Weights
         optimiser.step()
         schedule.step()
         if step % 250 == 249:
-            print(f"step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
+            said = f"step {step + 1} of {steps}, loss {loss.item():.3f}"
+            print(said, file=sys.stderr, flush=True)  # stdout is for figures
     return folded(net.eval(), lesson.classes)
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from processors.gate._picture import load_weights, see, small
+from processors.gate._picture import Weights, load_weights, see, small
 from processors.training import gate as training
-from processors.training.gate_films import Mixer, patient_of, read_films
+from processors.training import gate_lateral
+from processors.training.gate_films import Film, Mixer, patient_of, read_films
 from processors.training.gate_lessons import BRAIN, BREAST, CHEST, LESSONS, Lesson
 
 COLUMNS = ("path", "split", "patient", "labels", "licence")
@@ -97,6 +99,25 @@ def test_a_rehearsal_leaves_the_validation_part_alone(images: Path, tmp_path: Pa
     measured = metrics["refused"]["brain"]["films"]
     assert measured == sum(f.source == "brain" for f in aside) > 0
     assert metrics["training"]["films_learned"]["brain"] == 18 - measured
+
+
+def test_lateral_films_are_judged_without_their_patients(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    fit = gate_lateral.fit
+
+    def noted(films: Sequence[Film], lesson: Lesson, steps: int, seed: int) -> Weights:
+        seen.append({film.patient for film in films if film.kind == "lateral"})
+        return fit(films, lesson, steps, seed)
+
+    monkeypatch.setattr(gate_lateral, "fit", noted)
+    found = gate_lateral.lateral_recall(CHEST, images, folds=2, steps=1, rate=0.01)
+    assert [len(patients) for patients in seen] == [12, 12]
+    assert not seen[0] & seen[1]
+    assert found["recall"]["gate"]["n"] == 24
+    assert found["recall"]["logistic on statistics at 2 %"]["n"] == 24
+    assert found["false_refusals_of_the_folds"]["n"] > 0
 
 
 @pytest.mark.parametrize(
