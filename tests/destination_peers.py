@@ -185,6 +185,8 @@ def pacs(
     try:
         yield seen
     finally:
+        for link in entity.active_associations:
+            link.join(1.0)  # aborting one that was just rejected raises in pynetdicom's thread
         entity.shutdown()
 
 
