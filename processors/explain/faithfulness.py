@@ -65,10 +65,12 @@ def distance(frames: Sequence[Frame], below: float) -> float | None:
     Between two frames the probability is taken to fall evenly.
     """
     way = sorted((f for f in frames if f.alpha <= 0), key=lambda f: -f.alpha)
+    if way and way[0].probability < below:
+        return 0.0
     for nearer, further in pairwise(way):
         if further.probability < below:
-            fallen = max(nearer.probability - below, 0) / (nearer.probability - further.probability)
-            return float(-(nearer.alpha + fallen * (further.alpha - nearer.alpha)))
+            fallen = (nearer.probability - below) / (nearer.probability - further.probability)
+            return abs(nearer.alpha + fallen * (further.alpha - nearer.alpha))
     return None
 
 

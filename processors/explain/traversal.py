@@ -97,17 +97,20 @@ def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
     return np.asarray(wide, dtype=np.float32)
 
 
+def _organ(subject: Subject) -> tuple[Check, ...]:
+    return () if subject.inside is None else (faithfulness.organ(subject.inside),)
+
+
 def _checks(subject: Subject, found: Exchange, frames: tuple[Frame, ...]) -> tuple[Check, ...]:
     scale = subject.scale
     undone = subject.judge(painted(subject.film, control(subject, found.taken))[None])[0]
-    placed = () if subject.inside is None else (faithfulness.organ(subject.inside),)
     return (
         faithfulness.reaches(frames[0].probability, scale.band[0]),
         faithfulness.monotone([f.probability for f in frames]),
         faithfulness.exchanged(float(found.taken.mean())),
         faithfulness.corners(evidence(subject.film.latent, subject.row)),
         faithfulness.control(undone, scale.band[0]),
-        *placed,
+        *_organ(subject),
     )
 
 
@@ -117,7 +120,9 @@ def explain(subject: Subject, language: str) -> Explanation:
     A bundle whose donors would have given patients away ships none: then nothing is shown.
     """
     if not len(subject.donors) or not len(subject.doubles):
-        uid, reason = subject.film.instance_uid, faithfulness.without_donors(language)
+        failed = faithfulness.failure(_organ(subject), language)
+        reason = "; ".join(filter(None, (failed, faithfulness.without_donors(language))))
+        uid = subject.film.instance_uid
         return Explanation(subject.label, uid, "traversal", (), None, (), False, reason)
     found, change = less(subject)
     frames = _frames(subject, found)

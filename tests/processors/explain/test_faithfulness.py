@@ -49,9 +49,10 @@ def test_every_failure_has_words(language: str) -> None:
         faithfulness.exchanged(1),
         faithfulness.corners(_cells((2, 2))),
         faithfulness.control(0, 1),
+        faithfulness.organ(0),
     ]
     words = faithfulness.failure(checks, language).split("; ")
-    assert len(words) == len(set(words)) == 5
+    assert len(words) == len(set(words)) == len(checks)
 
 
 def test_no_failure_no_words() -> None:
@@ -96,6 +97,7 @@ def _way(*probabilities: float) -> list[Frame]:
         pytest.param((0.9, 0.8, 0.2), 0.75, id="in the second half"),
         pytest.param((0.9, 0.1, 0.6), 0.25, id="the first fall counts"),
         pytest.param((0.4, 0.1), 0.0, id="already below"),
+        pytest.param((0.4, 0.4, 0.4), 0.0, id="already below, nothing to exchange"),
         pytest.param((0.9, 0.7), None, id="never"),
     ],
 )
