@@ -40,12 +40,13 @@ def shows_something(analysis: Analysis) -> bool:
 
 
 def pictures(analysis: Analysis) -> tuple[tuple[str, int], ...]:
-    """The images (instance, frame) with something to show, the gravest first.
+    """The images (instance, frame) with something to show: of each label the gravest, then others.
 
-    At most MOST_PICTURES: a series of slices would give one for each.
+    At most MOST_PICTURES: a series of slices would give one for each. Labels come first, so that
+    one finding on many images does not leave the only image of another out.
     """
     found: dict[tuple[str, int], None] = {}
-    for finding in sorted(analysis.findings, key=_order):
+    for finding in (*leading(analysis), *sorted(analysis.findings, key=_order)):
         if finding.state is State.ABSENT:
             continue
         places = [(r.instance_uid, r.frame) for r in finding.regions]

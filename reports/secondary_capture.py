@@ -24,6 +24,7 @@ from reports.model import Options, Report
 from reports.wording import printable, words
 
 _FRAME_LABELS = 0x00182002  # Frame Label Vector
+_PAIRED = {"BREAST", "HAND", "KNEE", "HIP", "FOOT"}
 _WITHOUT_FACE = {"CHEST", "BREAST", "ABDOMEN", "HAND", "KNEE", "HIP", "PELVIS", "FOOT", "SPINE"}
 
 
@@ -126,7 +127,8 @@ def _derivation(made: Dataset, shot: _Shot, source: Dataset, options: Options) -
     radiograph = str(source.get("Modality") or "") in ("CR", "DX", "MG")
     faceless = part in _WITHOUT_FACE or (radiograph and not part)
     made.RecognizableVisualFeatures = "NO" if faceless else "YES"
-    if laterality := header.plain_text(source, "Laterality"):
+    laterality = header.plain_text(source, "Laterality")
+    if laterality or part in _PAIRED:  # of a paired part type 2C: empty where the source is silent
         made.Laterality = laterality
     made.PatientOrientation = _orientation(source)
     for keyword, value in header.lossy([source]).items():

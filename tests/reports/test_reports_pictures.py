@@ -108,6 +108,20 @@ def test_invalid_values_are_left_out(keyword: str, value: str):
 
 
 @pytest.mark.parametrize(
+    ("part", "said", "written_as"),
+    [
+        pytest.param("BREAST", {"Laterality": "L"}, "L", id="as the source says"),
+        pytest.param("BREAST", {}, "", id="paired and silent: empty"),
+        pytest.param("CHEST", {}, None, id="not paired: left out"),
+    ],
+)
+def test_laterality(part: str, said: dict[str, str], written_as: str | None):
+    for kind in PICTURES:
+        made = read(written(source(BodyPartExamined=part, **said))[kind])
+        assert made.get("Laterality", None) == written_as
+
+
+@pytest.mark.parametrize(
     ("history", "expected"),
     [
         ({}, ("00", None, None)),
@@ -279,6 +293,17 @@ def test_a_series_gives_pictures_of_its_gravest_images_alone():
     reports = secondary_capture.write(analysis(one, found), one, OPTIONS, MADE_AT)
     named = [read(r).SourceImageSequence[0].ReferencedSOPInstanceUID for r in reports]
     assert named == [image.SOPInstanceUID for image in images[:1:-1]]
+
+
+def test_every_finding_has_its_picture():
+    images = [source(number) for number in range(1, 6)]
+    one = study(*images)
+    often = [finding(image, "nodule", None, State.PRESENT, 0.9) for image in images[:4]]
+    rare = finding(images[4], "mass", None, State.PRESENT, 0.3)
+    reports = secondary_capture.write(analysis(one, (*often, rare)), one, OPTIONS, MADE_AT)
+    named = [read(r).SourceImageSequence[0].ReferencedSOPInstanceUID for r in reports]
+    assert len(named) == 3
+    assert images[4].SOPInstanceUID in named
 
 
 def outline_box(frame: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, ...]:
