@@ -1,7 +1,7 @@
 """Judges a study with a VAE bundle: probability, state, region, strip and draft sentences.
 
 Implements the contract of processors.analysis. The gate decides what may be judged; each accepted
-frontal instance is judged alone and named by its finding. Deterministic: the same study gives the
+image is judged alone and named by its finding. Deterministic: the same study gives the
 same analysis, timings apart. On the CPU path this imports neither torch nor MONAI.
 """
 
@@ -37,19 +37,18 @@ from processors.vae.latent import Row, evidence, probability
 from processors.vae.population import fitting
 
 UNKNOWN_AGE = {
-    "es": "Edad desconocida o sin población validada: se aplicó la respuesta más prudente de las "
+    "es": "Edad desconocida o sin calibración propia: se aplicó la respuesta más prudente de las "
     "calibraciones de niños y adultos.",
-    "en": "Age unknown or without a validated population: the more cautious answer of the "
+    "en": "Age unknown or without a calibration of its own: the more cautious answer of the "
     "children's and the adults' calibration was used.",
 }
-
-
 MANY_IMAGES = {
-    "es": "Se valoraron {judged} imágenes; solo las {drawn} de respuesta más grave se dibujan y "
-    "explican.",
-    "en": "{judged} images were judged; only the {drawn} with the gravest answers are drawn and "
-    "explained.",
+    "es": "Se valoraron {judged} imágenes; solo se muestran y explican {drawn}, las de respuesta "
+    "más grave de cada hallazgo.",
+    "en": "{judged} images were judged; only {drawn} are shown and explained, those with the "
+    "gravest answers of each finding.",
 }
+RANK = {State.ABSENT: 0, State.UNDETERMINED: 1, State.PRESENT: 2}
 MOST_EXPLAINED = 3  # images of one study; a series of slices would give a picture for each
 
 
@@ -90,8 +89,24 @@ def _logit(p: float) -> float:
 def _gravity(found: tuple[Finding, _Answer]) -> tuple[int, float]:
     """Present above undetermined above absent, then by log-odds above the threshold."""
     finding, answer = found
-    rank = (State.ABSENT, State.UNDETERMINED, State.PRESENT).index(finding.state)
-    return rank, answer.excess
+    return RANK[finding.state], answer.excess
+
+
+_Judged = tuple[list[tuple[Finding, _Answer]], Film]
+
+
+def _chosen(judged: Sequence[_Judged]) -> list[_Judged]:
+    """Images with something to show: of each label the gravest, then the gravest of all.
+
+    In the order of `reports.content.pictures`, so that what is shown is what is explained.
+    """
+    found = [(pair, i) for i, (pairs, _) in enumerate(judged) for pair in pairs]
+    found = [entry for entry in found if entry[0][0].state is not State.ABSENT]
+    found.sort(key=lambda entry: _gravity(entry[0]), reverse=True)
+    leading: dict[str, int] = {}
+    for (finding, _), i in found:
+        leading.setdefault(finding.label, i)
+    return [judged[i] for i in dict.fromkeys([*leading.values(), *(i for _, i in found)])]
 
 
 def _code(entry: Mapping[str, str] | None) -> Code | None:
@@ -144,12 +159,12 @@ class VaeBundleProcessor:
         judged = [self._judge(study, uid) for uid in verdict.accepted]
         findings = tuple(f for found, _ in judged for f, _ in found)
         read = time.perf_counter()
-        gravest = sorted(judged, key=lambda pair: max(map(_gravity, pair[0])), reverse=True)
-        drawn = gravest[:MOST_EXPLAINED]
+        chosen = _chosen(judged)
+        drawn = chosen[:MOST_EXPLAINED]
         explanations = tuple(e for found, film in drawn for e in self._explained(found, film))
         done = time.perf_counter()
         notes = self._notes(study, verdict, any(f.regions for f in findings))
-        if len(judged) > MOST_EXPLAINED:
+        if len(chosen) > MOST_EXPLAINED:
             said = self._spoken(MANY_IMAGES)
             notes = (*notes, said.format(judged=len(judged), drawn=MOST_EXPLAINED))
         times = {"gate": gated - begin, "inference": read - gated, "explanation": done - read}
@@ -197,7 +212,7 @@ class VaeBundleProcessor:
                 found.append(self._spoken(question.get("region_note")) if drawn else "")
         return tuple(dict.fromkeys(note for note in found if note))
 
-    def _judge(self, study: Study, uid: str) -> tuple[list[tuple[Finding, _Answer]], Film]:
+    def _judge(self, study: Study, uid: str) -> _Judged:
         pixels = study.pixels(uid, 1)
         film = read_film(uid, pixels, self._bundle)
         asked = self._asked(study, uid)
@@ -226,7 +241,7 @@ class VaeBundleProcessor:
         answers: Sequence[_Answer],
         shape: tuple[int, int],
     ) -> tuple[Finding, _Answer]:
-        top = max(answers, key=lambda answer: answer.excess)
+        top = max(answers, key=lambda answer: (RANK[answer.state], answer.excess))
         agreed = len({answer.state for answer in answers}) == 1
         state = top.state if agreed else State.UNDETERMINED
         drawn = state is not State.ABSENT and top.placed

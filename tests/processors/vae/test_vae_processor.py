@@ -20,8 +20,15 @@ from processors.analysis import (
     Study,
 )
 from processors.explain.field import FIELDS
+from processors.explain.subject import Scale, read_film
 from processors.runtime import Bundle, open_bundle
-from processors.vae.processor import VaeBundleProcessor, without_timings
+from processors.vae.processor import (
+    VaeBundleProcessor,
+    _Answer,
+    _chosen,
+    _Judged,
+    without_timings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +205,28 @@ def test_of_many_images_the_gravest_are_explained(bundle: Bundle) -> None:
     assert any("5 images were judged" in note for note in analysis.notes)
 
 
+def test_of_many_images_without_a_finding_nothing_is_said_to_be_shown(bundle: Bundle) -> None:
+    absent = VaeBundleProcessor("chest", _banded(bundle, 1, 1), "en").analyse(_study(films=5))
+    assert absent.explanations == ()
+    assert not any("images were judged" in note for note in absent.notes)
+
+
+def test_every_finding_has_an_explained_image(bundle: Bundle) -> None:
+    """One label on many images, graver on each, does not crowd the only image of another out."""
+    film = read_film("1.2.0", _film(0), bundle)
+    row, scale = bundle.row(0, 0), Scale(0.5, (0.4, 0.6))
+
+    def judged(label: str, probability: float) -> _Judged:
+        answer = _Answer(0, 0, row, scale, probability, None)
+        return [(Finding(label, "1.2.0", probability, 0.5, answer.state, (0.4, 0.6)), answer)], film
+
+    many = [judged("benign", p / 100) for p in range(90, 95)]
+    chosen = _chosen([*many, judged("malignant", 0.7), judged("malignant", 0.1)])
+    shown = [(f.label, f.probability) for pairs, _ in chosen[:3] for f, _ in pairs]
+    assert shown == [("benign", 0.94), ("malignant", 0.7), ("benign", 0.93)]
+    assert len(chosen) == 6
+
+
 def test_a_refused_study_is_unsuitable_with_its_reason(bundle: Bundle) -> None:
     processor = VaeBundleProcessor("chest", bundle, "es")
     refusal = processor.accepts(_study(view="LL"))
@@ -249,6 +278,15 @@ def test_unknown_age_is_undetermined_when_populations_disagree(bundle: Bundle) -
     )
     analysis = VaeBundleProcessor("chest", split, "en").analyse(_study(""))
     assert _only(analysis).state is State.UNDETERMINED
+
+
+def test_of_answers_that_disagree_the_one_that_is_not_absent_stands(bundle: Bundle) -> None:
+    """However far the absent one lies above its threshold."""
+    split = _answering(
+        bundle, {"band": [0.0, 1.0], "threshold": 1.0}, {"band": [1.0, 1.0], "threshold": 0.0}
+    )
+    analysis = VaeBundleProcessor("chest", split, "en").analyse(_study(""))
+    assert _only(analysis).band == (0.0, 1.0)
 
 
 def test_model_nan(bundle: Bundle) -> None:
