@@ -167,8 +167,7 @@ def subgroups(task: Task, images: ImageSet) -> dict[str, dict[str, float]]:
 
 
 def _share(values: NDArray[np.bool_], patients: Sequence[str]) -> Estimate:
-    both = np.arange(len(values)) % 2  # every draw has both classes: shares need none
-    return estimate(lambda i: float(values[i].mean()), patients, both)
+    return estimate(lambda i: float(values[i].mean()), patients)
 
 
 def _operating(
@@ -223,10 +222,14 @@ def _one(task: Task, known: Task, images: ImageSet, learnt: ImageSet) -> dict[st
 
 
 def _macro(ours: Sequence[Task], patients: Sequence[str]) -> dict[str, Any]:
-    """Mean AUC of the answers against the rest, over the images whose answer is known."""
+    """Mean AUC of the answers against the rest, over the images whose answer is known.
+
+    A draw without an image of one answer is the mean of the others.
+    """
 
     def mean(i: NDArray[np.intp]) -> float:
-        return float(np.mean([area(t.labels[i], t.scores[i]) for t in ours]))
+        drawn = [t for t in ours if 0 < t.labels[i].mean() < 1]
+        return float(np.mean([area(t.labels[i], t.scores[i]) for t in drawn]))
 
     first = ours[0].labels
     return {"n": len(first), "auc": estimate(mean, patients, first).record()}

@@ -45,13 +45,18 @@ def _draws(patients: Sequence[str], rounds: int) -> list[NDArray[np.intp]]:
 
 
 def estimate(
-    number: Callable[[NDArray[np.intp]], float], patients: Sequence[str], labels: Labels
+    number: Callable[[NDArray[np.intp]], float],
+    patients: Sequence[str],
+    labels: Labels | None = None,
 ) -> Estimate:
-    """A statistic of chosen films with its interval; draws with one class alone are left out."""
-    draws = [d for d in _draws(patients, ROUNDS) if 0 < labels[d].mean() < 1]
+    """A statistic of chosen films with its interval; labels, of a statistic that needs both
+    classes: draws with one alone are left out."""
+    draws = _draws(patients, ROUNDS)
+    if labels is not None:
+        draws = [d for d in draws if 0 < labels[d].mean() < 1]
     found = [number(d) for d in draws]
     low, high = np.percentile(found, [2.5, 97.5])
-    return Estimate(number(np.arange(len(labels))), float(low), float(high))
+    return Estimate(number(np.arange(len(patients))), float(low), float(high))
 
 
 def area(labels: Labels, scores: Numbers) -> float:

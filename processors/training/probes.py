@@ -51,9 +51,8 @@ def _figure(values: Sequence[float], samples: Sequence[Sample]) -> dict[str, Any
     held = np.array(values, dtype=np.float64)
     if len(held) < 2:
         return {"n": len(held)}
-    both = np.arange(len(held)) % 2  # every draw has both classes: a mean needs none
     names = [s.patient for s in samples]
-    return {"n": len(held), **estimate(lambda i: float(held[i].mean()), names, both).record()}
+    return {"n": len(held), **estimate(lambda i: float(held[i].mean()), names).record()}
 
 
 def _film(bundle: Bundle, sample: Sample, network: Array) -> Film:
@@ -130,11 +129,12 @@ def _elsewhere(
 
 
 def use_of_boxes(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
-    """AUC lost when the box is greyed and when an equal box elsewhere is, mean over the answers;
-    share of the images called right that keep their answer without the box."""
+    """AUC lost when the box is greyed and when an equal box elsewhere is, mean over the answers of
+    the first question; share of the images called right that keep their answer without the box.
+    Nothing where boxed images all have the same answer: there is no AUC, and no other to give."""
     generator = np.random.default_rng(0)
     boxed = images.where([bool(place.any()) for place in images.places])
-    if not len(boxed.samples):
+    if not 0 < (boxed.answers(0) == 0).sum() < len(boxed.samples):
         return {}
     field = FIELDS.get(str(bundle.card["field"]))
     shown: dict[str, list[Array]] = {"whole": [], "box": [], "elsewhere": []}
@@ -224,10 +224,14 @@ def _at_random(
 
 
 def strips(found: Sequence[Positive], witness: dict[int, Witness]) -> dict[str, Any]:
-    """Per answer: flips of the model and of the witness, control, random cells, specificity."""
+    """Per answer: flips of the model and of the witness, control, random cells, specificity.
+
+    Nothing of an answer for which the bundle ships no averages: it has no strips.
+    """
     results: dict[str, Any] = {}
-    for place in dict.fromkeys(p.place for p in found):
-        mine = [p for p in found if p.place == place]
+    able = [p for p in found if len(p.subject.donors) and len(p.subject.doubles)]
+    for place in dict.fromkeys(p.place for p in able):
+        mine = [p for p in able if p.place == place]
         question = mine[0].subject.bundle.card["questions"][place[0]]
         name = f"{question['name']}/{mine[0].subject.label}"
         rows = [_strip(p, witness[place[0]]) for p in mine]

@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from processors.training.calibrate import calibrate
 from processors.training.donors import average, grouped
-from processors.training.measure import area, auc, auc_gain, calibration_error
+from processors.training.evaluate import Task, _macro
+from processors.training.measure import area, auc, auc_gain, calibration_error, estimate
 from processors.training.privacy import harmless
 
 
@@ -31,6 +32,22 @@ def test_auc(shift: float, low: float, high: float) -> None:
     found = auc(labels, scores, [str(i) for i in range(len(labels))])
     assert low <= found.value <= high
     assert found.low <= found.value <= found.high
+
+
+def test_a_share_needs_no_classes() -> None:
+    """One image has an interval without width; labels of one class would leave no draw."""
+    found = estimate(lambda i: float(np.ones(1)[i].mean()), ["P"])
+    assert (found.low, found.value, found.high) == (1, 1, 1)
+
+
+def test_a_rare_answer_does_not_end_the_mean() -> None:
+    """Of three images, so many draws hold none."""
+    labels = np.arange(60) % 2
+    rare = (np.arange(60) < 3).astype(np.int64)
+    keep = np.ones(60, bool)
+    ours = [Task(n, keep, of, of + 0.0) for n, of in (("often", labels), ("rare", rare))]
+    found = _macro(ours, [str(i) for i in range(60)])
+    assert found["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_interval_widens_when_films_share_patients() -> None:

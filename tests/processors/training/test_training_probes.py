@@ -59,6 +59,19 @@ def test_every_number_is_there_with_its_interval(bundle: Bundle, images: ImageSe
     assert found["box_greyed"]["n"] == 12
 
 
+def test_a_bundle_without_donors_has_no_strips_to_probe(bundle: Bundle, images: ImageSet) -> None:
+    bare = {k: v[:0] if k.startswith("latents_") else v for k, v in bundle.donors.items()}
+    found = list(probes.positives(replace(_present(bundle), donors=bare), images, most=1))
+    assert len(found) == 2
+    assert probes.strips(found, {}) == {}
+
+
+def test_boxes_of_one_answer_alone_lose_no_auc(bundle: Bundle, images: ImageSet) -> None:
+    """As on chest films, where only the ill have boxes and the others' question is another."""
+    children = images.where(images.answers(0) == 0)
+    assert probes.use_of_boxes(bundle, children) == {}
+
+
 def test_a_greyed_box_has_the_grey_of_its_rim() -> None:
     image = np.full((8, 8), 0.25, np.float32)
     box = np.zeros((8, 8), bool)
