@@ -80,7 +80,7 @@ class Bundle:
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """Our own block of the metadata: labels, populations, thresholds, limits of use."""
+        """Our own block of the metadata: labels, questions, thresholds, limits of use."""
         return dict(self.metadata["dictamen"])
 
     @property
@@ -113,9 +113,8 @@ class Bundle:
 
 def _finite(values: Array, name: str) -> Array:
     if not np.isfinite(values).all():
-        raise ModelOutputNotFinite(
-            f"The output of model {name} is not finite.", then="No finding was made."
-        )
+        said = f"The output of model {name} is not finite."
+        raise ModelOutputNotFinite(said, then="No finding was made.")
     return values
 
 
@@ -154,9 +153,8 @@ def _check_tree(folder: Path, entries: Mapping[str, str]) -> None:
         if path.is_dir() or name == CHECKSUMS or "__pycache__" in path.parts:
             continue
         if path.suffix.lower() in PICKLE_NAMES:
-            raise PickleWeights(
-                f"{name} in bundle {folder.name} is a pickle.", then="Use safetensors or ONNX."
-            )
+            said = f"{name} in bundle {folder.name} is a pickle."
+            raise PickleWeights(said, then="Use safetensors or ONNX.")
         if name not in entries:
             raise UnsafeBundle(f"{name} in bundle {folder.name} is not in {CHECKSUMS}.")
 
@@ -277,10 +275,13 @@ def open_bundle(path_or_name: str, device: str = "auto", threads: int = 1) -> Bu
         if needed not in files:
             raise WeightsMissing(f"The bundle lists no {needed}.", then="Restore the bundle.")
     metadata = json.loads(files["configs/metadata.json"])
-    card = metadata["dictamen"]
     donors = _arrays(files["models/donors.npz"], "models/donors.npz")
-    head = Head(donors.pop("head_weight"), donors.pop("head_bias"), int(card["frame"]))
-    _check_shapes(card, head, donors)
+    try:
+        card = metadata["dictamen"]
+        head = Head(donors.pop("head_weight"), donors.pop("head_bias"), int(card["frame"]))
+        _check_shapes(card, head, donors)
+    except KeyError as error:
+        raise WeightsShape(f"The card or donors.npz of {folder.name} lacks {error}.") from error
     networks = OnnxNetworks(files, threads)
     _check_networks(card, networks)
     on_cuda = device == "cuda" or (device == "auto" and _cuda_is_there())

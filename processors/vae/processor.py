@@ -124,16 +124,19 @@ class VaeBundleProcessor:
             raise ValueError(f"unknown explanation {unknown[0]!r}; known: {', '.join(METHODS)}")
         self._name, self._bundle, self._language = name, bundle, language
         self._explain, self._card = tuple(explain), bundle.card
-        if self._card["field"] not in ("", *FIELDS):
-            raise WeightsShape(f"The card names the field {self._card['field']!r}, unknown here.")
-        self._answers = [
-            (q, k) for q, question in enumerate(self._card["questions"])
-            for k in range(len(question["answers"]))
-        ]  # fmt: skip
-        try:
-            self._donors = {place: donors_of(bundle, *place) for place in self._answers}
+        try:  # what a card must hold is read where a node starts, and not with its first study
+            self._field, questions = str(self._card["field"]), self._card["questions"]
+            answers = [
+                (q, k, a) for q, each in enumerate(questions) for k, a in enumerate(each["answers"])
+            ]
+            fitting(0, questions)
+            self._rows = {(q, k): bundle.row(q, k) for q, k, _ in answers}
+            self._scales = {(q, k): scale_of(answer) for q, k, answer in answers}
+            self._donors = {(q, k): donors_of(bundle, q, k) for q, k, _ in answers}
         except KeyError as error:
-            raise WeightsShape(f"donors.npz has no {error}.") from error
+            raise WeightsShape(f"The card or donors.npz has no {error}.") from error
+        if self._field not in ("", *FIELDS):
+            raise WeightsShape(f"The card names the field {self._field!r}, unknown here.")
 
     @property
     def name(self) -> str:
@@ -201,7 +204,7 @@ class VaeBundleProcessor:
 
     def _notes(self, study: Study, verdict: gate.Verdict, drawn: bool) -> tuple[str, ...]:
         """The gate's notes, then what the card demands for the questions that were asked."""
-        found = [*verdict.notes, *(self._spoken(note) for note in self._card["notes"])]
+        found = [*verdict.notes, *(self._spoken(note) for note in self._card.get("notes", ()))]
         for uid in verdict.accepted:
             asked = [self._card["questions"][q] for q in self._asked(study, uid)]
             labels = [answer["label"] for question in asked for answer in question["answers"]]
@@ -217,7 +220,7 @@ class VaeBundleProcessor:
         film = read_film(uid, pixels, self._bundle)
         asked = self._asked(study, uid)
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
-        answers = [self._answer(film, q, k) for q, k in self._answers if q in asked]
+        answers = [self._answer(film, q, k) for q, k in self._rows if q in asked]
         found = []
         for entry in self._card["labels"]:
             same = [a for a in answers if self._label(a) == entry["label"]]
@@ -229,9 +232,8 @@ class VaeBundleProcessor:
         return str(self._card["questions"][answer.question]["answers"][answer.number]["label"])
 
     def _answer(self, film: Film, question: int, number: int) -> _Answer:
-        row = self._bundle.row(question, number)
-        scale = scale_of(self._card["questions"][question]["answers"][number])
-        placed = in_organ(film, row, self._card["field"])
+        row, scale = self._rows[question, number], self._scales[question, number]
+        placed = in_organ(film, row, self._field)
         return _Answer(question, number, row, scale, probability(film.latent, row), placed)
 
     def _finding(

@@ -101,6 +101,18 @@ def test_weights_shape(folder: Path, spoil: Callable[[Path], None]) -> None:
         open_bundle(str(folder), "cpu")
 
 
+@pytest.mark.parametrize("key", ["questions", "size", "frame"])
+def test_a_card_without_a_key_is_named(folder: Path, key: str) -> None:
+    """As of a bundle that an older version trained."""
+    file = folder / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    del metadata["dictamen"][key]
+    file.write_text(json.dumps(metadata))
+    write_checksums(folder)
+    with pytest.raises(WeightsShape, match=key):
+        open_bundle(str(folder), "cpu")
+
+
 def test_weights_shape_safetensors(folder: Path) -> None:
     card = dict(open_bundle(str(folder), "cpu").card)
     card["widths"] = {"narrow": 16, "wide": 8}

@@ -21,7 +21,7 @@ from processors.analysis import (
 )
 from processors.explain.field import FIELDS
 from processors.explain.subject import Scale, read_film
-from processors.runtime import Bundle, open_bundle
+from processors.runtime import Bundle, WeightsShape, open_bundle
 from processors.vae.processor import (
     VaeBundleProcessor,
     _Answer,
@@ -299,6 +299,15 @@ def test_model_nan(bundle: Bundle) -> None:
     processor = VaeBundleProcessor("chest", replace(bundle, networks=Broken()), "es")
     with pytest.raises(ModelOutputNotFinite):
         processor.analyse(_study())
+
+
+@pytest.mark.parametrize("key", ["low", "temperature", "none"])
+def test_a_question_without_a_key_is_refused_at_the_start(bundle: Bundle, key: str) -> None:
+    questions = [{k: v for k, v in q.items() if k != key} for q in bundle.card["questions"]]
+    card = {**bundle.card, "questions": questions}
+    short = replace(bundle, metadata={**bundle.metadata, "dictamen": card})
+    with pytest.raises(WeightsShape, match=key):
+        VaeBundleProcessor("chest", short, "es")
 
 
 def test_unknown_explanation_is_refused(bundle: Bundle) -> None:
