@@ -188,8 +188,9 @@ def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
 
 def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
     with tarfile.open(archive) as tar:
+        names = set(tar.getnames())
         for path in paths:
-            member = tar.extractfile(path)
+            member = tar.extractfile(path) if path in names else None
             if member is None:
                 raise ValueError(f"{path} is not a file of {archive.name}")
             yield member.read()
@@ -240,7 +241,10 @@ def load(
 def _with_twins(
     sample: Sample, image: Image, questions: Sequence[Question]
 ) -> Iterator[tuple[Sample, Image]]:
-    """The image; then, if it has any, its twin without the finding and the one with it twice."""
+    """The image; then, if it has any, its twin without the finding and the one with it twice.
+
+    A mask knows one of two findings alone: boxes say where they are.
+    """
     yield sample, image
     made = twins(image, sample.boxes)
     if made is None:
@@ -250,8 +254,8 @@ def _with_twins(
         for q, target in zip(questions, sample.targets, strict=True)
     )
     path = sample.path
-    yield replace(sample, path=f"{path}#without", targets=none, boxes=()), made.without
-    yield replace(sample, path=f"{path}#two", boxes=made.boxes), made.with_two
+    yield replace(sample, path=f"{path}#without", targets=none, boxes=(), mask=""), made.without
+    yield replace(sample, path=f"{path}#two", boxes=made.boxes, mask=""), made.with_two
 
 
 def _masks(images: Path, samples: Sequence[Sample]) -> dict[str, Image]:

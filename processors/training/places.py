@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from processors.explain.field import FIELDS
 from processors.training.data import Place, Sample
+from processors.training.plan import PlanError
 from processors.vae.normalise import Image, resize_area
 
 
@@ -38,7 +39,10 @@ def place_of(terms: Mapping[str, Any], size: int) -> Place | None:
     """From a plan's "place": {"field": organ} and/or {"boxes": share of boxed images used}."""
     if not terms:
         return None
-    field, share = FIELDS.get(str(terms.get("field", ""))), float(terms.get("boxes", 0))
+    name, share = str(terms.get("field", "")), float(terms.get("boxes", 0))
+    if name not in ("", *FIELDS):
+        raise PlanError(f"The place names the field {name!r}; known: {', '.join(FIELDS)}.")
+    field = FIELDS.get(name)
 
     def place(
         sample: Sample, shape: tuple[int, ...], mask: Image | None, seen: Image

@@ -13,6 +13,7 @@ from PIL import Image
 
 from processors.training.data import Question, Sample, is_tuning, load, read_images, read_table
 from processors.training.places import box_mask, place_of
+from processors.training.plan import PlanError
 
 ILL = ("pneumonia",), (("pneumonia",),)
 CHILDREN = Question("children", 1, 5, *ILL, negative=("normal",))
@@ -88,6 +89,11 @@ def test_a_share_of_the_boxes_is_used_and_always_the_same(share: float, used: in
     assert abs(counts[0] - used) <= 8
 
 
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(PlanError, match="lungs"):
+        place_of({"field": "lungs"}, 8)
+
+
 def test_a_table_without_its_columns_is_named(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("path,split\na.png,train\n")
     with pytest.raises(ValueError, match="labels"):
@@ -133,6 +139,13 @@ def test_a_path_outside_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(_png(0))
     with pytest.raises(ValueError, match="outside"):
         list(read_images(tmp_path / "in", ["../secret.png"]))
+
+
+def test_a_path_that_the_tar_lacks_is_named(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "films.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"a\.png"):
+        list(read_images(tmp_path / "films.tar", ["a.png"]))
 
 
 def test_load(tmp_path: Path) -> None:
