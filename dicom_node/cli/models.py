@@ -1,4 +1,4 @@
-"""models: list, train, evaluate, gate.
+"""models: list, train, evaluate, gate, probe.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -105,7 +105,7 @@ def evaluate(
     asked = Asked(_pairs(table, images), known, split, scores, strips, variants, write_card)
     try:
         found = evaluate_bundle(bundle, asked)
-    except (ValueError, RuntimeError) as error:
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
         raise fail(str(error)) from error
     if json_file:
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -159,7 +159,7 @@ def probe(
     pairs = _pairs(table, images)
     try:
         found = probe_bundle(bundle, pairs, pairs, split, most, witness_steps)
-    except (ValueError, RuntimeError) as error:
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
         raise fail(str(error)) from error
     if as_json:
         typer.echo(json.dumps(found, indent=2))

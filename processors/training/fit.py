@@ -1,6 +1,6 @@
 """Trains the network: batches balanced between groups, joint loss, cycle, running average.
 
-In: images that fit, images that choose. Out: the averaged weights. A run is repeated by its seed
+In: images that fit. Out: the averaged weights. A run is repeated by its seed
 and continued from its last checkpoint. The checkpoint is the trainer's own working file, read
 with weights_only; what ships is written by processors.training.bundle.
 Never: reads `val`.

@@ -1,7 +1,7 @@
 """The plan of a bundle: what is learnt, for whom, with which codes and which recipe.
 
-A site writes its own plan (JSON) to train its own bundle; `chest.json` beside this module is the
-shipped one. Read, checked and turned into records here; nothing is trained here.
+A site writes its own plan (JSON) to train its own bundle; `plans` beside this module holds
+those of the shipped ones. Read, checked and turned into records here; nothing is trained here.
 """
 
 from __future__ import annotations

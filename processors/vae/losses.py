@@ -62,7 +62,7 @@ def reconstruction(decoded: Tensor, images: Tensor, erased: Tensor) -> tuple[Ten
 def answers(
     logits: Sequence[Tensor], targets: Tensor, weights: Sequence[Tensor], smooth: float = 0.0
 ) -> Tensor:
-    """Cross-entropy of every question over the known targets alone, averaged over the questions.
+    """Cross-entropy of every question over the known targets, weighted by their share and added.
 
     Args: logits: per question (batch, classes). targets: (batch, questions), -1 where unknown.
     weights: per question (classes,). smooth: moves the targets towards the even distribution.
