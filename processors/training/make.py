@@ -34,13 +34,22 @@ Sources = Sequence[tuple[Path, Path]]
 
 
 def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
-    """The films that fit and the films that choose and calibrate; patients are in one of them."""
+    """The films that fit and the films that choose and calibrate; patients are in one of them.
+
+    PlanError, before anything is trained, when one of the two lacks a class.
+    """
     size = int(plan.raw["size"])
     place = place_of(plan.raw.get("place", {}), size)
     twin = bool(plan.raw.get("twins"))
     training = join([load(t, i, plan.questions, size, "train", place, twin) for t, i in sources])
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
-    return training.where(~tuning), training.where(tuning)
+    parts = training.where(~tuning), training.where(tuning)
+    for number, question in enumerate(plan.questions):
+        for target, label in enumerate([*question.labels, NONE][: question.classes]):
+            if not all((part.answers(number) == target).any() for part in parts):
+                what = f"{question.name}/{label}"
+                raise PlanError(f"Too few patients of {what}: some must fit, others calibrate.")
+    return parts
 
 
 def recipe_of(plan: Plan) -> fit.Recipe:

@@ -17,7 +17,7 @@ from processors.runtime import open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.command import train_bundle
-from processors.training.make import recipe_of, shape_of
+from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
 
 
@@ -104,6 +104,16 @@ def test_a_film_without_label_teaches_reconstruction_alone() -> None:
     unlabelled = replace(images, samples=samples)
     fit.train(run, unlabelled, recipe, each)
     assert all(terms["ce"] == 0 and terms["l1"] > 0 for terms in told)
+
+
+def test_a_class_without_patients_is_named_before_training(
+    table: Path, plan_file: Path, tmp_path: Path
+) -> None:
+    rows = table.read_text().splitlines()
+    ill = [row for row in rows if "no_finding" not in row]  # of the adults, nobody is well
+    (tmp_path / "films.csv").write_text("\n".join(ill))
+    with pytest.raises(PlanError, match="adults/none"):
+        load_training([(tmp_path / "films.csv", table.parent)], read_plan(str(plan_file)))
 
 
 def test_the_bundle_opens(trained: Path) -> None:
