@@ -76,17 +76,22 @@ def by_label(scores: Scores, card: Mapping[str, Any]) -> dict[str, Numbers]:
     """One probability per label and image: of the image's own questions, else the highest."""
     found: dict[str, Numbers] = {}
     order = answers(card)
-    ages = [sample.age for sample in scores.images.samples]
+    asked = _asked(scores.images, card)
     for label in dict.fromkeys(name for _, _, name in order):
         columns = [c for c, (_, _, name) in enumerate(order) if name == label]
-        fits = np.array([[_fits(card["questions"][order[c][0]], a) for c in columns] for a in ages])
+        fits = asked[:, columns]
         fits |= ~fits.any(1, keepdims=True)
         found[label] = np.where(fits, scores.probabilities[:, columns], -1.0).max(1)
     return found
 
 
-def _fits(question: Mapping[str, Any], age: float | None) -> bool:
-    return age is None or bool(question["low"] <= age < question["high"] + 1)
+def _asked(images: ImageSet, card: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """(n, answers): whether the answer's question is asked of an image of this age; all where
+    none fits."""
+    questions = [card["questions"][q] for q, _, _ in answers(card)]
+    ages = [sample.age for sample in images.samples]
+    fits = np.array([[a is None or q["low"] <= a < q["high"] + 1 for q in questions] for a in ages])
+    return np.asarray(fits | ~fits.any(1, keepdims=True), dtype=np.bool_)
 
 
 def write_scores(
@@ -268,13 +273,15 @@ def evaluate(
 
 
 def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the images whose label no question knows, per label: how many are called present.
+    """Of the images whose label no question knows, per label: how many are called present by a
+    question that is asked of them.
 
     False positives where the label means a healthy organ; elsewhere what the model makes of a
     finding that it was never taught.
     """
     high = np.array([a["band"][1] for q in card["questions"] for a in q["answers"]])
-    called = (scores.probabilities >= high).any(1)
+    above = (scores.probabilities >= high) & _asked(scores.images, card)
+    called = np.asarray(above.any(1))
     unknown = (scores.images.targets < 0).all(1)
     samples, found = scores.images.samples, {}
     for label in sorted({label for s in samples for label in s.labels}):

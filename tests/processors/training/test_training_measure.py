@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from processors.training.calibrate import calibrate
+from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
-from processors.training.evaluate import Task, _macro
+from processors.training.evaluate import Scores, Task, _macro, other_labels
 from processors.training.measure import area, auc, auc_gain, calibration_error, estimate
 from processors.training.privacy import harmless
 
@@ -48,6 +49,26 @@ def test_a_rare_answer_does_not_end_the_mean() -> None:
     ours = [Task(n, keep, of, of + 0.0) for n, of in (("often", labels), ("rare", rare))]
     found = _macro(ours, [str(i) for i in range(60)])
     assert found["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_other_labels_are_counted_by_the_questions_of_their_age() -> None:
+    """Children with effusion whom the adults' question alone calls present are not called."""
+    answer = {"label": "pneumonia", "band": [0.4, 0.6]}
+    card = {
+        "questions": [
+            {"low": 1, "high": 5, "answers": [answer]},
+            {"low": 18, "high": 120, "answers": [answer]},
+        ]
+    }
+    ages = [3.0] * 20 + [50.0] * 20
+    samples = tuple(
+        Sample(f"{i}", "val", f"P{i}", (-1, -1), labels=("effusion",), age=age)
+        for i, age in enumerate(ages)
+    )
+    nothing = np.zeros((40, 1), np.float32)
+    images = ImageSet(samples, nothing.astype(np.uint8), nothing, nothing.astype(bool))
+    p = np.tile([0.1, 0.9], (40, 1))
+    assert other_labels(Scores(images, p, p), card)["effusion"]["value"] == 0.5
 
 
 def test_interval_widens_when_films_share_patients() -> None:
