@@ -228,6 +228,11 @@ ROWS = (
         "        if not name or pure.is_absolute() or \"..\" in pure.parts or",
         "        if not name or",
         "tests/processors/test_runtime.py::test_zip_slip"),
+    Row("evidence-outside-the-organ", "processors/vae/processor.py",
+        "        drawn = state is not State.ABSENT and top.placed",
+        "        drawn = state is not State.ABSENT",
+        "tests/processors/vae/test_vae_processor.py::"
+        "test_evidence_outside_the_organ_is_neither_drawn_nor_explained"),
     Row("model-nan", "processors/runtime.py",
         "    if not np.isfinite(values).all():", "    if False:",
         "tests/processors/test_runtime.py::test_model_nan"),
