@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from processors.training.data import ImageSet
 from processors.vae.corruption import defects, geometric
+from processors.vae.latent import SILENT
 from processors.vae.losses import answers, cycle, gaussian_kl, placed, reconstruction
-from processors.vae.network import CELL, SILENT, Shape, SpatialVAE
+from processors.vae.network import CELL, Shape, SpatialVAE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from processors.vae.latent import SILENT
+
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor, free: float = 0.03) -> tuple[Tensor, float]:
     """KL divergence from N(0, 1), summed over channels, averaged over batch and cells.
@@ -87,7 +89,7 @@ def placed(cells: Tensor, none: bool, answer: Tensor, inside: Tensor) -> Tensor:
     every = cells.flatten(1)
     if none:
         every = F.pad(every, (0, 1))
-    own = cells[torch.arange(len(cells)), answer].masked_fill(~inside, -30.0)
+    own = cells[torch.arange(len(cells)), answer].masked_fill(~inside, SILENT)
     return (torch.logsumexp(every, 1) - torch.logsumexp(own, 1)).mean()
 
 

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from processors.vae.latent import SILENT
+
 CELL = 8  # pixels of the network's input per latent cell
-SILENT = -30.0  # evidence of a cell at the edge: nothing, yet finite
 LOG_VARIANCE = (-8.0, 4.0)  # bounds: outside them exp() is useless in bfloat16
 
 
