@@ -30,6 +30,11 @@ SIDED = {
     "{share}% of its evidence lies on the {side} side; it does not tell which side is ill.",
 }
 SIDES = {"es": ("derecho", "izquierdo"), "en": ("right", "left")}
+FALSE_ALARMS = {
+    "es": "De {n} imágenes sanas de otra procedencia, el modelo llamó «presente» algún hallazgo en "
+    "el {share} %.",
+    "en": "Of {n} healthy images of another source the model called a finding present in {share}%.",
+}
 FLOORS = {
     "es": "{name}, {words}: este modelo no alcanza su meta de validación (AUC {auc}).",
     "en": "{name}, {words}: this model misses its validation goal (AUC {auc}).",
@@ -83,7 +88,24 @@ def judged(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, 
         known = [left for left in lefts if left is not None]
         where = sided(question["words"], sum(known) / len(known) if known else None)
         questions.append({**question, "answers": answers, "region_note": where})
-    return {**card, "questions": questions, "evaluation": dict(evaluation)}
+    measured = {"alarms": alarms(card, evaluation), "evaluation": dict(evaluation)}
+    return {**card, "questions": questions, **measured}
+
+
+def alarms(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A sentence for every report on how often healthy images are called present.
+
+    limits.healthy: labels of the table that mean "nothing is there" and that no question knows.
+    """
+    found = evaluation.get("other_labels_called_present") or {}
+    return [
+        {
+            lang: text.format(share=round(100 * found[label]["value"]), n=found[label]["n"])
+            for lang, text in FALSE_ALARMS.items()
+        }
+        for label in card["limits"].get("healthy", ())
+        if label in found
+    ]
 
 
 def _answer(
@@ -149,7 +171,8 @@ def _use(card: Mapping[str, Any]) -> str:
         lines.append(f"* Frontal views only: {', '.join(limits['views'])}.")
     if "unvalidated_ages" in limits:
         lines.append(f"* Not validated: {limits['unvalidated_ages']}.")
-    lines += [f"* {said['en']}" for said in card.get("notes", ())]
+    said = (*card.get("notes", ()), *card.get("alarms", ()))
+    lines += [f"* {one['en']}" for one in said]
     return "\n".join(lines)
 
 

@@ -204,7 +204,8 @@ class VaeBundleProcessor:
 
     def _notes(self, study: Study, verdict: gate.Verdict, drawn: bool) -> tuple[str, ...]:
         """The gate's notes, then what the card demands for the questions that were asked."""
-        found = [*verdict.notes, *(self._spoken(note) for note in self._card.get("notes", ()))]
+        always = [*self._card.get("notes", ()), *self._card.get("alarms", ())]
+        found = [*verdict.notes, *(self._spoken(note) for note in always)]
         for uid in verdict.accepted:
             asked = [self._card["questions"][q] for q in self._asked(study, uid)]
             labels = [answer["label"] for question in asked for answer in question["answers"]]

@@ -16,6 +16,7 @@ from tiny_bundle import tiny_images, tiny_plan
 from processors.runtime import open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
+from processors.training.card import alarms
 from processors.training.command import train_bundle
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
@@ -146,6 +147,17 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     for name in ("children", "adults"):
         auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+def test_false_alarms_stand_in_every_report() -> None:
+    """Only of labels that the plan calls healthy, in both languages."""
+    card = {"limits": {"healthy": ["no_tumour"]}}
+    measured = {"n": 40, "value": 0.25, "low": 0.1, "high": 0.4}
+    found = alarms(card, {"other_labels_called_present": {"no_tumour": measured, "x": measured}})
+    assert [set(one) for one in found] == [{"es", "en"}]
+    assert "40" in found[0]["en"]
+    assert "25%" in found[0]["en"]
+    assert alarms({"limits": {}}, {"other_labels_called_present": {"x": measured}}) == []
 
 
 @pytest.mark.parametrize(
