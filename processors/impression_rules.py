@@ -7,7 +7,7 @@ The learned impressions replace this one; it remains what they fall back to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from processors.analysis import Finding, Impression, Sentence, State
 
@@ -35,8 +35,8 @@ ORDER = (State.PRESENT, State.UNDETERMINED, State.ABSENT)
 
 
 def _best(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Findings by label, the most probable one of each label first."""
-    ranked = sorted(findings, key=lambda f: -f.probability)
+    """Findings by label, the gravest state and then the most probable of each label first."""
+    ranked = sorted(findings, key=lambda f: (ORDER.index(f.state), -f.probability))
     return {
         label: [f for f in ranked if f.label == label]
         for label in sorted({f.label for f in ranked})
@@ -58,18 +58,30 @@ def _sentence(same: Sequence[Finding], names: Names, language: str) -> Sentence:
 
 
 def impression(
-    findings: Sequence[Finding], names: Names, notes: Sequence[str], language: str
+    findings: Sequence[Finding],
+    names: Names,
+    notes: Sequence[str],
+    language: str,
+    calm: Collection[str] = (),
 ) -> Impression:
-    """Most critical sentence first, then what the model cannot say, then the notes."""
+    """Most critical sentence first, then what the model cannot say, then the notes.
+
+    calm: labels whose presence is no reason to hurry; they stand behind the others.
+    """
     language = language if language in TEXTS else "en"
     groups = sorted(
         _best(findings).values(),
-        key=lambda same: (ORDER.index(same[0].state), -same[0].probability, same[0].label),
+        key=lambda same: (
+            ORDER.index(same[0].state),
+            same[0].label in calm,
+            -same[0].probability,
+            same[0].label,
+        ),
     )
     sentences = [_sentence(same, names, language) for same in groups]
     labels = tuple(same[0].label for same in groups)
     listed = ", ".join(names.get(label, {}).get(language, label) for label in labels)
     sentences.append(Sentence(TEXTS[language]["limits"].format(names=listed), labels))
     sentences += [Sentence(note, labels) for note in notes]
-    found = any(f.state is State.PRESENT for f in findings)
-    return Impression(language, tuple(sentences), "urgent" if found else "routine")
+    urgent = any(f.state is State.PRESENT and f.label not in calm for f in findings)
+    return Impression(language, tuple(sentences), "urgent" if urgent else "routine")

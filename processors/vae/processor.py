@@ -48,6 +48,12 @@ MANY_IMAGES = {
     "en": "{judged} images were judged; only {drawn} are shown and explained, those with the "
     "gravest answers of each finding.",
 }
+BOTH = {
+    "es": "En una misma imagen el modelo da por presentes respuestas que se excluyen: valen como "
+    "alternativas, no juntas.",
+    "en": "On one image the model calls answers present that exclude each other: they are "
+    "alternatives, not both.",
+}
 RANK = {State.ABSENT: 0, State.UNDETERMINED: 1, State.PRESENT: 2}
 MOST_EXPLAINED = 3  # images of one study; a series of slices would give a picture for each
 
@@ -109,6 +115,12 @@ def _chosen(judged: Sequence[_Judged]) -> list[_Judged]:
     return [judged[i] for i in dict.fromkeys([*leading.values(), *(i for _, i in found)])]
 
 
+def _contradicts(found: Sequence[tuple[Finding, _Answer]]) -> bool:
+    """Whether two answers of one question, which exclude each other, are both called present."""
+    asked = [answer.question for finding, answer in found if finding.state is State.PRESENT]
+    return len(asked) > len(set(asked))
+
+
 def _code(entry: Mapping[str, str] | None) -> Code | None:
     return Code(entry["value"], entry["scheme"], entry["meaning"]) if entry else None
 
@@ -124,6 +136,7 @@ class VaeBundleProcessor:
             raise ValueError(f"unknown explanation {unknown[0]!r}; known: {', '.join(METHODS)}")
         self._name, self._bundle, self._language = name, bundle, language
         self._explain, self._card = tuple(explain), bundle.card
+        self._calm = [e["label"] for e in self._card["labels"] if e.get("urgent") is False]
         try:  # what a card must hold is read where a node starts, and not with its first study
             self._field, questions = str(self._card["field"]), self._card["questions"]
             answers = [
@@ -167,6 +180,8 @@ class VaeBundleProcessor:
         explanations = tuple(e for found, film in drawn for e in self._explained(found, film))
         done = time.perf_counter()
         notes = self._notes(study, verdict, any(f.regions for f in findings))
+        if any(_contradicts(found) for found, _ in judged):
+            notes = (*notes, self._spoken(BOTH))
         if len(chosen) > MOST_EXPLAINED:
             said = self._spoken(MANY_IMAGES)
             notes = (*notes, said.format(judged=len(judged), drawn=MOST_EXPLAINED))
@@ -178,7 +193,7 @@ class VaeBundleProcessor:
             status=Status.COMPLETED,
             findings=findings,
             explanations=explanations,
-            impression=impression(findings, self._names(), notes, self._language),
+            impression=impression(findings, self._names(), notes, self._language, self._calm),
             notes=notes,
             timings_ms={k: round(1000 * v, 1) for k, v in times.items()},
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from processors.analysis import Finding, State
@@ -50,3 +52,17 @@ def test_never_certain(probability: float, shown: str) -> None:
     state = State.PRESENT if probability > 0.5 else State.ABSENT
     text = impression([_finding(state, probability)], NAMES, (), "en").sentences[0].text
     assert f"{shown}%" in text
+
+
+def test_what_is_no_reason_to_hurry_stands_behind() -> None:
+    calm, other = _finding(State.PRESENT, 0.9), replace(_finding(State.PRESENT, 0.3), label="mass")
+    draft = impression([calm, other], NAMES, (), "en", [calm.label])
+    assert draft.sentences[0].findings == ("mass",)
+    assert draft.criticality == "urgent"
+    assert impression([calm], NAMES, (), "en", [calm.label]).criticality == "routine"
+
+
+def test_the_state_of_a_label_is_its_gravest() -> None:
+    """Two calibrations: the less probable answer may be the graver."""
+    weak, strong = _finding(State.PRESENT, 0.4), _finding(State.ABSENT, 0.45)
+    assert "40" in impression([strong, weak], NAMES, (), "en").sentences[0].text

@@ -227,6 +227,30 @@ def test_every_finding_has_an_explained_image(bundle: Bundle) -> None:
     assert len(chosen) == 6
 
 
+@pytest.mark.parametrize(
+    ("questions", "states", "said"),
+    [
+        pytest.param((0, 0), "PP", True, id="two answers of one question"),
+        pytest.param((0, 1), "PP", False, id="of two questions"),
+        pytest.param((0, 0), "PU", False, id="one is undetermined"),
+    ],
+)
+def test_answers_that_exclude_each_other(
+    bundle: Bundle, questions: tuple[int, int], states: str, said: bool
+) -> None:
+    row, scale, named = bundle.row(0, 0), Scale(0.5, (0.4, 0.6)), {"P": State.PRESENT}
+    found = [
+        (
+            Finding(
+                f"label {k}", "1.2", 0.5, 0.5, named.get(state, State.UNDETERMINED), (0.4, 0.6)
+            ),
+            _Answer(question, k, row, scale, 0.5, None),
+        )
+        for k, (question, state) in enumerate(zip(questions, states, strict=True))
+    ]
+    assert _contradicts(found) is said
+
+
 def test_a_refused_study_is_unsuitable_with_its_reason(bundle: Bundle) -> None:
     processor = VaeBundleProcessor("chest", bundle, "es")
     refusal = processor.accepts(_study(view="LL"))
