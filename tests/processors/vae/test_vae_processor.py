@@ -238,7 +238,8 @@ def test_every_finding_has_an_explained_image(bundle: Bundle) -> None:
 def test_answers_that_exclude_each_other(
     bundle: Bundle, questions: tuple[int, int], states: str, said: bool
 ) -> None:
-    row, scale, named = bundle.row(0, 0), Scale(0.5, (0.4, 0.6)), {"P": State.PRESENT}
+    row, band = bundle.row(0, 0), (0.4, 0.6)
+    named = {"P": State.PRESENT, "U": State.UNDETERMINED}
     found = [
         (
             Finding(
