@@ -26,6 +26,7 @@ from processors.vae.processor import (
     VaeBundleProcessor,
     _Answer,
     _chosen,
+    _contradicts,
     _Judged,
     without_timings,
 )
@@ -242,10 +243,8 @@ def test_answers_that_exclude_each_other(
     named = {"P": State.PRESENT, "U": State.UNDETERMINED}
     found = [
         (
-            Finding(
-                f"label {k}", "1.2", 0.5, 0.5, named.get(state, State.UNDETERMINED), (0.4, 0.6)
-            ),
-            _Answer(question, k, row, scale, 0.5, None),
+            Finding(f"label {k}", "1.2", 0.5, 0.5, named[state], band),
+            _Answer(question, k, row, Scale(0.5, band), 0.5, None),
         )
         for k, (question, state) in enumerate(zip(questions, states, strict=True))
     ]
