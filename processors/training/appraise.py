@@ -58,7 +58,12 @@ def _verdicts(bundle: Bundle, sources: Sources, split: str) -> list[str]:
 
 
 def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
-    """Judges every image of the split; writes what was asked for; returns the evaluation."""
+    """Judges every image of the split; writes what was asked for; returns the evaluation.
+
+    Raises ValueError for a card without strips: it would lose the warning of a one-sided model.
+    """
+    if asked.write_card and not asked.strips:
+        raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
     images = _load(asked.judged, asked.split, bundle.card)
     known = _load(asked.known, "train", bundle.card)

@@ -14,6 +14,29 @@ from typing import Any
 
 from processors.training.data import Question
 
+KEYS = frozenset(
+    [
+        "name",
+        "version",
+        "changelog",
+        "size",
+        "channels",
+        "widths",
+        "frame",
+        "modality",
+        "task",
+        "description",
+        "labels",
+        "questions",
+        "limits",
+        "field",
+        "gate",
+        "notes",
+        "place",
+        "twins",
+        "recipe",
+    ]
+)
 PLANS = Path(__file__).parent / "plans"
 
 
@@ -41,6 +64,9 @@ def read_plan(path_or_name: str) -> Plan:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise PlanError(f"The plan {file} cannot be read: {error}") from error
+    unknown = sorted(set(raw) - KEYS)
+    if unknown:
+        raise PlanError(f"The plan {file} has an unknown key {unknown[0]!r}.")
     missing = {"name", "version", "size", "labels", "questions", "recipe"} - set(raw)
     if missing:
         raise PlanError(f"The plan {file} has no key {sorted(missing)[0]!r}.")

@@ -149,6 +149,12 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
 
 
+def test_a_card_without_strips_is_refused(trained: Path, table: Path) -> None:
+    sources = [(table, table.parent)]
+    with pytest.raises(ValueError, match="--strips"):
+        evaluate_bundle(str(trained), Asked(sources, sources, "val", write_card=True))
+
+
 def test_false_alarms_stand_in_every_report() -> None:
     """Only of labels that the plan calls healthy, in both languages."""
     card = {"limits": {"healthy": ["no_tumour"]}}
@@ -164,6 +170,7 @@ def test_false_alarms_stand_in_every_report() -> None:
     ("changes", "named"),
     [
         pytest.param({"questions": None}, "questions", id="no question"),
+        pytest.param({"feild": "lung"}, "feild", id="a misspelt key would switch a check off"),
         pytest.param({"labels": []}, "pneumonia", id="an answer without a label"),
         pytest.param({"recipe": {"stepps": 3}}, "stepps", id="misspelt recipe"),
     ],
