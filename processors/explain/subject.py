@@ -63,15 +63,20 @@ def read_film(instance_uid: str, pixels: Array, bundle: Bundle) -> Film:
     return Film(instance_uid, picture, greys, network, bundle.encode(network[None])[0])
 
 
-def in_organ(film: Film, row: Row, field: str) -> float | None:
-    """Part of the row's evidence in the organ of the picture; 0 where the organ is not found.
+def organ_of(film: Film, field: str) -> NDArray[np.bool_] | None:
+    """Where the organ is, (size, size); nowhere when it is not found. field: a key of FIELDS.
 
-    field: a key of FIELDS; None without one.
+    None without a field: then nothing is asked of where the evidence lies.
     """
     if not field:
         return None
     found = FIELDS[field](film.network)
-    return 0.0 if found is None else inside(shares(evidence(film.latent, row)), found)
+    return np.zeros(film.network.shape, bool) if found is None else found
+
+
+def in_organ(film: Film, row: Row, organ: NDArray[np.bool_] | None) -> float | None:
+    """Part of the row's evidence in the organ; None where nothing is asked."""
+    return None if organ is None else inside(shares(evidence(film.latent, row)), organ)
 
 
 def donors_of(bundle: Bundle, question: int, answer: int) -> tuple[Array, Array]:

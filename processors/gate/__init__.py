@@ -1,10 +1,9 @@
 """Says what a model may not judge, and why, in a sentence for the radiologist.
 
 In: a study, the bundle's card and folder, the language. Out: a refusal or None, notes for every
-report, and the images that may be judged: `check`, `accepted_instances`, both from `judge`.
-What is asked depends on the card's organ (`_organs`). Headers are asked first, instance by
-instance; only images that pass have their pixels read. A
-study is refused when no image passes; the reason is that of the image that came nearest.
+report, and the images that may be judged: `judge`. What is asked depends on the card's organ
+(`_organs`). Headers are asked first, instance by instance; only images that pass have their pixels
+read. A study is refused when no image passes; the reason is that of the image that came nearest.
 Silence in a header is no ground for refusal, except that an unknown age is said in a note.
 Never: a finding, a correction of the image, an exception for an unsuitable study (a BundleError
 only when the gate's own file is unusable).
@@ -28,9 +27,8 @@ from processors.gate._card import Terms, terms
 from processors.gate._header import is_colour, refused_kind, rules
 from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see, with_terms
 
-__all__ = ["Verdict", "accepted_instances", "age_in_years", "check", "judge", "picture_refusal"]
+__all__ = ["Verdict", "age_in_years", "check", "judge", "picture_refusal"]
 
-SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 COLOURED = 0.01  # share of coloured pixels above which a picture is no grey one with marks on it
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange
 VIEWS = {
@@ -69,24 +67,6 @@ def check(
     """Why the study must not be judged, or None; and the notes for its reports."""
     verdict = judge(study, card, bundle_folder, language)
     return verdict.refusal, verdict.notes
-
-
-def accepted_instances(
-    study: Study,
-    card: Mapping[str, Any],
-    bundle_folder: Path | None = None,
-    language: str = "en",
-) -> tuple[str, ...]:
-    """SOP Instance UIDs of the images that may be judged, in the study's order.
-
-    Without a folder: the one of the latest verdict on this study, else the organ's shipped one.
-    """
-    if bundle_folder is None:
-        known = [entry for entry in _latest if entry[0] is study and entry[1] is card]
-        if known:
-            return known[0][4].accepted
-    folder = bundle_folder or SHIPPED / terms(card).organ.name
-    return judge(study, card, folder, language).accepted
 
 
 def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: str) -> Verdict:

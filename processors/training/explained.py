@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from processors.analysis import Explanation
-from processors.explain.subject import Film, Subject, donors_of, in_organ, read_film, scale_of
+from processors.explain.subject import (
+    Film,
+    Subject,
+    donors_of,
+    in_organ,
+    organ_of,
+    read_film,
+    scale_of,
+)
 from processors.explain.traversal import explain
 from processors.runtime import Bundle
 from processors.training.data import read_images, read_table
@@ -37,7 +45,7 @@ def subject_of(bundle: Bundle, film: Film, place: tuple[int, int]) -> Subject:
     """The finding of one answer (question, number) on an image."""
     entry = bundle.card["questions"][place[0]]["answers"][place[1]]
     row = bundle.row(*place)
-    organ = in_organ(film, row, bundle.card["field"])
+    organ = in_organ(film, row, organ_of(film, bundle.card["field"]))
     donors = donors_of(bundle, *place)
     return Subject(entry["label"], film, bundle, row, scale_of(entry), *donors, organ)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from processors.explain.field import FIELDS
-from processors.explain.subject import Film, Subject, donors_of, in_organ, scale_of
+from processors.explain.subject import Film, Subject, donors_of, in_organ, organ_of, scale_of
 from processors.explain.traversal import changes, control, less, painted
 from processors.runtime import Bundle
 from processors.training.data import ImageSet, Sample
@@ -74,7 +74,7 @@ def positives(bundle: Bundle, images: ImageSet, most: int) -> Iterator[Positive]
                 if probability(film.latent, row) < scale.band[1]:
                     continue
                 count += 1
-                inside = in_organ(film, row, card["field"])
+                inside = in_organ(film, row, organ_of(film, card["field"]))
                 subject = Subject(answer["label"], film, bundle, row, scale, *donors, inside)
                 yield Positive(sample, subject, (q, k), part.places[i])
 

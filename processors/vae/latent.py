@@ -182,12 +182,6 @@ def traverse(latent: Array, row: Row, goal: float) -> Array:
     return _move(latent, row, _bisect(latent, goal, row, down), down)
 
 
-def distance(latent: Array, row: Row, goal: float) -> float:
-    """Length of the closed-form move that meets the goal, per root cell."""
-    moved = traverse(latent, row, goal) - latent
-    return float(np.sqrt((moved**2).sum() / latent[0].size))
-
-
 def upsample(cells: Array, factor: int) -> Array:
     """Each cell repeated to factor x factor pixels."""
     return np.repeat(np.repeat(cells, factor, 0), factor, 1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processors import gate
 from processors.analysis import (
@@ -29,7 +30,7 @@ from processors.analysis import (
 from processors.explain import METHODS, Film, Scale, Subject, faithfulness
 from processors.explain.field import FIELDS
 from processors.explain.regions import regions
-from processors.explain.subject import donors_of, in_organ, read_film, scale_of
+from processors.explain.subject import donors_of, in_organ, organ_of, read_film, scale_of
 from processors.gate import age_in_years
 from processors.impression_rules import impression
 from processors.runtime import Bundle, WeightsShape
@@ -236,7 +237,8 @@ class VaeBundleProcessor:
         film = read_film(uid, pixels, self._bundle)
         asked = self._asked(study, uid)
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
-        answers = [self._answer(film, q, k) for q, k in self._rows if q in asked]
+        organ = organ_of(film, self._field)
+        answers = [self._answer(film, q, k, organ) for q, k in self._rows if q in asked]
         found = []
         for entry in self._card["labels"]:
             same = [a for a in answers if self._label(a) == entry["label"]]
@@ -247,9 +249,11 @@ class VaeBundleProcessor:
     def _label(self, answer: _Answer) -> str:
         return str(self._card["questions"][answer.question]["answers"][answer.number]["label"])
 
-    def _answer(self, film: Film, question: int, number: int) -> _Answer:
+    def _answer(
+        self, film: Film, question: int, number: int, organ: NDArray[np.bool_] | None
+    ) -> _Answer:
         row, scale = self._rows[question, number], self._scales[question, number]
-        placed = in_organ(film, row, self._field)
+        placed = in_organ(film, row, organ)
         return _Answer(question, number, row, scale, probability(film.latent, row), placed)
 
     def _finding(

@@ -229,7 +229,7 @@ def test_secondary_capture_in(changes: dict[str, Any]) -> None:
     beside = study({}, changes)
     refusal, notes = gate.check(beside, CARD, BUNDLE, "en")
     assert refusal is None
-    assert gate.accepted_instances(beside, CARD) == ("1.2.1",)
+    assert gate.judge(beside, CARD, BUNDLE, "en").accepted == ("1.2.1",)
     assert any("One image of the study has not been assessed because" in note for note in notes)
 
 

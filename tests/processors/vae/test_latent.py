@@ -134,12 +134,6 @@ def test_traverse_moves_only_deciding_cells(row: Row) -> None:
     assert moved.mean() < 0.2
 
 
-def test_distance_grows_with_the_goal(row: Row) -> None:
-    film = _ill(1, row)
-    own = lat.margin(film, row)
-    assert lat.distance(film, row, own - 0.5) < lat.distance(film, row, own - 2)
-
-
 def test_neutral_is_blind_to_the_finding(row: Row) -> None:
     film = _latent(0)
     moved = film + 3 * row.weight[0][:, None, None]
