@@ -1,4 +1,4 @@
-"""models: list, train, evaluate, gate, probe.
+"""models: list, pretrain, train, evaluate, gate, probe.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -7,33 +7,32 @@ and evaluation need the extra `train`; torch is loaded by these commands alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from dicom_node.cli import studies
 from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.models_options import (
+    BoardOption,
+    BundleArgument,
+    ImagesOption,
+    SeedOption,
+    StepsOption,
+    TablesOption,
+    ThreadsOption,
+    WorkOption,
+    figure,
+    flat,
+    pairs,
+    without_extra,
+)
 from processors import ProcessorError
 
 app = typer.Typer(help="The models of this node: see, train, measure.", no_args_is_help=True)
-
-BundleArgument = Annotated[str, typer.Argument(help="A shipped bundle's name or a folder.")]
-TablesOption = Annotated[
-    list[Path],
-    typer.Option("--table", exists=True, help="CSV of films; repeat for several sets."),
-]
-ImagesOption = Annotated[
-    list[Path],
-    typer.Option("--images", exists=True, help="Tar or folder of the films, one per --table."),
-]
-
-
-def _pairs(tables: list[Path], images: list[Path]) -> list[tuple[Path, Path]]:
-    if len(tables) != len(images):
-        raise typer.BadParameter("give one --images for each --table")
-    return list(zip(tables, images, strict=True))
+app.add_typer(studies.app, name="study")
 
 
 @app.command("list")
@@ -60,24 +59,76 @@ def train(
     table: TablesOption,
     images: ImagesOption,
     plan: Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")] = "chest",
-    work: Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Repeats a run.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    work: WorkOption = None,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Weights of `models pretrain` to begin with.")
+    ] = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Checkpoints without gain before it stops; 0: never.")
+    ] = 0,
+    threads: ThreadsOption = 1,
+    board: BoardOption = None,
 ) -> None:
-    """Train a bundle from labelled films; continues where it was stopped."""
+    """Train a bundle from labelled images; continues where it was stopped."""
     try:
-        from processors.training.command import train_bundle
+        from processors.training.command import Wanted, train_bundle
+
+        wanted = Wanted(plan, steps, seed, threads, start, patience, board)
+        place = work or target.with_suffix(".work")
+        written = train_bundle(pairs(table, images), target, place, wanted)
     except ImportError as error:
-        raise fail(f"training needs the extra `train`: {error}") from error
-    try:
-        written = train_bundle(
-            _pairs(table, images), target, work or target.with_suffix(".work"),
-            {"plan": plan, "steps": steps, "seed": seed, "threads": threads},
-        )  # fmt: skip
+        raise fail(without_extra("training", error)) from error
     except ValueError as error:
         raise fail(str(error)) from error
     out.print(f"wrote {written}; measure it with `dictamen models evaluate {written}`")
+
+
+@app.command()
+def pretrain(
+    target: Annotated[Path, typer.Option("--out", help="The weights: a .safetensors file.")],
+    table: Annotated[
+        list[Path] | None,
+        typer.Option("--table", exists=True, help="CSV of images; repeat for several sets."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", exists=True, help="Tar or folder, one per --table."),
+    ] = None,
+    layout: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="A MedMNIST .npz or a MedIMeta folder; repeat for more."),
+    ] = None,
+    unlabelled: Annotated[
+        list[str] | None,
+        typer.Option(help="A set whose labels are not used, by its file's name without ending."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 128,
+    channels: Annotated[int, typer.Option(min=1, help="Numbers per latent cell.")] = 16,
+    width: Annotated[str, typer.Option(help="S, M or L.")] = "S",
+    work: WorkOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = 1,
+    board: BoardOption = None,
+) -> None:
+    """Teach one network all image sets together; `models train --start` goes on from it."""
+    both = pairs(table or [], images or [])
+    if not both and not layout:
+        raise typer.BadParameter("give at least one --table or one --layout")
+    try:
+        from processors.training.command import Ground, Wanted, pretrain_network
+
+        ground = Ground(both, layout or (), unlabelled or (), size, channels, width)
+        wanted = Wanted(steps=steps, seed=seed, threads=threads, board=board)
+        place = work or target.with_suffix(".work")
+        written = pretrain_network(ground, target, place, wanted)
+    except ImportError as error:
+        raise fail(without_extra("pre-training", error)) from error
+    except ValueError as error:
+        raise fail(str(error)) from error
+    out.print(f"wrote {written}; go on with `dictamen models train --start {written}`")
 
 
 @app.command()
@@ -101,8 +152,8 @@ def evaluate(
         from processors.training.appraise import Asked, evaluate_bundle
     except ImportError as error:
         raise fail(f"evaluation needs the extra `train`: {error}") from error
-    known = _pairs(train_table or table, train_images or images)
-    asked = Asked(_pairs(table, images), known, split, scores, strips, variants, write_card)
+    known = pairs(train_table or table, train_images or images)
+    asked = Asked(pairs(table, images), known, split, scores, strips, variants, write_card)
     try:
         found = evaluate_bundle(bundle, asked)
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
@@ -156,52 +207,57 @@ def probe(
     except ImportError as error:
         raise fail(f"probing needs the extra `train`: {error}") from error
     use_threads(threads)
-    pairs = _pairs(table, images)
+    both = pairs(table, images)
     try:
-        found = probe_bundle(bundle, pairs, pairs, split, most, witness_steps)
+        found = probe_bundle(bundle, both, both, split, most, witness_steps)
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
         raise fail(str(error)) from error
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    for line in _flat(found):
+    for line in flat(found):
         typer.echo(line)
 
 
-def _flat(found: dict[str, Any], above: str = "") -> Iterator[str]:
-    """One line per figure, with its path."""
-    for name, value in found.items():
-        path = f"{above} {name}".strip()
-        if isinstance(value, dict) and "value" in value:
-            count = f" (n {value['n']})" if "n" in value else ""
-            yield f"{path}: {_figure(value)}{count}"
-        elif isinstance(value, dict):
-            yield from _flat(value, path)
-        else:
-            yield f"{path}: {value}"
+@app.command()
+def sheet(
+    bundle: BundleArgument,
+    table: Annotated[Path, typer.Option(exists=True, help="CSV of images.")],
+    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the images.")],
+    target: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")],
+    split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "val",
+    count: Annotated[int, typer.Option(min=1, help="Images of each answer.")] = 10,
+) -> None:
+    """One picture for the eye: outlines, strips and what the node withholds, image by image."""
+    try:
+        from processors.training.studies.command import write_sheet
+        from reports.lettering import font
 
-
-def _figure(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+        rows = write_sheet(bundle, (table, images), split, count, target, font)
+    except ImportError as error:
+        raise fail(without_extra("a sheet", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    out.print(f"wrote {target}: {rows} images")
 
 
 def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
     for name, e in found["answers"].items():
         if "positive" not in e:
-            typer.echo(f"{name} ({e['n']}): mean AUC {_figure(e['auc'])}")
+            typer.echo(f"{name} ({e['n']}): mean AUC {figure(e['auc'])}")
             continue
         ece = f"; ECE {e['ece']:.3f}" if "ece" in e else ""
         typer.echo(
-            f"{name} ({e['positive']}/{e['n']}): AUC {_figure(e['auc'])}; trivial statistics "
-            f"{_figure(e['trivial'])}; gain {_figure(e['gain'])}; on equalised input "
-            f"{_figure(e['trivial_equalised'])}; gain {_figure(e['gain_equalised'])}{ece}"
+            f"{name} ({e['positive']}/{e['n']}): AUC {figure(e['auc'])}; trivial statistics "
+            f"{figure(e['trivial'])}; gain {figure(e['gain'])}; on equalised input "
+            f"{figure(e['trivial_equalised'])}; gain {figure(e['gain_equalised'])}{ece}"
         )
-        for group, figure in e["subgroups"].items():
-            count = f"{figure['positive']}/{figure['n']}"
-            typer.echo(f"  {name}, {group} ({count}): AUC {_figure(figure)}")
+        for group, one in e["subgroups"].items():
+            count = f"{one['positive']}/{one['n']}"
+            typer.echo(f"  {name}, {group} ({count}): AUC {figure(one)}")
     for label, e in found["other_labels_called_present"].items():
-        typer.echo(f"called present among {e['n']} labelled {label}: {_figure(e)}")
+        typer.echo(f"called present among {e['n']} labelled {label}: {figure(e)}")
     typer.echo(f"refused by the gate: {found['refused_by_gate']} (they are in every figure above)")
     for name, e in found["explanations"].items():
         typer.echo(

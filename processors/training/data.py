@@ -1,4 +1,4 @@
-"""Reads labelled images: a CSV and a tar or a folder, as in the shared sets.
+"""Reads labelled images: a CSV and a tar or a folder of PNG, JPEG or DICOM files.
 
 Columns used: path, split, patient, labels (joined by |), sex, age, view, boxes, mask, note. A
 question that a source cannot answer is -1 and is masked in the loss. Patients never cross from
@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from pydicom import dcmread
 
+from processors.pixels import RefusedPixels, render
 from processors.training.trivial import trivial_statistics
 from processors.training.twins import twins
 from processors.vae.normalise import Image, network_input
@@ -126,7 +128,11 @@ def is_tuning(patient: str) -> bool:
 
 
 def _age(text: str) -> float | None:
-    return float(text) if text.strip() else None
+    """Years; None where a source has words instead ("early 40"): no age is better than a guess."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def read_table(table: Path, questions: Sequence[Question]) -> tuple[Sample, ...]:
@@ -143,7 +149,7 @@ def read_table(table: Path, questions: Sequence[Question]) -> tuple[Sample, ...]
 
 
 def _has_ages(rows: Sequence[dict[str, str]], question: Question) -> bool:
-    ages = [float(r["age"]) for r in rows if r.get("age", "").strip()]
+    ages = [age for r in rows if (age := _age(r.get("age", ""))) is not None]
     return not ages or any(question.fits(age) for age in ages)
 
 
@@ -197,11 +203,26 @@ def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
-    """Grey float images 0..1, one per path, in order."""
+    """Grey float images 0..1, one per path, in order; of DICOM files the first frame.
+
+    Raises ValueError, naming the file, for what cannot be read as a picture.
+    """
     opened = _open_folder(source, paths) if source.is_dir() else _open_tar(source, paths)
-    for data in opened:
-        grey = Picture.open(io.BytesIO(data)).convert("L")
-        yield np.asarray(grey, dtype=np.float32) / np.float32(255)
+    for path, data in zip(paths, opened, strict=True):
+        try:
+            yield _rendered(data) if data[128:132] == b"DICM" else _picture(data)
+        except (OSError, RefusedPixels) as error:
+            raise ValueError(f"{path} of {source.name} is no readable picture: {error}") from error
+
+
+def _picture(data: bytes) -> Image:
+    grey = Picture.open(io.BytesIO(data)).convert("L")
+    return np.asarray(grey, dtype=np.float32) / np.float32(255)
+
+
+def _rendered(data: bytes) -> Image:
+    """As the node shows it: the same room reads the pixels."""
+    return np.asarray(render(dcmread(io.BytesIO(data))), dtype=np.float32)
 
 
 def load(

@@ -1,8 +1,9 @@
 """Trains the network: batches balanced between groups, joint loss, cycle, running average.
 
-In: images that fit. Out: the averaged weights. A run is repeated by its seed
-and continued from its last checkpoint. The checkpoint is the trainer's own working file, read
-with weights_only; what ships is written by processors.training.bundle.
+In: images that fit. Out: the averaged weights. A run is repeated by its seed and continued from
+its last checkpoint; several processes may share it (processors.training.crew). The checkpoint is
+the trainer's own working file, read with weights_only; what ships is written by
+processors.training.bundle.
 Never: reads `val`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from processors.training.crew import ALONE, Crew
 from processors.training.data import ImageSet
 from processors.vae.corruption import defects, geometric
 from processors.vae.latent import SILENT
@@ -35,12 +37,17 @@ class Recipe:
     convolutional, and half the time buys the same features (Tan & Le, arXiv:2104.00298). shares:
     of each group in a batch. hidden: share of images in whose head some blocks of cells are
     silent, so that no single place may decide. mirror: share of mirrored images. turn: degrees.
+    decoded: share of each batch that is decoded too: a decoded image costs three encoded ones, and
+    the head learns from all of them; 0: nothing is, a plain classifier with the same encoder.
+    likeness: weight of SSIM in the reconstruction.
     """
 
     steps: int = 2000
     batch: int = 32
     rate: float = 2e-3
     beta: float = 0.005
+    decoded: float = 1.0
+    likeness: float = 0.5
     gamma: float = 0.7
     cycle: float = 1.0
     place: float = 1.0
@@ -66,9 +73,23 @@ class Run:
     step: int = 0
 
 
-def start(shape: Shape, recipe: Recipe) -> Run:
+def start(
+    shape: Shape,
+    recipe: Recipe,
+    learnt: Mapping[str, Tensor] | None = None,
+    device: torch.device | None = None,
+) -> Run:
+    """A new run; learnt: weights of a network of the same widths, all but whose head is kept."""
     torch.manual_seed(recipe.seed)
-    model = SpatialVAE(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = SpatialVAE(shape)
+    if learnt:
+        own = model.state_dict()
+        kept = {k: v for k, v in learnt.items() if not k.startswith("head.")}
+        unlike = [k for k, v in kept.items() if k not in own or own[k].shape != v.shape]
+        if unlike or len(kept) + 2 != len(own):
+            raise ValueError("The weights to start from are of other widths, channels or layers.")
+        model.load_state_dict(own | kept)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=recipe.decay)
     return Run(model, copy.deepcopy(model).eval(), optimiser)
 
@@ -184,27 +205,29 @@ def _loss(run: Run, batch: _Batch, plan: _Plan) -> dict[str, Tensor]:
     recipe, model = plan.recipe, run.model
     spoilt, erased = defects(batch.images, noise=0.06, blur=0.4, erase=0.8)
     mean, log_variance = model.encode(spoilt.contiguous(memory_format=torch.channels_last))
-    latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-    decoded = model.decode(latent)
-    l1, likeness = reconstruction(decoded, batch.images, erased)
-    kl, plain_kl = gaussian_kl(mean, log_variance)
     cells = model.cells(mean)
     seen = model.logits(_hide(cells, recipe.hidden) if recipe.hidden else cells)
-    terms = {
-        "ce": recipe.gamma * answers(seen, batch.targets, plan.weights, recipe.smooth),
-        "l1": 3 * l1,
-        "ssim": 0.5 * (1 - likeness),
-        "kl": recipe.beta * min(1.0, plan.done / 0.3) * kl,
-    }
-    plan.log["kl_nats"] = plain_kl
+    smooth = recipe.smooth
+    terms = {"ce": recipe.gamma * answers(seen, batch.targets, plan.weights, smooth)}
     if recipe.place:
         where = _placed(model, cells, batch)
         terms |= {"place": recipe.gamma * recipe.place * where} if where is not None else {}
+    if not recipe.decoded:
+        return terms
+    kl, plan.log["kl_nats"] = gaussian_kl(mean, log_variance)
+    some = max(2, round(len(mean) * recipe.decoded))
+    latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+    decoded = model.decode(latent[:some])
+    l1, likeness = reconstruction(decoded, batch.images[:some], erased[:some])
+    terms["l1"] = 3 * l1
+    terms["ssim"] = recipe.likeness * (1 - likeness)
+    terms["kl"] = recipe.beta * min(1.0, plan.done / 0.3) * kl
     if recipe.cycle and plan.done > 0.2 and run.step % 2 == 0:
-        half = len(batch.images) // 2
+        half = some // 2
         terms["cycle"] = recipe.cycle * _cycled(model, mean[:half].detach(), batch)
         again, _ = model.encode(decoded[half:])
-        told = answers(model.logits(model.cells(again)), batch.targets[half:], plan.weights, 0.05)
+        target = batch.targets[half:some]
+        told = answers(model.logits(model.cells(again)), target, plan.weights, smooth)
         terms["told"] = 0.3 * recipe.gamma * told
     return terms
 
@@ -261,13 +284,34 @@ def _follow(run: Run, decay: float) -> None:
 
 
 def train(
-    run: Run, images: ImageSet, recipe: Recipe, each: Callable[[Run, dict[str, float]], bool]
+    run: Run,
+    images: ImageSet,
+    recipe: Recipe,
+    each: Callable[[Run, dict[str, float]], bool],
+    crew: Crew = ALONE,
 ) -> None:
     """Goes on from run.step to recipe.steps; `each` is told every step and may stop by False."""
-    pixels, places = torch.from_numpy(images.inputs), torch.from_numpy(images.places)
-    targets, weights = torch.from_numpy(images.targets), class_weights(images, run.model.shape)
+    device = next(run.model.parameters()).device
+    if crew.rank:  # the others draw other images; the first one repeats the run of one process
+        torch.manual_seed(recipe.seed + 7919 * crew.rank + run.step)
+    with device:
+        _steps(run, images, recipe, each, crew)
+
+
+def _steps(
+    run: Run,
+    images: ImageSet,
+    recipe: Recipe,
+    each: Callable[[Run, dict[str, float]], bool],
+    crew: Crew,
+) -> None:
+    device = next(run.model.parameters()).device
+    pixels = torch.from_numpy(images.inputs).to(device)
+    places, targets = (torch.from_numpy(a).to(device) for a in (images.places, images.targets))
+    weights = class_weights(images, run.model.shape)
     pools = [
-        torch.from_numpy(np.flatnonzero(images.groups == g)) for g in range(len(recipe.shares))
+        torch.from_numpy(np.flatnonzero(images.groups == g)).to(device)
+        for g in range(len(recipe.shares))
     ]
     run.model.train()
     while run.step < recipe.steps:
@@ -284,6 +328,7 @@ def train(
         terms = _loss(run, batch, plan)
         run.optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        crew.average(run.model)
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), 2.0)
         run.optimiser.step()
         run.step += 1

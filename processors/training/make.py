@@ -7,7 +7,7 @@ runtime opens; its card is written by the evaluation that follows. Reads `train`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,24 @@ import monai
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from processors.training import fit
 from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
+from processors.training.crew import ALONE, Crew
 from processors.training.data import ImageSet, is_tuning, join, load
 from processors.training.donors import average, noise
 from processors.training.places import place_of
 from processors.training.plan import Plan, PlanError
 from processors.training.privacy import harmless
-from processors.vae.network import Shape, SpatialVAE
+from processors.training.stopping import Best
+from processors.vae.network import SIZES, Shape, SpatialVAE
 
 MOST_DONORS = 48  # averages per class: enough to match, small to ship
 NONE = "none"  # the class "no finding" in the names of donors
 CHECKPOINT_EVERY = 250
-Progress = Callable[[int, int, Mapping[str, float]], None]
+Tell = Callable[[int, int, Mapping[str, float]], None]  # step, of how many, terms of the loss
 Sources = Sequence[tuple[Path, Path]]
 
 
@@ -62,30 +65,64 @@ def recipe_of(plan: Plan) -> fit.Recipe:
     return fit.Recipe(**given)
 
 
+def _widths(given: str | Mapping[str, int]) -> tuple[int, int]:
+    if not isinstance(given, str):
+        return int(given["narrow"]), int(given["wide"])
+    if given not in SIZES:
+        raise PlanError(f"The widths are one of {', '.join(SIZES)}, or narrow and wide.")
+    return SIZES[given]
+
+
 def shape_of(plan: Plan) -> Shape:
-    widths = plan.raw["widths"]
+    narrow, wide = _widths(plan.raw["widths"])
     channels = int(plan.raw["channels"])
     size = int(plan.raw["size"])
     frame = int(plan.raw.get("frame", 2))
     questions = tuple((len(q.answers), q.none) for q in plan.questions)
-    return Shape(questions, size, channels, widths["narrow"], widths["wide"], frame)
+    return Shape(questions, size, channels, narrow, wide, frame)
 
 
-def fit_network(images: ImageSet, plan: Plan, work: Path, progress: Progress) -> SpatialVAE:
-    """The averaged network; continues from work/checkpoint.pt when it is there."""
-    recipe, file = recipe_of(plan), work / "checkpoint.pt"
-    run = fit.start(shape_of(plan), recipe)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Around a training: the checkpoint's folder, weights to start from, who shares the work.
+
+    patience: checkpoints without a better loss on the tuning part after which it stops, keeping
+    the best; 0: never, since by the last step the rate has fallen to nothing.
+    """
+
+    work: Path
+    learnt: Mapping[str, Tensor] | None = None
+    crew: Crew = ALONE
+    patience: int = 0
+
+
+def fit_network(
+    parts: tuple[ImageSet, ImageSet], plan: Plan, setting: Setting, tell: Tell
+) -> SpatialVAE:
+    """The averaged network; continues from work/checkpoint.pt when it is there.
+
+    parts: images that fit, images that tune. Raises ValueError where several processes would have
+    to agree when to stop early.
+    """
+    images, tuning = parts
+    if setting.patience and setting.crew.count > 1:
+        raise ValueError("early stopping is for one process: leave patience out")
+    recipe, file = recipe_of(plan), setting.work / "checkpoint.pt"
+    run = fit.start(shape_of(plan), recipe, setting.learnt, setting.crew.device)
     if file.exists():
         fit.resume(run, file)
+    best = Best(setting.patience)
 
     def each(now: fit.Run, terms: dict[str, float]) -> bool:
-        progress(now.step, recipe.steps, terms)
-        if now.step % CHECKPOINT_EVERY == 0 or now.step == recipe.steps:
+        tell(now.step, recipe.steps, terms)
+        if now.step % CHECKPOINT_EVERY and now.step < recipe.steps:
+            return True
+        if not setting.crew.rank:
             fit.save(now, file)
-        return True
+        return not setting.patience or best.goes_on(now.mean, tuning)
 
-    fit.train(run, images, recipe, each)
-    return run.mean.eval()
+    fit.train(run, images, recipe, each, setting.crew)
+    return best.network(run.mean).cpu().eval()
 
 
 def calibrations(model: SpatialVAE, tuning: ImageSet) -> list[Calibration]:
@@ -128,7 +165,8 @@ def donor_arrays(
             part = images.where(asked == target)
             means, spreads = fit.encode_both(model, part.inputs)
             patients = [s.patient for s in part.samples]
-            latents, counts = average(means, patients, rows, MOST_DONORS)
+            answer = target if target < len(rows) else None
+            latents, counts = average(means, patients, rows, MOST_DONORS, answer)
             safe = _safe(model, latents, known, strangers)
             name = f"{question.name}_{label}"
             arrays[f"latents_{name}"] = latents[safe].astype(np.float16)
@@ -187,12 +225,12 @@ def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict
 
 
 def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> dict[str, Any]:
-    raw = plan.raw
+    raw, shape = plan.raw, shape_of(plan)
     return {
         "kind": "vae",
         "size": raw["size"],
         "channels": raw["channels"],
-        "widths": raw["widths"],
+        "widths": {"narrow": shape.narrow, "wide": shape.wide},
         "frame": raw.get("frame", 2),
         "field": raw.get("field", ""),
         "normalisation": "square resize by area, then histogram equalisation (256 bins)",
@@ -218,6 +256,7 @@ def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
             "offset": round(offset, 5),
             "threshold": round(point.threshold, 5),
             "band": [round(end, 5) for end in point.band],
+            "clear": round(point.clear, 5),
         }
         for answer, offset, point in zip(
             entry["answers"], found.offsets, found.operating, strict=True

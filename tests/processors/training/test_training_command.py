@@ -17,7 +17,7 @@ from processors.runtime import open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.card import alarms
-from processors.training.command import train_bundle
+from processors.training.command import Wanted, train_bundle
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
 
@@ -50,8 +50,10 @@ def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(table: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained")
-    options = {"plan": str(plan_file), "steps": 6, "seed": 1, "threads": 1}
-    return train_bundle([(table, table.parent)], place / "bundle", place / "work", options)
+    wanted = Wanted(str(plan_file), steps=6, seed=1, board=place / "board")
+    made = train_bundle([(table, table.parent)], place / "bundle", place / "work", wanted)
+    assert list((place / "board").glob("events.*"))  # what TensorBoard reads
+    return made
 
 
 def _stop_at(step: int):

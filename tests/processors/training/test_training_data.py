@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from processors.training.data import Question, Sample, is_tuning, load, read_images, read_table
 from processors.training.places import box_mask, place_of
@@ -45,6 +47,7 @@ def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
         pytest.param("no_finding", "80", 1, (-1, 1), id="adult, well"),
         pytest.param("effusion", "80", 1, (-1, -1), id="other finding: unknown"),
         pytest.param("", "80", 1, (-1, -1), id="no label"),
+        pytest.param("no_finding", "early 40", 1, (-1, 1), id="words for an age: as without one"),
     ],
 )
 def test_labels(
@@ -155,3 +158,33 @@ def test_load(tmp_path: Path) -> None:
     assert images.inputs.shape == (1, 32, 32)
     assert images.trivial.shape == (1, 15)
     assert np.isfinite(images.trivial).all()
+
+
+def _dicom(file: Path, pixels: np.ndarray) -> None:
+    """MONOCHROME1: what is dark in the file is bright on a screen."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID, made.SOPInstanceUID = DigitalXRayImageStorageForPresentation, "1.2.3"
+    made.Modality, made.PhotometricInterpretation = "DX", "MONOCHROME1"
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PixelRepresentation = 1, 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
+    made.PixelData = (255 - pixels).tobytes()
+    made.save_as(file, enforce_file_format=True)
+
+
+def test_dicom_files_are_read_as_the_node_reads_them(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.uint8)
+    pixels[0, 0], pixels[0, 1] = 0, 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    _dicom(tmp_path / "a.dcm", pixels)
+    picture, film = read_images(tmp_path, ["a.png", "a.dcm"])
+    np.testing.assert_allclose(film, picture, atol=0.01)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", bytes(128) + b"DICM" + bytes(40)])
+def test_an_unreadable_picture_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.dcm").write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.dcm"):
+        list(read_images(tmp_path, ["bad.dcm"]))

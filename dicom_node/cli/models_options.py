@@ -1,0 +1,54 @@
+"""What the commands about models share: their options, and how a figure is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BundleArgument = Annotated[str, typer.Argument(help="A shipped bundle's name or a folder.")]
+TablesOption = Annotated[
+    list[Path],
+    typer.Option("--table", exists=True, help="CSV of films; repeat for several sets."),
+]
+ImagesOption = Annotated[
+    list[Path],
+    typer.Option("--images", exists=True, help="Tar or folder of the films, one per --table."),
+]
+WorkOption = Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
+SeedOption = Annotated[int | None, typer.Option(help="Repeats a run.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+BoardOption = Annotated[
+    Path | None, typer.Option(help="Folder for TensorBoard (needs the extra `board`).")
+]
+
+
+def without_extra(what: str, error: ImportError) -> str:
+    extra = "board" if "tensorboard" in str(error) else "train"
+    return f"{what} needs the extra `{extra}`: {error}"
+
+
+def pairs(tables: list[Path], images: list[Path]) -> list[tuple[Path, Path]]:
+    if len(tables) != len(images):
+        raise typer.BadParameter("give one --images for each --table")
+    return list(zip(tables, images, strict=True))
+
+
+def flat(found: dict[str, Any], above: str = "") -> Iterator[str]:
+    """One line per figure, with its path."""
+    for name, value in found.items():
+        path = f"{above} {name}".strip()
+        if isinstance(value, dict) and "value" in value:
+            count = f" (n {value['n']})" if "n" in value else ""
+            yield f"{path}: {figure(value)}{count}"
+        elif isinstance(value, dict):
+            yield from flat(value, path)
+        else:
+            yield f"{path}: {value}"
+
+
+def figure(one: dict[str, float]) -> str:
+    return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
