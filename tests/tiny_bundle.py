@@ -55,7 +55,7 @@ def tiny_network(seed: int = 0) -> SpatialVAE:
 def write_tiny(folder: Path, seed: int = 0) -> Path:
     """A complete bundle folder, as training would write it."""
     plan, model, images = tiny_plan(), tiny_network(seed), tiny_images()
-    found = [Calibration(0.5, (0.1,), True, (Operating(0.5, (0.45, 0.55)),))] * 2
+    found = [Calibration(0.5, (0.1,), True, (Operating(0.5, (0.45, 0.55), -1.0),))] * 2
     described = metadata(plan, found, images)
     pieces = Pieces(
         described, inference(plan), donor_arrays(model, (images, images.where([False] * 48)), plan)

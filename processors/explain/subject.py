@@ -25,10 +25,14 @@ LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a re
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where an answer begins, as probabilities: threshold and undetermined band; from the card."""
+    """Where an answer begins, as probabilities: threshold and undetermined band; from the card.
+
+    clear: log-odds of images that clearly lack it; None in bundles made before this was kept.
+    """
 
     threshold: float
     band: tuple[float, float]
+    clear: float | None = None
 
     @property
     def goal(self) -> float:
@@ -36,11 +40,17 @@ class Scale:
         low = min(max(self.band[0], 1e-6), 1 - 1e-6)
         return float(np.log(low / (1 - low))) - CLEAR
 
+    @property
+    def typical(self) -> float:
+        """Log-odds of a counterfactual that looks as clearly absent as true cases do."""
+        return self.goal if self.clear is None else min(self.goal, self.clear)
+
 
 def scale_of(answer: Mapping[str, Any]) -> Scale:
     """The operating point of one answer of a card's question."""
     low, high = answer["band"]
-    return Scale(float(answer["threshold"]), (float(low), float(high)))
+    clear = answer.get("clear")
+    return Scale(float(answer["threshold"]), (float(low), float(high)), clear)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ sharp original. Every frame is read again by the model; its own answer stands on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from skimage.transform import resize
 
 from processors.analysis import Check, Explanation, Frame
 from processors.explain import faithfulness
@@ -31,79 +32,141 @@ ALPHAS = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)
 NEAREST = 8  # donors an exchange may choose from
 DEEPER = (0.0, 1.0, 2.0, 4.0, 6.0)  # log-odds below the goal, tried in turn until the frame flips
 DARKEST_BRIGHTEST = (0.05, 0.98)  # equalised greys: the map back is a cliff at both ends
+FEW = 0.4  # share of the latent's cells that a clearly absent frame may take
 SMOOTH = 0.7  # pixels of the network's input
 LIFT = 2.0  # log-odds by which the last "more" frame is lifted
 
 
-def painted(film: Film, change: Array) -> NDArray[np.uint8]:
-    """The film's picture with a change in the network's greys (size, size) added, uint8.
+def _tents(wide: int, length: int) -> Array:
+    """Weights (wide, length) of linear interpolation between pixel centres, edges repeated."""
+    place = np.clip((np.arange(wide) + 0.5) * length / wide - 0.5, 0, length - 1)
+    tents = np.maximum(1 - np.abs(place[:, None] - np.arange(length)), 0)
+    return np.asarray(tents, dtype=np.float32)
+
+
+def enlarged(maps: Array, shape: tuple[int, ...]) -> Array:
+    """Maps (..., size, size) on a picture's grid (rows, columns).
+
+    What `skimage.transform.resize(order=1, mode="edge")` gives, as two products of matrices.
+    """
+    rows, columns = (_tents(wide, maps.shape[-1]) for wide in shape)
+    return np.asarray(rows @ maps @ columns.T, dtype=np.float32)
+
+
+def pictures(film: Film, moved: Array) -> NDArray[np.uint8]:
+    """The film's picture with each change (n, size, size) added: (n, rows, columns), uint8.
 
     Translated to the film's own greys at the network's size, where both pictures are smooth:
     done on the sharp picture, the steep parts of the grey map turn ribs into black specks.
     """
     low, high = DARKEST_BRIGHTEST
     floor, ceiling = np.minimum(film.network, low), np.maximum(film.network, high)
-    after = film.greys.to_own(np.clip(film.network + change, floor, ceiling))
-    own = gaussian_filter(after - film.greys.to_own(film.network), SMOOTH)
-    wide = resize(own, film.picture.shape, order=1, mode="edge", anti_aliasing=False)
-    sharp = np.clip(film.picture + wide, 0, 1)
+    after = film.greys.to_own(np.clip(film.network + moved, floor, ceiling))
+    own = gaussian_filter(after - film.greys.to_own(film.network), (0, SMOOTH, SMOOTH))
+    sharp = np.clip(film.picture + enlarged(own, film.picture.shape), 0, 1)
     return np.asarray(np.rint(sharp * 255), dtype=np.uint8)
 
 
-def changes(subject: Subject, latents: list[Array]) -> Array:
-    """Decoded changes (n, size, size) of latents against the film's own."""
-    decoded = subject.bundle.decode(np.stack([subject.film.latent, *latents]))
-    return np.asarray(decoded[1:] - decoded[0], dtype=np.float32)
+def painted(film: Film, change: Array) -> NDArray[np.uint8]:
+    """The film's picture with one change in the network's greys (size, size) added, uint8."""
+    return np.asarray(pictures(film, change[None])[0])
+
+
+def changes(subject: Subject, latents: list[Array], own: Array | None = None) -> Array:
+    """Decoded changes (n, size, size) of latents against the film's own.
+
+    own: what the film's own latent decodes to, where it is known already.
+    """
+    if own is None:
+        own = _own(subject)
+    return np.asarray(subject.bundle.decode(np.stack(latents)) - own, dtype=np.float32)
+
+
+def _own(subject: Subject) -> Array:
+    return np.asarray(subject.bundle.decode(subject.film.latent[None])[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last frame towards less: its exchange, decoded change, pixels, the model's answer."""
+
+    found: Exchange
+    change: Array
+    pixels: NDArray[np.uint8]
+    answer: float
+
+    @property
+    def cells(self) -> float:
+        return float(self.found.taken.mean())
+
+
+def _last(subject: Subject, own: Array) -> _Last:
+    """As clearly absent as true cases are, if that takes few cells; else the least that flips."""
+    film, scale = subject.film, subject.scale
+    donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
+    tried: list[_Last] = []
+    for goal in (scale.typical, *(scale.goal - deeper for deeper in DEEPER)):
+        found = exchange(film.latent, subject.row, donors, goal)
+        change = changes(subject, [found.latent], own)[0]
+        frame = pictures(film, change[None])
+        tried.append(_Last(found, change, frame[0], subject.judge(frame)[0]))
+        if tried[-1].answer < scale.band[0] and tried[-1].cells <= FEW:
+            return tried[-1]
+    flipped = [one for one in tried if one.answer < scale.band[0]]
+    return min(flipped, key=lambda one: one.cells) if flipped else tried[-1]
 
 
 def less(subject: Subject) -> tuple[Exchange, Array]:
     """The exchange whose frame the model itself calls absent, and its decoded change."""
-    film, scale = subject.film, subject.scale
-    donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
-    for deeper in DEEPER:
-        found = exchange(film.latent, subject.row, donors, scale.goal - deeper)
-        change = changes(subject, [found.latent])[0]
-        answer = subject.judge(painted(film, change)[None])[0]
-        if answer < scale.band[0]:
-            break
-    return found, change
+    last = _last(subject, _own(subject))
+    return last.found, last.change
 
 
-def control(subject: Subject, taken: NDArray[np.bool_]) -> Array:
-    """The decoded change of the same cells from an average that has the finding."""
+def control(subject: Subject, taken: NDArray[np.bool_], own: Array | None = None) -> Array:
+    """The decoded change of the same cells from an average that has the finding there.
+
+    Of the averages that look alike the one with most evidence in these cells: it shows whether
+    the answer hangs on what the cells hold, not on their having been exchanged.
+    """
     film = subject.film
-    double = nearest(film.latent, subject.doubles, subject.row, 1)[0]
-    return np.asarray(changes(subject, [transplant(film.latent, double, taken)])[0])
+    alike = nearest(film.latent, subject.doubles, subject.row, NEAREST)
+    held = [np.exp(evidence(double, subject.row)[taken]).sum() for double in alike]
+    double = alike[int(np.argmax(held))]
+    return np.asarray(changes(subject, [transplant(film.latent, double, taken)], own)[0])
 
 
-def _frames(subject: Subject, found: Exchange) -> tuple[Frame, ...]:
+def _frames(subject: Subject, last: _Last, own: Array) -> tuple[Frame, ...]:
+    """The strip in the order of ALPHAS; its last frame towards less was drawn and read before."""
     film, row = subject.film, subject.row
-    own = margin(film.latent, row)
-    latents = []
-    for alpha in ALPHAS:
-        if alpha <= 0:
-            latents.append(film.latent - alpha * (found.latent - film.latent))
-        else:
-            latents.append(traverse(film.latent, row, own + alpha * LIFT))
-    pictures = [painted(film, change) for change in changes(subject, latents)]
-    answers = subject.judge(np.stack(pictures))
-    return tuple(Frame(*values) for values in zip(pictures, ALPHAS, answers, strict=True))
+    start, way = margin(film.latent, row), last.found.latent - film.latent
+    latents = [
+        traverse(film.latent, row, start + a * LIFT) if a > 0 else film.latent - a * way
+        for a in ALPHAS
+        if a not in (-1, 0)
+    ]
+    moved = changes(subject, latents, own)
+    still = ALPHAS.index(0) - 1  # nothing is decoded for the frame without a change
+    drawn = pictures(film, np.insert(moved, still, 0, axis=0))
+    answers = [last.answer, *subject.judge(drawn)]
+    pixels = [last.pixels, *drawn]
+    return tuple(Frame(*values) for values in zip(pixels, ALPHAS, answers, strict=True))
 
 
 def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
     film, row = subject.film, subject.row
     shown = evidence_weighted(evidence(film.latent, row), evidence(found.latent, row), change)
-    wide = resize(shown, film.picture.shape, order=1, mode="edge", anti_aliasing=False)
-    return np.asarray(wide, dtype=np.float32)
+    return enlarged(shown, film.picture.shape)
 
 
 def _organ(subject: Subject) -> tuple[Check, ...]:
     return () if subject.inside is None else (faithfulness.organ(subject.inside),)
 
 
-def _checks(subject: Subject, found: Exchange, frames: tuple[Frame, ...]) -> tuple[Check, ...]:
+def _checks(
+    subject: Subject, found: Exchange, frames: tuple[Frame, ...], own: Array
+) -> tuple[Check, ...]:
     scale = subject.scale
-    undone = subject.judge(painted(subject.film, control(subject, found.taken))[None])[0]
+    undone = subject.judge(pictures(subject.film, control(subject, found.taken, own)[None]))[0]
     return (
         faithfulness.reaches(frames[0].probability, scale.band[0]),
         faithfulness.monotone([f.probability for f in frames]),
@@ -124,16 +187,17 @@ def explain(subject: Subject, language: str) -> Explanation:
         reason = "; ".join(filter(None, (failed, faithfulness.without_donors(language))))
         uid = subject.film.instance_uid
         return Explanation(subject.label, uid, "traversal", (), None, (), False, reason)
-    found, change = less(subject)
-    frames = _frames(subject, found)
-    checks = _checks(subject, found, frames)
+    own = _own(subject)
+    last = _last(subject, own)
+    frames = _frames(subject, last, own)
+    checks = _checks(subject, last.found, frames, own)
     reason = faithfulness.failure(checks, language)
     return Explanation(
         finding=subject.label,
         instance_uid=subject.film.instance_uid,
         method="traversal",
         frames=frames,
-        difference=_difference(subject, found, change),
+        difference=_difference(subject, last.found, last.change),
         faithfulness=checks,
         shown=not reason,
         reason=reason,

@@ -19,15 +19,20 @@ from sklearn.metrics import roc_curve
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
+CLEAREST = 0.25  # of the images without a finding: how absent a counterfactual should look
 PRIOR = 0.02  # pull of each parameter towards (temperature 1, offset 0), in images' log-loss
 
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """Where one answer is called: probability of the threshold, and the band around it."""
+    """Where one answer is called: probability of the threshold, and the band around it.
+
+    clear: log-odds below which the clearest quarter of the images without it lies.
+    """
 
     threshold: float
     band: tuple[float, float]
+    clear: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ def operating(margins: Numbers, positive: NDArray[np.bool_]) -> Operating:
     cut = _middle(margins, float(cuts[best]))
     wrong = float(((margins >= cut) != positive).mean())
     half = float(np.quantile(np.abs(margins - cut), min(max(wrong, 0.02), 0.35)))
-    return Operating(_probability(cut), (_probability(cut - half), _probability(cut + half)))
+    clear = float(np.quantile(margins[~positive], CLEAREST))
+    return Operating(_probability(cut), (_probability(cut - half), _probability(cut + half)), clear)
 
 
 def _middle(margins: Numbers, cut: float) -> float:

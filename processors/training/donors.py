@@ -39,15 +39,28 @@ def grouped(features: Array, patients: Sequence[str], size: int = GROUP) -> list
     return groups
 
 
+def _sites(latents: Array, row: Array) -> Array:
+    """Where each image's evidence for one answer lies: (n, cells) shares, coarse."""
+    cells = np.einsum("ncyx,c->nyx", latents, row)
+    raised = np.exp(cells - cells.max((1, 2), keepdims=True))
+    return pooled((raised / raised.sum((1, 2), keepdims=True))[:, None])
+
+
 def average(
-    latents: Array, patients: Sequence[str], weight: Array, most: int
+    latents: Array, patients: Sequence[str], weight: Array, most: int, answer: int | None = None
 ) -> tuple[Array, NDArray[np.int64]]:
     """Prototypes (n, channels, g, g), at most `most`, and each one's number of patients.
 
     weight (answers, channels): the question's rows of the head, left out of what makes images
-    alike. The tightest groups are kept: they blur least.
+    alike. answer: the row of images that have a finding: they are alike when they have it in the
+    same place too, since the mean of findings in different places has none. The tightest groups
+    are kept: they blur least.
     """
     features = pooled(neutral(latents, weight))
+    if answer is not None:
+        sites = _sites(latents, weight[answer])
+        even = np.sqrt(features.var(0).sum() / max(float(sites.var(0).sum()), 1e-12))
+        features = np.concatenate([features, sites * np.float32(even)], 1)
     groups = grouped(features, patients)
     if not groups:
         return latents[:0], np.zeros(0, np.int64)

@@ -99,14 +99,15 @@ def neutral(latents: Array, weight: Array) -> Array:
 
 def pooled(latents: Array) -> Array:
     """2 x 2 means of (..., channels, g, g), flattened: coarse enough to match anatomy."""
-    *front, channels, grid, _ = latents.shape
-    blocks = latents.reshape(*front, channels, grid // 2, 2, grid // 2, 2).mean((-3, -1))
-    return np.asarray(blocks.reshape(*front, -1), dtype=np.float32)
+    rows = latents[..., 0::2, :] + latents[..., 1::2, :]
+    means = (rows[..., 0::2] + rows[..., 1::2]) / 4
+    return np.asarray(means.reshape(*latents.shape[:-3], -1), dtype=np.float32)
 
 
 def nearest(latent: Array, donors: Array, row: Row, count: int) -> Array:
     """The `count` donors (count, channels, g, g) most alike, leaving the finding aside."""
-    gap = pooled(neutral(donors, row.weight)) - pooled(neutral(latent, row.weight))
+    # of the difference at once: both steps are linear
+    gap = pooled(neutral(donors - latent, row.weight))
     return donors[np.argsort((gap**2).sum(-1), kind="stable")[:count]]
 
 
@@ -119,9 +120,10 @@ def exchange(latent: Array, row: Row, donors: Array, goal: float) -> Exchange:
     """
     mixed, current = latent.copy(), terms(latent, row)
     theirs = np.stack([terms(donor, row) for donor in donors])
+    raised = np.exp(theirs)  # the donors stay as they are all the way
     taken = np.zeros(current.shape[1:], bool)
     while margin_of(current, row) > goal:
-        gain = _gain(np.exp(current), np.exp(theirs), taken)
+        gain = _gain(np.exp(current), raised, taken)
         if gain.max() <= LEAST_GAIN:
             break
         donor, y, x = (int(v) for v in np.unravel_index(int(gain.argmax()), gain.shape))
@@ -147,29 +149,45 @@ def transplant(latent: Array, donor: Array, taken: NDArray[np.bool_]) -> Array:
     return np.where(taken[None], donor, latent)
 
 
-def _bisect(latent: Array, goal: float, row: Row, down: bool) -> float:
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The move along a row's direction: all that stays the same however far it goes.
+
+    before (answers, g, g): terms of the latent; share (g, g): of each cell in this answer.
+    """
+
+    row: Row
+    before: Array
+    share: Array
+    down: bool
+
+    def amount(self, strength: float) -> Array:
+        """What a move of this strength adds to this answer's evidence in each cell, (g, g)."""
+        if self.down:  # cap every cell at one ceiling, so that only deciding cells move
+            cells = self.before[0]
+            return np.asarray(-np.maximum(cells - (cells.max() - strength), 0), dtype=np.float32)
+        lifted = strength * self.share / self.share.max()  # where the evidence already is
+        return np.asarray(lifted, dtype=np.float32)
+
+    def margin_at(self, strength: float) -> float:
+        """The margin after the move, without the latent: its direction moves this answer alone."""
+        cells = self.before.copy()
+        cells[0] = np.where(cells[0] > SILENT, cells[0] + self.amount(strength), SILENT)
+        return margin_of(cells, self.row)
+
+
+def _strength(path: _Path, goal: float) -> float:
     """How far the move must go: the strength whose margin meets the goal."""
     low, high = 0.0, 1.0
     for _ in range(40):
-        found = margin(_move(latent, row, high, down), row)
-        if (found <= goal) == down or high > 1e4:
+        if (path.margin_at(high) <= goal) == path.down or high > 1e4:
             break
         high *= 2
     for _ in range(30):
         middle = (low + high) / 2
-        found = margin(_move(latent, row, middle, down), row)
-        low, high = (low, middle) if (found <= goal) == down else (middle, high)
+        enough = (path.margin_at(middle) <= goal) == path.down
+        low, high = (low, middle) if enough else (middle, high)
     return high
-
-
-def _move(latent: Array, row: Row, strength: float, down: bool) -> Array:
-    cells = evidence(latent, row)
-    if down:  # cap every cell at one ceiling, so that only deciding cells move
-        amount = -np.maximum(cells - (cells.max() - strength), 0)
-    else:  # lift it where it already is
-        share = shares(cells)
-        amount = strength * share / share.max()
-    return np.asarray(latent + row.direction[:, None, None] * amount, dtype=np.float32)
 
 
 def traverse(latent: Array, row: Row, goal: float) -> Array:
@@ -178,8 +196,10 @@ def traverse(latent: Array, row: Row, goal: float) -> Array:
     Down caps the evidence, up lifts it where it is. A pointer for the eye and a distance, not a
     counterfactual: an independent network is not convinced by it.
     """
-    down = margin(latent, row) > goal
-    return _move(latent, row, _bisect(latent, goal, row, down), down)
+    before = terms(latent, row)
+    path = _Path(row, before, shares(before[0]), margin_of(before, row) > goal)
+    amount = path.amount(_strength(path, goal))
+    return np.asarray(latent + row.direction[:, None, None] * amount, dtype=np.float32)
 
 
 def upsample(cells: Array, factor: int) -> Array:

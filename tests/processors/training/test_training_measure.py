@@ -147,6 +147,21 @@ def test_average() -> None:
     assert single > 0.3  # no donor is one film
 
 
+def test_findings_in_one_place_are_averaged_together() -> None:
+    """The mean of findings in different places has none: averaging must keep the places apart."""
+    generator = np.random.default_rng(0)
+    latents = 0.1 * generator.standard_normal((60, 3, 4, 4)).astype(np.float32)
+    latents[::2, 0, 0, 0] += 8  # every second one has it in the first cell,
+    latents[1::2, 0, 3, 3] += 8  # the others in the last
+    weight = np.array([[1.0, 0.0, 0.0]], np.float32)
+    names = [str(i) for i in range(60)]
+    means, _ = average(latents, names, weight, most=20, answer=0)
+    assert len(means) >= 8
+    assert (means[:, 0].max((1, 2)) > 7).all()
+    blind, _ = average(latents, names, weight, most=20)
+    assert (blind[:, 0].max((1, 2)) < 7).any()
+
+
 def test_a_copy_is_not_harmless() -> None:
     generator = np.random.default_rng(0)
     films = generator.random((40, 64, 64)).astype(np.float32)
