@@ -1,0 +1,156 @@
+"""models study: experiments that say what the method is worth, one command each.
+
+Each prints figures with their 95 % intervals, `--json` for scripts. Needs the extra `train`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.models_options import (
+    BundleArgument,
+    ImagesOption,
+    TablesOption,
+    ThreadsOption,
+    flat,
+    pairs,
+    without_extra,
+)
+from processors import ProcessorError
+
+app = typer.Typer(help="Experiments on the method, with intervals.", no_args_is_help=True)
+
+PlanOption = Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")]
+KeptOption = Annotated[Path, typer.Option("--work", help="Folder where networks are kept.")]
+SplitOption = Annotated[str, typer.Option(help="Which rows are judged.")]
+SeedsOption = Annotated[list[int], typer.Option("--seed", help="Repeat for several runs.")]
+
+
+def _shown(study: Callable[[], dict[str, Any]], as_json: bool) -> None:
+    try:
+        found = study()
+    except ImportError as error:
+        raise fail(without_extra("a study", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
+
+
+@app.command()
+def joint(
+    plan: PlanOption,
+    table: TablesOption,
+    images: ImagesOption,
+    work: KeptOption,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 1200,
+    seed: SeedsOption = [0, 1],  # noqa: B006 - typer reads the default, nothing writes it
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What the autoencoder costs the classifier: the same encoder with it and without."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.studies.learning_command import Wanted, study_joint
+
+        return study_joint(Wanted(plan, pairs(table, images), work, steps, seed, threads))
+
+    _shown(study, as_json)
+
+
+@app.command()
+def sweep(
+    plan: PlanOption,
+    table: TablesOption,
+    images: ImagesOption,
+    work: KeptOption,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the plot.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 800,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What beta trades: reconstruction, information, AUC, independence of channels."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.studies.learning_command import Wanted, study_sweep
+
+        wanted = Wanted(plan, pairs(table, images), work, steps, threads=threads)
+        return study_sweep(wanted, picture)
+
+    _shown(study, as_json)
+    if picture:
+        out.print(f"wrote {picture}")
+
+
+@app.command()
+def transfer(
+    plan: PlanOption,
+    table: TablesOption,
+    images: ImagesOption,
+    work: KeptOption,
+    start: Annotated[Path, typer.Option(exists=True, help="Weights of `models pretrain`.")],
+    steps: Annotated[
+        int, typer.Option(min=4, help="Steps with all labels; fewer need less.")
+    ] = 800,
+    seed: SeedsOption = [0, 1, 2],  # noqa: B006 - typer reads the default, nothing writes it
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What pre-training buys at 1, 10 and 100 % of the labels."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.studies.learning_command import Wanted, study_transfer
+
+        wanted = Wanted(plan, pairs(table, images), work, steps, seed, threads)
+        return study_transfer(wanted, start)
+
+    _shown(study, as_json)
+
+
+@app.command()
+def erased(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    split: SplitOption = "val",
+    most: Annotated[int, typer.Option(min=1, help="Images of each answer.")] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """What the decoder knows of a hidden quarter, beside Telea, and the AUC lost by it."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.studies.command import study_erased
+
+        return study_erased(bundle, pairs(table, images), split, most)
+
+    _shown(study, as_json)
+
+
+@app.command()
+def methods(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    split: SplitOption = "val",
+    most: Annotated[int, typer.Option(min=1, help="Positives of each answer.")] = 60,
+    witness_steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of an independent network; 0: none.")
+    ] = 0,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Ways of making less of a finding, scored alike on the same positives."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.command import use_threads
+        from processors.training.studies.command import study_methods
+
+        use_threads(threads)
+        return study_methods(bundle, pairs(table, images), split, most, witness_steps)
+
+    _shown(study, as_json)

@@ -1,0 +1,181 @@
+"""Does the marker decide, and how much of each map lies on it?
+
+In: a bundle, films that trained nothing, a place for the marker on each. Out: one Trial per model,
+and the summary of one or several with 95 % intervals by patient. Shares follow the pilot: absolute
+mass of the map inside the marker, grown by two pixels, over that of the whole image. Never: a share
+of a model whose answer the marker does not decide, because there is nothing to be found then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, uniform_filter
+
+from processors.explain.subject import Film, Subject
+from processors.explain.traversal import changes, less
+from processors.runtime import Bundle
+from processors.training.data import ImageSet
+from processors.training.evaluate import score
+from processors.training.explained import subject_of
+from processors.training.measure import area, estimate
+from processors.training.probes import SAME
+from processors.training.studies.marker_models import positive
+from processors.training.studies.marker_planting import Masks, planted
+from processors.vae.latent import Array, evidence, evidence_weighted, traverse
+
+Numbers = NDArray[np.float64]
+GROWN = 2  # pixels around the marker that still count as it: cells are 8 px wide
+SMOOTH = 5  # pixels of the window in which the map's maximum is sought
+DECIDES = 0.5  # share of the negatives that the marker must turn
+MAPS = ("exchange", "move", "difference")
+
+
+def near(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The marker and what still counts as it."""
+    return np.asarray(binary_dilation(mask, iterations=GROWN))
+
+
+def share_inside(found: Array, inside: NDArray[np.bool_]) -> float:
+    """Part of a map's absolute mass inside; 0 of an empty map, which points nowhere."""
+    mass = np.abs(found).astype(np.float64)
+    return float(mass[inside].sum() / max(float(mass.sum()), 1e-12))
+
+
+def points_inside(found: Array, inside: NDArray[np.bool_]) -> bool:
+    """Whether the smoothed map is largest inside."""
+    smooth = uniform_filter(np.abs(found), SMOOTH)
+    return bool(smooth.max() > 0 and inside.flat[int(smooth.argmax())])
+
+
+def maps(subject: Subject) -> dict[str, Array]:
+    """What the product shows (exchange), the closed-form move weighted alike, and the exchange's
+    raw difference, each (size, size)."""
+    film, row = subject.film, subject.row
+    found, change = less(subject)
+    moved = traverse(film.latent, row, subject.scale.goal)
+    before = evidence(film.latent, row)
+    shift = changes(subject, [moved])[0]
+    return {
+        "exchange": evidence_weighted(before, evidence(found.latent, row), change),
+        "move": evidence_weighted(before, evidence(moved, row), shift),
+        "difference": change,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One model's answers to the same films; arrays are (n,).
+
+    with_marker, without: probabilities of all films with their marker and bare. shares, points: per
+    map; NaN where nothing was explained, which is wherever the positive answer was not given.
+    """
+
+    threshold: float
+    with_marker: Numbers
+    without: Numbers
+    shares: Mapping[str, Numbers]
+    points: Mapping[str, Numbers]
+
+
+def trial(bundle: Bundle, films: ImageSet, masks: Masks) -> Trial:
+    """Every film with and without its marker; explained are the positive ones, marked, that are
+    called so."""
+    marked = planted(films, masks, np.ones(len(masks), bool))
+    threshold = float(bundle.card["questions"][0]["answers"][0]["threshold"])
+    with_marker, without = (score(bundle, each).probabilities[:, 0] for each in (marked, films))
+    shares, points = ({name: np.full(len(masks), np.nan) for name in MAPS} for _ in range(2))
+    for i in np.flatnonzero(positive(films) & (with_marker >= threshold)):
+        inside = near(masks[i])
+        for name, found in maps(_subject(bundle, marked, int(i))).items():
+            shares[name][i] = share_inside(found, inside)
+            points[name][i] = points_inside(found, inside)
+    return Trial(threshold, with_marker, without, shares, points)
+
+
+def _subject(bundle: Bundle, images: ImageSet, i: int) -> Subject:
+    """The positive answer on one image, in the network's greys."""
+    network = images.inputs[i].astype(np.float32) / np.float32(255)
+    latent = bundle.encode(network[None])[0]
+    return subject_of(bundle, Film(images.samples[i].path, network, SAME, network, latent), (0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The films of all trials: patients, positive (n,), which of them carry the marker when it is
+    planted as in training (n,), and the marker's part of each image's area (n,)."""
+
+    patients: tuple[str, ...]
+    positive: NDArray[np.bool_]
+    carriers: NDArray[np.bool_]
+    fair: Numbers
+
+
+def _mean(values: Numbers, patients: Sequence[str]) -> dict[str, float]:
+    """Mean over trials and films (trials, n) without the NaN, by patient."""
+    kept = np.flatnonzero(np.isfinite(values).any(0))
+    held = values[:, kept]
+    names = [patients[int(k)] for k in kept]
+    return estimate(lambda i: float(np.nanmean(held[:, i])), names).record()
+
+
+def _auc(scores: Numbers, asked: Asked) -> dict[str, float]:
+    """Mean over the trials (trials, n): scores of two models have no common order."""
+    labels = asked.positive.astype(np.int64)
+
+    def mean(i: NDArray[np.intp]) -> float:
+        return float(np.mean([area(labels[i], each[i]) for each in scores]))
+
+    return estimate(mean, asked.patients, labels).record()
+
+
+def turned(one: Trial, asked: Asked) -> float:
+    """Share of the negatives called positive with the marker, less that without."""
+    well = ~asked.positive
+    gained = (one.with_marker >= one.threshold).mean(where=well)
+    return float(gained - (one.without >= one.threshold).mean(where=well))
+
+
+def _called(trials: Sequence[Trial], asked: Asked) -> Iterator[tuple[str, dict[str, float]]]:
+    well = np.flatnonzero(~asked.positive)
+    names = [asked.patients[k] for k in well]
+    calls = {
+        "with_marker": np.array([t.with_marker >= t.threshold for t in trials]),
+        "without": np.array([t.without >= t.threshold for t in trials]),
+    }
+    for name, called in calls.items():
+        yield name, _mean(called[:, well].astype(np.float64), names)
+
+
+def summary(trials: Sequence[Trial], asked: Asked, control: bool) -> dict[str, Any]:
+    """One model's figures, or several models' pooled. control: of clean models, whose maps are
+    measured although, and because, the marker does not decide."""
+    planted_as_trained = [np.where(asked.carriers, t.with_marker, t.without) for t in trials]
+    found: dict[str, Any] = {
+        "auc": {
+            "as_planted": _auc(np.array(planted_as_trained), asked),
+            "without_marker": _auc(np.array([t.without for t in trials]), asked),
+        },
+        "negatives_called_positive": dict(_called(trials, asked)),
+        "decides": all(turned(t, asked) >= DECIDES for t in trials),
+    }
+    return found | (_maps(trials, asked) if control or found["decides"] else {})
+
+
+def _maps(trials: Sequence[Trial], asked: Asked) -> dict[str, Any]:
+    explained = np.array([np.isfinite(t.shares[MAPS[0]]) for t in trials])
+    counts = {"explained": int(explained.sum())}
+    if not explained.any():
+        return counts
+    names = asked.patients
+    return {
+        **counts,
+        "patients": len({names[k] for k in np.flatnonzero(explained.any(0))}),
+        "fair_share": _mean(np.where(explained, asked.fair, np.nan), names),
+        "share": {m: _mean(np.array([t.shares[m] for t in trials]), names) for m in MAPS},
+        "pointing": {m: _mean(np.array([t.points[m] for t in trials]), names) for m in MAPS},
+    }
