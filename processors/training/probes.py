@@ -47,11 +47,12 @@ class Positive:
 
 
 def _figure(values: Sequence[float], samples: Sequence[Sample]) -> dict[str, Any]:
-    """Mean with its interval, by patient."""
-    held = np.array(values, dtype=np.float64)
+    """Mean with its interval, by patient; images without a value (nan) are left out."""
+    known = ~np.isnan(np.array(values, dtype=np.float64))
+    held = np.array(values, dtype=np.float64)[known]
     if len(held) < 2:
         return {"n": len(held)}
-    names = [s.patient for s in samples]
+    names = [s.patient for s, has in zip(samples, known, strict=True) if has]
     return {"n": len(held), **estimate(lambda i: float(held[i].mean()), names).record()}
 
 
@@ -250,18 +251,19 @@ def _strip(one: Positive, witness: Witness) -> dict[str, float]:
     other = _at_random(subject, amount, generator)
     last, kept, by_chance = subject.judge(np.stack([frame, undone, other]))
     pictures = np.stack([film.picture, frame / 255, undone / 255, other / 255]).astype(np.float32)
-    called = witness(pictures).argmax(1) != answer
+    called = (witness(pictures).argmax(1) != answer).astype(float)
+    if called[0]:  # a witness that never saw the finding cannot lose it
+        called[:] = np.nan
     low = subject.scale.band[0]
     whole = evidence(film.latent, subject.row)
     return {
         "own_flips": float(last < low),
         "own_control_flips": float(kept < low),
         "own_random_flips": float(by_chance < low),
-        "witness_flips": float(called[1] and not called[0]),
-        "witness_control_flips": float(called[2] and not called[0]),
-        "witness_random_flips": float(called[3] and not called[0]),
-        "witness_gain_over_random": float(called[1] and not called[0])
-        - float(called[3] and not called[0]),
+        "witness_flips": float(called[1]),
+        "witness_control_flips": float(called[2]),
+        "witness_random_flips": float(called[3]),
+        "witness_gain_over_random": float(called[1] - called[3]),
         "cells": float(exchanged.taken.mean()),
         "similarity": float(structural_similarity(film.picture, pictures[1], data_range=1.0)),
         "specificity": specificity(subject, generator),

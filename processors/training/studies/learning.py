@@ -88,8 +88,8 @@ def learn(
         return True
 
     fit.train(run, fitted, recipe, each)
-    spent = time.process_time() - begin
-    cost.write_text(f"{spent:.1f}\n")
+    spent = round(time.process_time() - begin, 1)
+    cost.write_text(f"{spent}\n")
     fit.save(run, file)
     return Learnt(run.mean.eval(), spent)
 
