@@ -1,4 +1,4 @@
-"""models: list, pretrain, train, evaluate, gate, probe.
+"""models: list, pretrain, train, evaluate, gate, probe, sheet, export, time; study.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -239,6 +239,60 @@ def sheet(
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
         raise fail(str(error)) from error
     out.print(f"wrote {target}: {rows} images")
+
+
+@app.command("export")
+def export_(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    target: Annotated[Path, typer.Option("--out", help="Folder of the copy; must not exist.")],
+    int8: Annotated[
+        bool, typer.Option("--int8/--fp32", help="8-bit integers, or anew from the weights.")
+    ] = True,
+    split: Annotated[
+        str, typer.Option(help="Rows that are compared on; `train` teaches ranges.")
+    ] = "val",
+    most: Annotated[int, typer.Option(min=30, help="Images compared on.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle again, in 8-bit integers; refused when its answers change too much."""
+    try:
+        from processors.training.export_command import export_from_tables
+
+        found = export_from_tables(bundle, target, pairs(table, images), int8, split, most)
+    except ImportError as error:
+        raise fail(without_extra("exporting", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
+
+
+@app.command("time")
+def time_(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    int8: Annotated[
+        Path | None, typer.Option(exists=True, help="Its copy by `models export`.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Measurements of each part.")] = 60,
+    split: Annotated[str, typer.Option(help="Rows whose findings are explained.")] = "val",
+    core: Annotated[
+        int | None, typer.Option(min=0, help="Processor core; default: the first.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Milliseconds on one core: answer, decoder, explanation, beside a product of matrices."""
+    try:
+        from processors.training.timing import time_bundle
+
+        found = time_bundle(bundle, pairs(table, images), int8, rounds, split, core)
+    except ImportError as error:
+        raise fail(without_extra("timing", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
 
 
 def _print(found: dict[str, Any]) -> None:
