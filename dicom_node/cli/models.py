@@ -1,4 +1,4 @@
-"""models: list, pretrain, train, evaluate, gate, probe, sheet, export, time; study.
+"""models: list, pretrain, train, evaluate, card, gate, probe, sheet, export, time; study.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -161,6 +161,24 @@ def evaluate(
     if json_file:
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     _print(found)
+
+
+@app.command()
+def card(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """What a bundle is for, whom it was taught on, and how well it was measured to do."""
+    from processors.runtime import read_verified
+
+    try:
+        _, files = read_verified(bundle)
+    except ProcessorError as error:
+        raise fail(str(error)) from error
+    if as_json:
+        held = json.loads(files["configs/metadata.json"])["dictamen"]
+        typer.echo(json.dumps(held, indent=2, ensure_ascii=False))
+    elif "docs/README.md" in files:
+        typer.echo(files["docs/README.md"].decode())
+    else:
+        raise fail(f"{bundle} was not measured yet: `dictamen models evaluate ... --write-card`")
 
 
 @app.command("gate")
