@@ -81,11 +81,11 @@ def train_bundle(sources: Sources, target: Path, work: Path, wanted: Wanted) -> 
     plan = read_plan(wanted.plan).with_recipe(steps=wanted.steps, seed=wanted.seed)
     work.mkdir(parents=True, exist_ok=True)
     parts, crew = load_training(sources, plan), muster()
-    learnt = pretrain.read_start(wanted.start) if wanted.start else None
-    setting = Setting(work, learnt, crew, wanted.patience)
+    start = pretrain.read_start(wanted.start) if wanted.start else pretrain.Start({}, ())
+    setting = Setting(work, start.weights, crew, wanted.patience)
     with _told(int(plan.raw["recipe"]["steps"]), wanted.board, bool(crew.rank)) as tell:
         model = fit_network(parts, plan, setting, tell)
-    return target if crew.rank else make_bundle(model, parts, plan, target)
+    return target if crew.rank else make_bundle(model, parts, plan, target, start.licences)
 
 
 @dataclass(frozen=True, slots=True)

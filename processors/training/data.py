@@ -290,3 +290,9 @@ def join(parts: Sequence[ImageSet]) -> ImageSet:
     inputs = np.concatenate([p.inputs for p in parts])
     trivial = np.concatenate([p.trivial for p in parts])
     return ImageSet(samples, inputs, trivial, np.concatenate([p.places for p in parts]))
+
+
+def licences_of(images: ImageSet) -> list[str]:
+    """Each source with its licence, once; what a card and every later bundle must name."""
+    known = [s for s in images.samples if s.source or s.licence]
+    return sorted({f"{s.source.split(' via ')[0]}: {s.licence}" for s in known})

@@ -21,7 +21,7 @@ from processors.training import fit
 from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
 from processors.training.crew import ALONE, Crew
-from processors.training.data import ImageSet, is_tuning, join, load
+from processors.training.data import ImageSet, is_tuning, join, licences_of, load
 from processors.training.donors import average, noise
 from processors.training.places import place_of
 from processors.training.plan import Plan, PlanError
@@ -175,10 +175,15 @@ def donor_arrays(
     return arrays
 
 
-def metadata(plan: Plan, found: Sequence[Calibration], images: ImageSet) -> dict[str, Any]:
-    """MONAI's fields and, under "dictamen", all that the processor needs to know."""
+def metadata(
+    plan: Plan, found: Sequence[Calibration], images: ImageSet, seen: Sequence[str] = ()
+) -> dict[str, Any]:
+    """MONAI's fields and, under "dictamen", all that the processor needs to know.
+
+    seen: licences of what the network saw before this training.
+    """
     raw, size = plan.raw, int(plan.raw["size"])
-    licences = sorted({f"{s.source.split(' via ')[0]}: {s.licence}" for s in images.samples})
+    licences = sorted({*licences_of(images), *seen})
     image = {
         "type": "image",
         "format": "magnitude",
@@ -302,12 +307,19 @@ def inference(plan: Plan) -> dict[str, Any]:
 
 
 def make_bundle(
-    model: SpatialVAE, parts: tuple[ImageSet, ImageSet], plan: Plan, folder: Path
+    model: SpatialVAE,
+    parts: tuple[ImageSet, ImageSet],
+    plan: Plan,
+    folder: Path,
+    seen: Sequence[str] = (),
 ) -> Path:
-    """Writes the bundle of a trained network; parts: films that fitted, films that tune."""
+    """Writes the bundle of a trained network; parts: films that fitted, films that tune.
+
+    seen: licences of what the network saw before this training.
+    """
     fitted, tuning = parts
     found = calibrations(model, tuning)
     pieces = Pieces(
-        metadata(plan, found, fitted), inference(plan), donor_arrays(model, parts, plan)
+        metadata(plan, found, fitted, seen), inference(plan), donor_arrays(model, parts, plan)
     )
     return write_bundle(folder, model, pieces)

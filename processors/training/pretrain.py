@@ -10,17 +10,25 @@ Never: a val row, labelled or not.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from processors.training.data import UNKNOWN, ImageSet, Question, join, load, read_table
+from processors.training.data import (
+    UNKNOWN,
+    ImageSet,
+    Question,
+    join,
+    licences_of,
+    load,
+    read_table,
+)
 from processors.training.fit import Recipe
 from processors.training.layouts import read_layout
 from processors.vae.network import SIZES, Shape
@@ -91,24 +99,30 @@ def _widened(part: ImageSet, asked: Sequence[Question], own: Question | None) ->
     return replace(part, samples=tuple(samples))
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Weights to begin with, and the licences of all that they have seen."""
+
+    weights: Mapping[str, Tensor]
+    licences: tuple[str, ...]
+
+
 def write_start(weights: Mapping[str, Tensor], file: Path, lessons: Lessons) -> Path:
-    """Weights as safetensors, with the names of the questions that taught them."""
+    """Weights as safetensors, with what taught them: a card made from them must name it."""
     taught = ", ".join(question.name for question in lessons.questions)
     held = {name: value.contiguous() for name, value in weights.items()}
-    said = {"images": str(len(lessons.images.samples)), "questions": taught}
+    licences = json.dumps(licences_of(lessons.images))
+    said = {"images": str(len(lessons.images.samples)), "questions": taught, "licences": licences}
     save_file(held, str(file), metadata=said)
     return file
 
 
-def read_start(file: Path) -> dict[str, Tensor]:
-    """The weights; ValueError for what is no safetensors file."""
+def read_start(file: Path) -> Start:
+    """ValueError for what is no file of `models pretrain`."""
     try:
-        return dict(load_file(str(file)))
-    except (OSError, SafetensorError) as error:
+        with safe_open(str(file), framework="pt") as held:
+            licences = json.loads(held.metadata()["licences"])
+            weights = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} holds no weights to start from: {error}") from error
-
-
-def counted(lessons: Lessons) -> dict[str, int]:
-    """Images per set, by the first part of their path."""
-    names = [Path(sample.path).parts[0] for sample in lessons.images.samples]
-    return dict(zip(*(a.tolist() for a in np.unique(names, return_counts=True)), strict=True))
+    return Start(weights, tuple(licences))

@@ -68,7 +68,7 @@ def study_transfer(wanted: Wanted, start: Path) -> dict[str, Any]:
     is learnt with the first seed alone, the smaller shares with each."""
     seeds = {0.01: wanted.seeds, 0.1: wanted.seeds, 1.0: wanted.seeds[:1]}
     steps = {0.01: wanted.steps // 4, 0.1: wanted.steps // 2, 1.0: wanted.steps}
-    weights = read_start(start)
+    weights = read_start(start).weights
     return _with_progress(
         wanted, lambda h, tell: {"shares": transfer(h, weights, seeds, steps, tell)}
     )

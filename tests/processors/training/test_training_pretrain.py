@@ -17,9 +17,16 @@ from ruamel.yaml import YAML
 from tiny_bundle import tiny_images, tiny_network, tiny_plan
 
 from processors.training import fit, pretrain
+from processors.training.calibrate import Calibration, Operating
 from processors.training.crew import ALONE, Crew
 from processors.training.layouts import read_layout
-from processors.training.make import Setting, fit_network, recipe_of, shape_of
+from processors.training.make import (
+    Setting,
+    fit_network,
+    metadata,
+    recipe_of,
+    shape_of,
+)
 from processors.training.stopping import Best, log_loss
 
 SIZE = 32
@@ -153,6 +160,19 @@ def test_weights_of_other_widths_are_refused(tmp_path: Path) -> None:
         pretrain.read_start(tmp_path / "start.safetensors")
 
 
+def test_a_start_names_the_licences_of_what_it_saw(tmp_path: Path) -> None:
+    images = tiny_images(8)
+    lent = tuple(replace(s, source="NIH via a copy", licence="free use") for s in images.samples)
+    lessons = pretrain.Lessons(replace(images, samples=lent), ())
+    weights = tiny_network().state_dict()
+    start = pretrain.read_start(pretrain.write_start(weights, tmp_path / "s.safetensors", lessons))
+    assert start.licences == ("NIH: free use",)
+    assert all(torch.equal(start.weights[name], weights[name]) for name in weights)
+    found = [Calibration(1.0, (0.0,), True, (Operating(0.5, (0.4, 0.6), -1.0),))] * 2
+    described = metadata(tiny_plan(), found, images, start.licences)
+    assert described["dictamen"]["licences"] == ["NIH: free use"]
+
+
 def test_a_classifier_alone_decodes_nothing() -> None:
     plan = tiny_plan().with_recipe(decoded=0.0)
     run = fit.start(shape_of(plan), recipe_of(plan))
@@ -192,6 +212,7 @@ import torch
 sys.path.insert(0, sys.argv[1])
 from tiny_bundle import tiny_images, tiny_plan
 from processors.training import fit
+from processors.training.calibrate import Calibration, Operating
 from processors.training.crew import muster
 from processors.training.make import recipe_of, shape_of
 
