@@ -1,6 +1,6 @@
 """One training shared by several processes, GPUs or machines, through Hugging Face accelerate.
 
-Start it with `accelerate launch ... -m dicom_node.cli models train ...`. Every process holds the
+Start it with `torchrun --nproc-per-node N -m dicom_node.cli models train ...`. Every process holds the
 whole network and draws its own images; gradients are averaged before each step, so that all hold
 the same weights (synchronous data parallelism, Goyal et al. arXiv:1706.02677). The averages that
 batch normalisation keeps stay each process's own: those of the first are shipped.
@@ -37,7 +37,7 @@ ALONE = Crew()
 
 
 def muster() -> Crew:
-    """The processes that `accelerate launch` started, or this one alone.
+    """The processes that torchrun started (it sets WORLD_SIZE), or this one alone.
 
     Raises ImportError when several were started and accelerate is not installed.
     """
@@ -45,7 +45,8 @@ def muster() -> Crew:
         return ALONE
     from accelerate import Accelerator
 
-    joined = Accelerator()
+    # without a GPU accelerate must be told, or each process takes itself to be alone
+    joined = Accelerator(cpu=not torch.cuda.is_available())
 
     def average(model: nn.Module) -> None:
         weights = list(model.parameters())  # one message; a term may be missing in one process
