@@ -1,9 +1,9 @@
 """One training shared by several processes, GPUs or machines, through Hugging Face accelerate.
 
-Start it with `torchrun --nproc-per-node N -m dicom_node.cli models train ...`. Every process holds the
-whole network and draws its own images; gradients are averaged before each step, so that all hold
-the same weights (synchronous data parallelism, Goyal et al. arXiv:1706.02677). The averages that
-batch normalisation keeps stay each process's own: those of the first are shipped.
+Start it with `torchrun --nproc-per-node N -m dicom_node.cli models train ...`. Every process holds
+the whole network and draws its own images; gradients are averaged before each step, so that all
+hold the same weights (synchronous data parallelism, Goyal et al. arXiv:1706.02677). The averages
+that batch normalisation keeps stay each process's own: those of the first are shipped.
 Never: data; a file written by any process but the first.
 """
 
