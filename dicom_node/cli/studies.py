@@ -154,3 +154,31 @@ def methods(
         return study_methods(bundle, pairs(table, images), split, most, witness_steps)
 
     _shown(study, as_json)
+
+
+@app.command()
+def markers(
+    table: Annotated[Path, typer.Option(exists=True, help="CSV of films, bacterial or viral.")],
+    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the films.")],
+    work: KeptOption,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a model.")] = None,
+    seed: SeedsOption = [0, 1, 2],  # noqa: B006 - typer reads the default, nothing writes it
+    split: SplitOption = "val",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Does the explanation find a cause that was planted, and leave alone one that is none?"""
+
+    def study() -> dict[str, Any]:
+        from processors.training.command import use_threads
+        from processors.training.pretrain import read_start
+        from processors.training.studies import markers
+
+        use_threads(threads)
+        begun = read_start(start) if start else markers.NOTHING
+        return markers.study(table, images, work, seed, steps=steps, split=split, start=begun)
+
+    _shown(study, as_json)

@@ -27,11 +27,13 @@ from processors.training.make import (
     make_bundle,
 )
 from processors.training.plan import Plan, questions_of
+from processors.training.pretrain import Start
 from processors.training.studies.marker_planting import Planting, carriers, drawn_masks, planted
 
 Parts = tuple[ImageSet, ImageSet]
 Tell = Callable[[int, int], None]  # step, steps
 SIZE = 96
+NOTHING = Start({}, ())
 # Bacterial against viral pneumonia, because it is hard: where greys alone tell the classes apart
 # (pneumonia against normal) the marker is not learnt, and a map of it would be wrong. Viral is the
 # side without cells, so that a positive answer is undone by removing its evidence.
@@ -60,7 +62,7 @@ def plan_of(seed: int, steps: int | None = None, changes: Mapping[str, Any] | No
         "name": "planted marker",
         "version": "1.0.0",
         "size": SIZE,
-        "channels": 12,
+        "channels": 16,
         "widths": "S",
         "frame": 0,
         "modality": "X-ray",
@@ -91,7 +93,7 @@ def positive(images: ImageSet) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def _marked(images: ImageSet, planting: Planting, generator: np.random.Generator) -> ImageSet:
-    masks = drawn_masks(len(images.samples), images.inputs.shape[-1], generator)
+    masks = drawn_masks(images, generator)
     return planted(images, masks, carriers(positive(images), planting, generator))
 
 
@@ -103,17 +105,20 @@ class Trained:
     cpu_s: float
 
 
-def model_folder(work: Path, plan: Plan, planting: Planting) -> Path:
-    """Another plan or planting gets another folder: nothing stale is taken for it."""
-    whole = json.dumps([plan.raw, asdict(planting)], sort_keys=True)
+def model_folder(work: Path, plan: Plan, planting: Planting, start: Start = NOTHING) -> Path:
+    """Another plan, planting or start gets another folder: nothing stale is taken for it."""
+    begun = {name: float(value.double().sum()) for name, value in start.weights.items()}
+    whole = json.dumps([plan.raw, asdict(planting), begun], sort_keys=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
     seed = plan.raw["recipe"]["seed"]
     return work / f"marker-{planting.positives * 100:.0f}-seed-{seed}-{digest}"
 
 
-def trained(parts: Parts, plan: Plan, planting: Planting, work: Path, tell: Tell) -> Trained:
+def trained(
+    parts: Parts, plan: Plan, planting: Planting, work: Path, tell: Tell, start: Start = NOTHING
+) -> Trained:
     """The bundle of one planting and seed. work: of one table, because films are not compared."""
-    folder = model_folder(work, plan, planting)
+    folder = model_folder(work, plan, planting, start)
     bundle, cost = folder / "bundle", folder / "cpu_s.txt"
     folder.mkdir(parents=True, exist_ok=True)
     if not (bundle / CHECKSUMS).is_file():
@@ -130,6 +135,6 @@ def trained(parts: Parts, plan: Plan, planting: Planting, work: Path, tell: Tell
             if step % CHECKPOINT_EVERY == 0 or step == steps:  # together with the checkpoint
                 cost.write_text(f"{before + time.process_time() - begin:.1f}\n")
 
-        model = fit_network(marked, plan, Setting(folder), progress)
-        make_bundle(model, marked, plan, bundle)
+        model = fit_network(marked, plan, Setting(folder, start.weights), progress)
+        make_bundle(model, marked, plan, bundle, start.licences)
     return Trained(open_bundle(str(bundle), "cpu"), float(cost.read_text()))

@@ -2,7 +2,7 @@
 
 A white "L" on the network's input, as a burned-in letter is white on an equalised film. In: images,
 shares, a random generator. Out: images with markers, and where these are. Never: a place that
-depends on the film or on its class, or else the place would be a second cause.
+depends on the class, or else the place would be a second cause.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ Masks = NDArray[np.bool_]
 HIGH, WIDE, STROKE = 12, 9, 3  # pixels of the network's input
 EDGE = 2  # pixels kept free at the image's edge
 WHITE = 255
+SEEN = 0.4  # greys (of 1) by which the marker is brighter than what it covers, on average
+TRIES = 50
+LETTER = np.zeros((HIGH, WIDE), bool)
+LETTER[:, :STROKE] = LETTER[HIGH - STROKE :] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +44,27 @@ def confounder(share: float) -> Planting:
     return Planting(share, round(1 - share, 6))
 
 
-def drawn_masks(count: int, size: int, generator: np.random.Generator) -> Masks:
-    """A place at random for the marker in each of `count` images, (count, size, size)."""
-    letter = np.zeros((HIGH, WIDE), bool)
-    letter[:, :STROKE] = letter[HIGH - STROKE :] = True
-    masks = np.zeros((count, size, size), bool)
-    tops = generator.integers(EDGE, size - HIGH - EDGE + 1, count)
-    lefts = generator.integers(EDGE, size - WIDE - EDGE + 1, count)
-    for mask, top, left in zip(masks, tops, lefts, strict=True):
-        mask[top : top + HIGH, left : left + WIDE] = letter
-    return masks
+def drawn_masks(images: ImageSet, generator: np.random.Generator) -> Masks:
+    """A place for the marker in each image, (n, size, size): at random where it can be seen.
+
+    On an equalised film a third of all places is nearly white, and a white letter there is none.
+    Drawn anew there; after TRIES the darkest of the places tried.
+    """
+    return np.stack([_place(film, generator) for film in images.inputs])
+
+
+def _place(film: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.bool_]:
+    best, least = np.zeros(film.shape, bool), np.inf
+    for _ in range(TRIES):
+        top = int(generator.integers(EDGE, film.shape[0] - HIGH - EDGE + 1))
+        left = int(generator.integers(EDGE, film.shape[1] - WIDE - EDGE + 1))
+        grey = float(film[top : top + HIGH, left : left + WIDE][LETTER].mean()) / WHITE
+        if grey < least:
+            best, least = np.zeros(film.shape, bool), grey
+            best[top : top + HIGH, left : left + WIDE] = LETTER
+        if least <= 1 - SEEN:
+            break
+    return best
 
 
 def carriers(

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from processors.training.data import ImageSet
+from processors.training.pretrain import Start
 from processors.training.studies.marker_measure import (
     DECIDES,
     GROWN,
@@ -30,6 +31,7 @@ from processors.training.studies.marker_measure import (
     trial,
 )
 from processors.training.studies.marker_models import (
+    NOTHING,
     Parts,
     films_of,
     films_of_train,
@@ -64,6 +66,7 @@ class _Setting:
     work: Path
     steps: int | None
     changes: Mapping[str, Any]
+    start: Start
     bar: Progress
 
 
@@ -75,7 +78,7 @@ def _model(setting: _Setting, planting: Planting, seed: int) -> tuple[Trial, flo
     def tell(step: int, steps: int) -> None:
         setting.bar.update(task, completed=step, total=steps)
 
-    made = trained(setting.parts, plan, planting, setting.work, tell)
+    made = trained(setting.parts, plan, planting, setting.work, tell, setting.start)
     setting.bar.update(task, description=f"{name}: explaining")
     found = trial(made.bundle, setting.judged, setting.masks)
     setting.bar.remove_task(task)
@@ -131,12 +134,15 @@ def study(
     steps: int | None = None,
     split: str = "val",
     changes: Mapping[str, Any] | None = None,
+    start: Start = NOTHING,
 ) -> dict[str, Any]:
-    """Trains len(seeds) * (len(shares) + 1) models, or opens those in `work`, and judges them."""
+    """Trains len(seeds) * (len(shares) + 1) models, or opens those in `work`, and judges them.
+
+    start: what they begin from; a small mark is learnt late by a network that knows nothing yet.
+    """
     plan = plan_of(seeds[0], steps, changes)
     judged = films_of(table, images, plan, split)
-    generator = np.random.default_rng(PLACES)
-    masks = drawn_masks(len(judged.samples), judged.inputs.shape[-1], generator)
+    masks = drawn_masks(judged, np.random.default_rng(PLACES))
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -145,7 +151,7 @@ def study(
         console=Console(stderr=True),
     ) as bar:
         parts = films_of_train(table, images, plan)
-        setting = _Setting(parts, judged, masks, work, steps, changes or {}, bar)
+        setting = _Setting(parts, judged, masks, work, steps, changes or {}, start, bar)
         arms = {f"{share:.0%}": _arm(setting, confounder(share), seeds) for share in shares}
         clean = _arm(setting, CLEAN, seeds)
     for share in shares:

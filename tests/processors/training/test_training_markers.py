@@ -17,6 +17,7 @@ from processors.training.studies.marker_models import model_folder, plan_of
 from processors.training.studies.marker_planting import (
     CLEAN,
     EDGE,
+    SEEN,
     Planting,
     carriers,
     confounder,
@@ -41,6 +42,12 @@ def _films(count: int = 12, size: int = SIZE) -> ImageSet:
     return ImageSet(samples, inputs, np.zeros((count, 1), np.float32), np.zeros(inputs.shape, bool))
 
 
+def _grey(count: int, value: int, size: int = SIZE) -> ImageSet:
+    samples = tuple(Sample(f"{i}.png", "val", f"P{i}", (0,)) for i in range(count))
+    inputs = np.full((count, size, size), value, np.uint8)
+    return ImageSet(samples, inputs, np.zeros((count, 1), np.float32), inputs > 255)
+
+
 # --- planting
 
 
@@ -61,17 +68,25 @@ def test_the_share_of_each_class_is_exact(
 
 
 def test_a_marker_is_whole_and_lies_anywhere_but_at_the_edge() -> None:
-    masks = drawn_masks(4000, SIZE, np.random.default_rng(0))
+    masks = drawn_masks(_grey(4000, 0), np.random.default_rng(0))
     assert (masks.sum((1, 2)) == 12 * 3 + 3 * 6).all()
     anywhere, inner = masks.any(0), (SIZE - 2 * EDGE) ** 2
     assert anywhere.sum() == anywhere[EDGE:-EDGE, EDGE:-EDGE].sum()
     assert anywhere.sum() == inner - 9 * 6  # no L reaches the corner that lies between its arms
 
 
+def test_a_marker_lies_where_it_can_be_seen() -> None:
+    half = _grey(200, 255)
+    half.inputs[:, :, : SIZE // 2] = 60
+    masks = drawn_masks(half, np.random.default_rng(0))
+    assert (255 - half.inputs[masks]).reshape(200, -1).mean(1).min() >= SEEN * 255
+    assert drawn_masks(_grey(1, 255), np.random.default_rng(0)).any()  # nowhere dark: all the same
+
+
 def test_planting_whitens_the_chosen_and_spares_the_rest() -> None:
     films = _films()
     before = films.inputs.copy()
-    masks = drawn_masks(12, SIZE, np.random.default_rng(0))
+    masks = drawn_masks(films, np.random.default_rng(0))
     made = planted(films, masks, np.arange(12) == 3)
     assert (made.inputs[3][masks[3]] == 255).all()
     made.inputs[3][masks[3]] = before[3][masks[3]]
@@ -211,7 +226,7 @@ def test_a_map_finds_the_reason_of_a_known_model(
 ) -> None:
     films = _films(24)
     masks = np.zeros(films.inputs.shape, bool)
-    masks[:, :24, :24] = drawn_masks(24, 24, np.random.default_rng(2))
+    masks[:, :24, :24] = drawn_masks(_grey(24, 0, 24), np.random.default_rng(2))
     one = measure.trial(_bundle(weight, bias), films, masks)
     positive = films.answers(0) == 0
     asked = measure.Asked(
