@@ -113,6 +113,36 @@ def transfer(
 
 
 @app.command()
+def folds(
+    plan: PlanOption,
+    table: TablesOption,
+    images: ImagesOption,
+    work: KeptOption,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 1200,
+    size: Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")] = 96,
+    split: Annotated[list[str], typer.Option(help="Rows that take part; repeat.")] = [  # noqa: B006
+        "train",
+        "val",
+    ],
+    seed: Annotated[int, typer.Option(help="Repeats a run.")] = 0,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What a recipe is worth on a small set: five folds by patient, each image judged once."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.studies.learning_command import Wanted, study_folds
+
+        wanted = Wanted(plan, pairs(table, images), work, steps, [seed], threads, size)
+        return study_folds(wanted, start, split)
+
+    _shown(study, as_json)
+
+
+@app.command()
 def erased(
     bundle: BundleArgument,
     table: TablesOption,
@@ -174,11 +204,11 @@ def markers(
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
-        from processors.training.pretrain import read_start
+        from processors.training.pretrain import Start, read_start
         from processors.training.studies import markers
 
         use_threads(threads)
-        begun = read_start(start) if start else markers.NOTHING
+        begun = read_start(start) if start else Start({}, ())
         return markers.study(table, images, work, seed, steps=steps, split=split, start=begun)
 
     _shown(study, as_json)

@@ -1,6 +1,7 @@
-"""What `models study joint|sweep|transfer` do: read plan and tables, show progress, call one study.
+"""What `models study joint|sweep|transfer|folds` do: read plan and tables, show progress, call one.
 
-At 64 px, so that many networks are affordable; the figures compare networks and are no bundle's.
+At 64 px where nothing else is said, so that many networks are affordable; the figures compare
+networks and are no bundle's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from processors.training.plan import read_plan
 from processors.training.pretrain import read_start
+from processors.training.studies.folds import every_image, folds
 from processors.training.studies.joint import joint
 from processors.training.studies.learning import Ground, Sources, Tell, ground
 from processors.training.studies.sweep import BETAS, plot, sweep
@@ -34,13 +36,14 @@ class Wanted:
     steps: int
     seeds: Sequence[int] = (0,)
     threads: int = 1
+    size: int = SIZE
 
 
 def _with_progress(
     wanted: Wanted, study: Callable[[Ground, Tell], dict[str, Any]]
 ) -> dict[str, Any]:
     torch.set_num_threads(wanted.threads)
-    here = ground(read_plan(wanted.plan), wanted.sources, SIZE, wanted.work)
+    here = ground(read_plan(wanted.plan), wanted.sources, wanted.size, wanted.work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("training")
@@ -48,7 +51,7 @@ def _with_progress(
         def tell(name: str, step: int, steps: int) -> None:
             bar.update(task, description=name, completed=step, total=steps)
 
-        return {"plan": wanted.plan, "size": SIZE, **study(here, tell)}
+        return {"plan": wanted.plan, "size": wanted.size, **study(here, tell)}
 
 
 def study_joint(wanted: Wanted) -> dict[str, Any]:
@@ -72,3 +75,15 @@ def study_transfer(wanted: Wanted, start: Path) -> dict[str, Any]:
     return _with_progress(
         wanted, lambda h, tell: {"shares": transfer(h, weights, seeds, steps, tell)}
     )
+
+
+def study_folds(wanted: Wanted, start: Path | None, splits: Sequence[str]) -> dict[str, Any]:
+    """splits: which rows take part; without `val` it may help to choose."""
+    weights = read_start(start).weights if start else None
+    changes = {"steps": wanted.steps, "seed": wanted.seeds[0]}
+
+    def study(here: Ground, tell: Tell) -> dict[str, Any]:
+        images = every_image(here.plan, wanted.sources, wanted.size, splits)
+        return folds(here.plan, images, here, weights, changes, tell)
+
+    return {"splits": list(splits), "steps": wanted.steps, **_with_progress(wanted, study)}

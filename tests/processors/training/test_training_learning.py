@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_bundle import tiny_images, tiny_network, tiny_plan
 
+from processors.training.studies.folds import FOLDS, fold_of, folds
 from processors.training.studies.joint import joint
 from processors.training.studies.learning import Answers, Ground, figure, gain
 from processors.training.studies.sweep import independence, plot, sweep
@@ -111,3 +112,24 @@ def test_a_gain_is_paired() -> None:
     right = Answers("q", targets, (targets == 0).astype(float)[:, None], names)
     assert figure(right)["value"] == 1
     assert gain([right], [one])["low"] > 0
+
+
+def test_folds_judge_each_image_once_by_networks_that_never_saw_its_patient(here: Ground) -> None:
+    images = tiny_images(200)
+    told = Told()
+    found = folds(here.plan, images, here, None, {"steps": 1}, told)
+    assert found["images"] == 200
+    assert len({name for name, _ in told.steps}) == FOLDS
+    for name in ("children", "adults"):
+        one = found["questions"][name]
+        assert (one["n"], one["positive"]) == (100, 50)
+        gain = one["gain_over_trivial"]
+        assert gain["value"] == pytest.approx(
+            one["auc"]["value"] - one["trivial"]["auc"]["value"], abs=2e-4
+        )
+        assert gain["low"] <= gain["value"] <= gain["high"]
+    drawn_folds = [fold_of(s.patient) for s in images.samples]
+    assert set(drawn_folds) == set(range(FOLDS))
+    again = Told()
+    assert folds(here.plan, images, here, None, {"steps": 1}, again) == found
+    assert again.steps == []
