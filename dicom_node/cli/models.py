@@ -7,6 +7,7 @@ and evaluation need the extra `train`; torch is loaded by these commands alone.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,6 +146,9 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="The evaluation.")] = None,
     write_card: Annotated[bool, typer.Option(help="Write metadata and docs/README.md.")] = False,
     strips: Annotated[int, typer.Option(help="Explanations to test per answer.")] = 0,
+    witness_steps: Annotated[
+        int, typer.Option(min=0, help="Training of a network that judges the strips; 0: none.")
+    ] = 1200,
     variants: Annotated[int | None, typer.Option(help="Variants tried, for the card.")] = None,
 ) -> None:
     """AUC with its 95 % interval beside the trivial bar, per answer."""
@@ -153,7 +157,8 @@ def evaluate(
     except ImportError as error:
         raise fail(f"evaluation needs the extra `train`: {error}") from error
     known = pairs(train_table or table, train_images or images)
-    asked = Asked(pairs(table, images), known, split, scores, strips, variants, write_card)
+    told = Asked(pairs(table, images), known, split, scores, strips, witness_steps)
+    asked = replace(told, variants=variants, write_card=write_card)
     try:
         found = evaluate_bundle(bundle, asked)
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
@@ -214,7 +219,7 @@ def probe(
     most: Annotated[int, typer.Option(min=1, help="Explanations to test per answer.")] = 60,
     witness_steps: Annotated[
         int, typer.Option(min=1, help="Training steps of the independent network.")
-    ] = 600,
+    ] = 1200,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     as_json: JsonOption = False,
 ) -> None:

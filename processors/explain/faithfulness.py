@@ -16,6 +16,7 @@ from processors.vae.latent import Array, shares
 
 CELLS = 0.5  # share of the latent that may be exchanged: more is another film
 ORGAN = 0.7  # share of the evidence that must lie in the organ
+CONVINCED = 0.5  # least share of an answer's strips that an independent network must follow
 CORNER = 0.3  # share of the evidence in the two upper corners: burned-in letters stand there
 WOBBLE = 0.01  # probability by which one step may go the wrong way: rounding to 8 bits
 
@@ -27,6 +28,7 @@ REASONS = {
         "corner_evidence": "la evidencia está en las esquinas superiores, donde suele haber letras",
         "organ_evidence": "la evidencia está fuera del órgano o no se pudo delimitar el órgano",
         "control_probability": "un cambio sin relación con el hallazgo también cambia la respuesta",
+        "witness_agreement": "las tiras de este hallazgo no convencen a una red independiente",
     },
     "en": {
         "last_frame_probability": "the last frame, read again by the model, keeps its answer",
@@ -35,6 +37,7 @@ REASONS = {
         "corner_evidence": "the evidence lies in the upper corners, where letters are burned in",
         "organ_evidence": "the evidence lies outside the organ, or the organ could not be found",
         "control_probability": "a change unrelated to the finding also changes the answer",
+        "witness_agreement": "strips of this finding do not convince an independent network",
     },
 }
 
@@ -92,6 +95,11 @@ def organ(share: float) -> Check:
 def control(probability: float, above: float) -> Check:
     """The same cells from a donor that has the finding must not undo the answer."""
     return Check("control_probability", probability, above)
+
+
+def convincing(agreed: float) -> Check:
+    """Of the whole bundle, from its card: what convinces its maker alone is no counterfactual."""
+    return Check("witness_agreement", agreed, CONVINCED)
 
 
 def without_donors(language: str) -> str:

@@ -27,12 +27,14 @@ LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a re
 class Scale:
     """Where an answer begins, as probabilities: threshold and undetermined band; from the card.
 
-    clear: log-odds of images that clearly lack it; None in bundles made before this was kept.
+    clear: log-odds of images that clearly lack it; witness: share of its strips that convinced an
+    independent network. None in a card that does not know.
     """
 
     threshold: float
     band: tuple[float, float]
     clear: float | None = None
+    witness: float | None = None
 
     @property
     def goal(self) -> float:
@@ -49,8 +51,8 @@ class Scale:
 def scale_of(answer: Mapping[str, Any]) -> Scale:
     """The operating point of one answer of a card's question."""
     low, high = answer["band"]
-    clear = answer.get("clear")
-    return Scale(float(answer["threshold"]), (float(low), float(high)), clear)
+    clear, witness = answer.get("clear"), answer.get("witness")
+    return Scale(float(answer["threshold"]), (float(low), float(high)), clear, witness)
 
 
 @dataclass(frozen=True, slots=True)

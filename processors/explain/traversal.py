@@ -158,8 +158,11 @@ def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
     return enlarged(shown, film.picture.shape)
 
 
-def _organ(subject: Subject) -> tuple[Check, ...]:
-    return () if subject.inside is None else (faithfulness.organ(subject.inside),)
+def _known(subject: Subject) -> tuple[Check, ...]:
+    """What can be checked before a strip is made."""
+    agreed, inside = subject.scale.witness, subject.inside
+    witness = () if agreed is None else (faithfulness.convincing(agreed),)
+    return witness if inside is None else (*witness, faithfulness.organ(inside))
 
 
 def _checks(
@@ -173,20 +176,27 @@ def _checks(
         faithfulness.exchanged(float(found.taken.mean())),
         faithfulness.corners(evidence(subject.film.latent, subject.row)),
         faithfulness.control(undone, scale.band[0]),
-        *_organ(subject),
+        *_known(subject),
     )
+
+
+def _withheld(subject: Subject, language: str, why: str) -> Explanation:
+    known = _known(subject)
+    reason = "; ".join(filter(None, (faithfulness.failure(known, language), why)))
+    uid = subject.film.instance_uid
+    return Explanation(subject.label, uid, "traversal", (), None, known, False, reason)
 
 
 def explain(subject: Subject, language: str) -> Explanation:
     """The strip of one present or undetermined finding, with its difference map and checks.
 
-    A bundle whose donors would have given patients away ships none: then nothing is shown.
+    A bundle whose donors would have given patients away ships none: then nothing is shown. Nor are
+    strips of an answer that convince nobody but their own model, and none is made.
     """
     if not len(subject.donors) or not len(subject.doubles):
-        failed = faithfulness.failure(_organ(subject), language)
-        reason = "; ".join(filter(None, (failed, faithfulness.without_donors(language))))
-        uid = subject.film.instance_uid
-        return Explanation(subject.label, uid, "traversal", (), None, (), False, reason)
+        return _withheld(subject, language, faithfulness.without_donors(language))
+    if (agreed := subject.scale.witness) is not None and agreed < faithfulness.CONVINCED:
+        return _withheld(subject, language, "")
     own = _own(subject)
     last = _last(subject, own)
     frames = _frames(subject, last, own)

@@ -22,7 +22,7 @@ from processors.training.explained import explained
 from processors.training.places import place_of
 from processors.training.plan import questions_of
 from processors.training.probes import probe
-from processors.training.witness import train_witness
+from processors.training.witness import Witness, train_witness
 
 Sources = Sequence[tuple[Path, Path]]
 WITNESS_SEED = 101  # another than any bundle's
@@ -30,13 +30,17 @@ WITNESS_SEED = 101  # another than any bundle's
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One evaluation: what is judged, what the trivial bar learns from, what is written."""
+    """One evaluation: what is judged, what the trivial bar learns from, what is written.
+
+    witness_steps: training of an independent network that is shown the strips; 0: none.
+    """
 
     judged: Sources
     known: Sources
     split: str
     scores: Path | None = None
     strips: int = 0
+    witness_steps: int = 0
     variants: int | None = None
     write_card: bool = False
 
@@ -44,6 +48,18 @@ class Asked:
 def _load(sources: Sources, split: str, card: Mapping[str, Any]) -> ImageSet:
     questions, size = questions_of(card["questions"]), int(card["size"])
     return join([load(table, images, questions, size, split) for table, images in sources])
+
+
+def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
+    """An independent network per question, taught on the `train` rows as the bundle was: where it
+    learnt synthetic slices without a tumour, so does the witness."""
+    card, questions = bundle.card, questions_of(bundle.card["questions"])
+    twin = bool(card.get("twins"))
+    learnt = join([load(t, i, questions, bundle.size, "train", twin=twin) for t, i in known])
+    return {
+        number: train_witness(learnt, number, question.classes, steps, WITNESS_SEED)
+        for number, question in enumerate(questions)
+    }
 
 
 def _verdicts(bundle: Bundle, sources: Sources, split: str) -> list[str]:
@@ -69,6 +85,8 @@ def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
     known = _load(asked.known, "train", bundle.card)
     scores = score(bundle, images)
     verdicts = _verdicts(bundle, asked.judged, asked.split)
+    asking = asked.strips and asked.witness_steps
+    shown_to = witnesses(bundle, asked.known, asked.witness_steps) if asking else None
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
     found: dict[str, Any] = {
@@ -79,7 +97,7 @@ def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
         "answers": evaluate(bundle, scores, known),
         "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
-        "explanations": explained(bundle, asked.judged, asked.split, asked.strips),
+        "explanations": explained(bundle, asked.judged, asked.split, asked.strips, shown_to),
         "variants_tried": asked.variants,
         "ms": speed(bundle),
         "parameters": _parameters(bundle.folder),
@@ -94,16 +112,10 @@ def probe_bundle(
 ) -> dict[str, Any]:
     """What the bundle's pictures and strips are worth; trains an independent network first."""
     bundle = open_bundle(path_or_name, "cpu")
-    card, size = bundle.card, bundle.size
-    questions = questions_of(card["questions"])
+    questions, size = questions_of(bundle.card["questions"]), bundle.size
     boxes = place_of({"boxes": 1.0}, size)
     images = join([load(t, i, questions, size, split, boxes) for t, i in judged])
-    learnt = _load(known, "train", card)
-    witnesses = {
-        number: train_witness(learnt, number, question.classes, steps, WITNESS_SEED)
-        for number, question in enumerate(questions)
-    }
-    return {"split": split, **probe(bundle, images, witnesses, most)}
+    return {"split": split, **probe(bundle, images, witnesses(bundle, known, steps), most)}
 
 
 def _parameters(folder: Path) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from processors.explain.faithfulness import convincing
 from processors.runtime import Bundle
 from processors.training.evaluate import red
 from processors.training.files import write_checksums, write_json
@@ -121,7 +122,9 @@ def _answer(
         return {**answer, "red": True, "note": _unmeasured(name, question["words"])}
     is_red = red(key, found, floors)
     said = note(name, question["words"], found, key in floors) if is_red else None
-    return {**answer, "red": is_red, "note": said}
+    strips = (evaluation.get("explanations") or {}).get(key, {})
+    witness = strips.get("witness", {}).get("value")
+    return {**answer, "red": is_red, "note": said, "witness": witness}
 
 
 def _unmeasured(name: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
@@ -260,6 +263,7 @@ def _explained(card: Mapping[str, Any]) -> str:
             f"every check (passed: {checks}); cells exchanged, median {e['cells']:.2f}; "
             f"{e['ms']:.0f} ms. Share of the evidence in the picture's right half, mean: "
             f"{e['left']:.2f} (0.5 where both sides are read alike)."
+            f"{_witness(e.get('witness'))}"
         )
     lines.append(
         "\nThe difference map is faithful to the head by construction and no independent witness. "
@@ -267,6 +271,16 @@ def _explained(card: Mapping[str, Any]) -> str:
         f"1/{card['size'] // 8} of the image's side, so contours point, they do not outline."
     )
     return "\n".join(lines)
+
+
+def _witness(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    kept = "shown" if convincing(found["value"]).passed else "**no strip of this answer is shown**"
+    return (
+        f" An independent network that had called {found['n']} of them the same gave the answer up "
+        f"after the strip's last frame in {found['value']:.2f}: {kept}."
+    )
 
 
 def _model(card: Mapping[str, Any]) -> str:

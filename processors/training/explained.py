@@ -5,10 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from processors.analysis import Explanation
+from processors.explain.faithfulness import convincing
 from processors.explain.subject import (
     Film,
     Subject,
@@ -23,7 +27,9 @@ from processors.runtime import Bundle
 from processors.training.data import read_images, read_table
 from processors.training.evaluate import answers
 from processors.training.plan import questions_of
+from processors.training.witness import Witness
 from processors.vae.latent import evidence, probability, shares
+from processors.vae.normalise import network_input
 
 Sources = Sequence[tuple[Path, Path]]
 
@@ -56,6 +62,26 @@ def _left(subject: Subject) -> float:
     return float(share[:, share.shape[1] // 2 :].sum())
 
 
+def _agreed(subject: Subject, strip: Explanation, witness: Witness, answer: int) -> bool | None:
+    """Whether the last frame takes the answer from an independent network; None where it never
+    gave it, since it cannot lose what it did not see."""
+    pictures = (subject.film.picture, strip.frames[0].pixels.astype(np.float32) / np.float32(255))
+    size = subject.bundle.size
+    called = witness(np.stack([network_input(p, size)[0] for p in pictures])).argmax(1)
+    return None if called[0] != answer else bool(called[1] != answer)
+
+
+def _witnessed(summary: dict[str, Any], agreed: Sequence[bool]) -> dict[str, Any]:
+    """The summary with the witness's word, which withholds every strip of an answer at once."""
+    check = convincing(round(statistics.mean(agreed), 3))
+    return {
+        **summary,
+        "shown": summary["shown"] if check.passed else 0.0,
+        "passed": {**summary["passed"], check.name: float(check.passed)},
+        "witness": {"n": len(agreed), "value": check.value},
+    }
+
+
 def _summary(
     found: Sequence[Explanation], seconds: Sequence[float], left: Sequence[float]
 ) -> dict[str, Any]:
@@ -75,24 +101,39 @@ def _summary(
     }
 
 
-def explained(bundle: Bundle, sources: Sources, split: str, most: int) -> Mapping[str, Any]:
-    """Per answer: of at most `most` ill images called present, what their strips are worth."""
+def explained(
+    bundle: Bundle,
+    sources: Sources,
+    split: str,
+    most: int,
+    witnesses: Mapping[int, Witness] | None = None,
+) -> Mapping[str, Any]:
+    """Per answer: of at most `most` ill images called present, what their strips are worth.
+
+    witnesses: an independent network per question; what an older card says of them is left out.
+    """
     summaries: dict[str, Any] = {}
     for question, number, label in answers(bundle.card):
         found: list[Explanation] = []
         seconds: list[float] = []
         left: list[float] = []
+        agreed: list[bool | None] = []
         for film in _films(bundle, sources, split, (question, number)) if most else ():
             begin = time.perf_counter()
             subject = subject_of(bundle, film, (question, number))
+            subject = replace(subject, scale=replace(subject.scale, witness=None))
             if probability(film.latent, subject.row) < subject.scale.band[1]:
                 continue
             found.append(explain(subject, "en"))
             seconds.append(time.perf_counter() - begin)
+            if witnesses and found[-1].frames:
+                agreed.append(_agreed(subject, found[-1], witnesses[question], number))
             left.append(_left(subject))
             if len(found) == most:
                 break
         if found:
             name = f"{bundle.card['questions'][question]['name']}/{label}"
             summaries[name] = _summary(found, seconds, left)
+            told = [each for each in agreed if each is not None]
+            summaries[name] = _witnessed(summaries[name], told) if told else summaries[name]
     return summaries

@@ -247,6 +247,7 @@ def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> 
         "limits": raw.get("limits", {}),
         "notes": raw.get("notes", []),
         "place": raw.get("place", {}),
+        "twins": bool(raw.get("twins")),
         "licences": list(licences),
         "recipe": asdict(recipe_of(plan)),
         "evaluation": None,

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from processors.runtime import Bundle, open_bundle
-from processors.training.appraise import WITNESS_SEED
-from processors.training.data import join, load
-from processors.training.plan import questions_of
+from processors.training.appraise import witnesses
 from processors.training.studies.choice import Sources, judged
 from processors.training.studies.erased import erased
 from processors.training.studies.methods import methods
 from processors.training.studies.sheet import sheet
 from processors.training.studies.sheet_drawing import Letters
-from processors.training.witness import Witness, train_witness
 
 
 def study_erased(path_or_name: str, sources: Sources, split: str, most: int) -> dict[str, Any]:
@@ -34,7 +31,7 @@ def study_methods(
     """Of each answer at most `most` positives. witness_steps 0: no independent network."""
     bundle = open_bundle(path_or_name, "cpu")
     images = judged(bundle, sources, split, 4 * most)  # not every ill image is called ill
-    witness = _witnesses(bundle, sources, witness_steps) if witness_steps else None
+    witness = witnesses(bundle, sources, witness_steps) if witness_steps else None
     return {**_head(bundle, split), "methods": methods(bundle, images, most, witness)}
 
 
@@ -47,12 +44,3 @@ def write_sheet(
 
 def _head(bundle: Bundle, split: str) -> dict[str, Any]:
     return {"bundle": bundle.name, "sha256": bundle.algorithm.sha256, "split": split}
-
-
-def _witnesses(bundle: Bundle, sources: Sources, steps: int) -> dict[int, Witness]:
-    questions = questions_of(bundle.card["questions"])
-    learnt = join([load(t, i, questions, bundle.size, "train") for t, i in sources])
-    return {
-        number: train_witness(learnt, number, question.classes, steps, WITNESS_SEED)
-        for number, question in enumerate(questions)
-    }

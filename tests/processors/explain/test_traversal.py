@@ -130,6 +130,27 @@ def test_without_donors_nothing_is_shown(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
+    ("agreed", "made"),
+    [
+        pytest.param(None, True, id="nobody was asked"),
+        pytest.param(0.5, True, id="half of the strips convinced"),
+        pytest.param(0.49, False, id="they convince their own model alone"),
+    ],
+)
+def test_strips_that_convince_nobody_are_not_made(bundle: Bundle, agreed, made: bool) -> None:
+    subject = _subject(bundle, 0)
+    asked = replace(subject, scale=replace(subject.scale, witness=agreed))
+    found = explain(asked, "en")
+    assert bool(found.frames) is made
+    told = {check.name: check.passed for check in found.faithfulness}
+    assert told.get("witness_agreement") is (None if agreed is None else made)
+    if not made:
+        assert not found.shown
+        assert "independent network" in found.reason
+        assert "red independiente" in explain(asked, "es").reason
+
+
+@pytest.mark.parametrize(
     ("clear", "typical"),
     [
         pytest.param(None, -1.5, id="an older bundle: clearly below the band"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.card import alarms
 from processors.training.command import Wanted, train_bundle
+from processors.training.explained import explained
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
+from processors.training.witness import Witness
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,7 @@ def test_the_bundle_opens(trained: Path) -> None:
 
 def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: Path) -> None:
     sources = [(table, table.parent)]
-    asked = Asked(sources, sources, "val", tmp_path / "scores.csv", 2, 1, True)
+    asked = Asked(sources, sources, "val", tmp_path / "scores.csv", 2, 3, 1, True)
     found = evaluate_bundle(str(trained), asked)
     for name in ("children", "adults"):
         figures = found["answers"][f"{name}/pneumonia"]
@@ -145,10 +148,41 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     for question in bundle.card["questions"]:
         for answer in question["answers"]:
             assert answer["red"] == bool(answer["note"])
+            told = found["explanations"].get(f"{question['name']}/pneumonia", {}).get("witness")
+            assert answer["witness"] == (told and told["value"])
     readme = (trained / "docs" / "README.md").read_text()
     for name in ("children", "adults"):
         auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+def _witness(calls: Callable[[int], int]) -> Witness:
+    """Calls the original (0) and a strip's last frame (1) as told: class 0 is the finding."""
+    return lambda shown: np.eye(2, dtype=np.float32)[[calls(i) for i in range(len(shown))]]
+
+
+@pytest.mark.parametrize(
+    ("calls", "agreed", "withheld"),
+    [
+        pytest.param(lambda i: i, 1.0, False, id="gives the answer up"),
+        pytest.param(lambda _: 0, 0.0, True, id="stays with its answer"),
+        pytest.param(lambda _: 1, None, False, id="never saw the finding: no word"),
+    ],
+)
+def test_an_independent_network_decides_for_all_strips_of_an_answer(
+    tiny_folder: Path, table: Path, calls: Callable[[int], int], agreed: float, withheld: bool
+) -> None:
+    bundle, sources = open_bundle(str(tiny_folder), "cpu"), [(table, table.parent)]
+    for question in bundle.card["questions"]:
+        question["answers"][0]["band"] = [0.0, 0.0]  # every film is called present
+    alone = explained(bundle, sources, "val", 2)
+    found = explained(bundle, sources, "val", 2, dict.fromkeys((0, 1), _witness(calls)))
+    assert alone
+    for name, summary in found.items():
+        assert summary.get("witness", {}).get("value") == agreed
+        assert summary["shown"] == (0.0 if withheld else alone[name]["shown"])
+        told = summary["passed"].get("witness_agreement")
+        assert told == (None if agreed is None else float(not withheld))
 
 
 def test_a_card_without_strips_is_refused(trained: Path, table: Path) -> None:
