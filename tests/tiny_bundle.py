@@ -57,7 +57,6 @@ def write_tiny(folder: Path, seed: int = 0) -> Path:
     plan, model, images = tiny_plan(), tiny_network(seed), tiny_images()
     found = [Calibration(0.5, (0.1,), True, (Operating(0.5, (0.45, 0.55), -1.0),))] * 2
     described = metadata(plan, found, images)
-    pieces = Pieces(
-        described, inference(plan), donor_arrays(model, (images, images.where([False] * 48)), plan)
-    )
+    parts = images, images.where([False] * 48)
+    pieces = Pieces(described, inference(plan), donor_arrays(model, parts, plan, found))
     return write_bundle(folder, model, pieces)

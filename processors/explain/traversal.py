@@ -21,9 +21,9 @@ from processors.vae.latent import (
     Exchange,
     evidence,
     evidence_weighted,
-    exchange,
     margin,
     nearest,
+    paths,
     transplant,
     traverse,
 )
@@ -105,8 +105,10 @@ def _last(subject: Subject, own: Array) -> _Last:
     film, scale = subject.film, subject.scale
     donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
     tried: list[_Last] = []
-    for goal in (scale.typical, *(scale.goal - deeper for deeper in DEEPER)):
-        found = exchange(film.latent, subject.row, donors, goal)
+    goals = (scale.typical, *(scale.goal - deeper for deeper in DEEPER))
+    way = paths(film.latent, subject.row, donors, min(goals))
+    for goal in goals:
+        found = way.at(goal)
         change = changes(subject, [found.latent], own)[0]
         frame = pictures(film, change[None])
         tried.append(_Last(found, change, frame[0], subject.judge(frame)[0]))

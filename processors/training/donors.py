@@ -47,14 +47,14 @@ def _sites(latents: Array, row: Array) -> Array:
 
 
 def average(
-    latents: Array, patients: Sequence[str], weight: Array, most: int, answer: int | None = None
+    latents: Array, patients: Sequence[str], weight: Array, answer: int | None = None
 ) -> tuple[Array, NDArray[np.int64]]:
-    """Prototypes (n, channels, g, g), at most `most`, and each one's number of patients.
+    """Prototypes (n, channels, g, g), and each one's number of patients.
 
     weight (answers, channels): the question's rows of the head, left out of what makes images
     alike. answer: the row of images that have a finding: they are alike when they have it in the
     same place too, since the mean of findings in different places has none. The tightest groups
-    are kept: they blur least.
+    come first: they blur least.
     """
     features = pooled(neutral(latents, weight))
     if answer is not None:
@@ -65,7 +65,7 @@ def average(
     if not groups:
         return latents[:0], np.zeros(0, np.int64)
     spread = [float(features[g].var(0).mean()) for g in groups]
-    kept = [groups[i] for i in np.argsort(spread, kind="stable")[:most]]
+    kept = [groups[i] for i in np.argsort(spread, kind="stable")]
     means = np.stack([latents[g].mean(0) for g in kept])
     return means.astype(np.float32), np.array([len(g) for g in kept])
 

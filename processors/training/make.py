@@ -149,8 +149,30 @@ def _safe(model: SpatialVAE, latents: NDArray[np.float32], known: NDArray[np.flo
     return harmless(decoded, known, strangers)
 
 
+def telling(
+    model: SpatialVAE, latents: NDArray[np.float32], found: Calibration, rows: slice, target: int
+) -> NDArray[np.bool_]:
+    """Which donors of a class, decoded and read again, clearly have its finding and no other; all
+    where none does. What a blur is called must not speak for the class it was averaged from.
+    """
+    if not len(latents):
+        return np.zeros(0, bool)
+    with torch.no_grad():
+        again, _ = model.encode(model.decode(torch.from_numpy(latents)))
+        totals = torch.logsumexp(model.cells(again)[:, rows], 2).numpy().astype(np.float64)
+    said, low, high = found.probabilities(totals), *np.array([o.band for o in found.operating]).T
+    good = said < low
+    if target < said.shape[1]:
+        good[:, target] = said[:, target] >= high[target]
+    clear = good.all(1)
+    return np.asarray(clear if clear.any() else np.ones(len(latents), bool))
+
+
 def donor_arrays(
-    model: SpatialVAE, parts: tuple[ImageSet, ImageSet], plan: Plan
+    model: SpatialVAE,
+    parts: tuple[ImageSet, ImageSet],
+    plan: Plan,
+    found: Sequence[Calibration],
 ) -> dict[str, NDArray[Any]]:
     """latents_, patients_ and noise_ of every class of every question."""
     images, tuning = parts
@@ -166,7 +188,9 @@ def donor_arrays(
             means, spreads = fit.encode_both(model, part.inputs)
             patients = [s.patient for s in part.samples]
             answer = target if target < len(rows) else None
-            latents, counts = average(means, patients, rows, MOST_DONORS, answer)
+            latents, counts = average(means, patients, rows, answer)
+            clear = telling(model, latents, found[number], fit.rows_of(model.shape, number), target)
+            latents, counts = latents[clear][:MOST_DONORS], counts[clear][:MOST_DONORS]
             safe = _safe(model, latents, known, strangers)
             name = f"{question.name}_{label}"
             arrays[f"latents_{name}"] = latents[safe].astype(np.float16)
@@ -321,6 +345,8 @@ def make_bundle(
     fitted, tuning = parts
     found = calibrations(model, tuning)
     pieces = Pieces(
-        metadata(plan, found, fitted, seen), inference(plan), donor_arrays(model, parts, plan)
+        metadata(plan, found, fitted, seen),
+        inference(plan),
+        donor_arrays(model, parts, plan, found),
     )
     return write_bundle(folder, model, pieces)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 SILENT = -30.0  # evidence of a cell at the edge: nothing, yet finite
 LEAST_GAIN = 1e-6  # raised evidence below which exchanging a cell changes nothing
+NEVER = np.iinfo(np.int64).max  # the step at which a cell is taken that never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +112,70 @@ def nearest(latent: Array, donors: Array, row: Row, count: int) -> Array:
     return donors[np.argsort((gap**2).sum(-1), kind="stable")[:count]]
 
 
-def exchange(latent: Array, row: Row, donors: Array, goal: float) -> Exchange:
-    """Takes cells from donors (n, channels, g, g) until the margin is at most `goal`.
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Greedy exchanges with each donor alone, step by step; the order is the same for any goal.
 
-    Greedy: the cell whose exchange removes most evidence, or, when none does, brings most evidence
-    of a rival; with its eight neighbours from the same donor. The head is linear in each cell, so
-    that no network pass is needed on the way.
+    when (n, g, g): the step at which a cell is taken, NEVER where none is; margins (n, steps + 1):
+    the margin before the first step and after each.
     """
-    mixed, current = latent.copy(), terms(latent, row)
+
+    latent: Array
+    donors: Array
+    when: NDArray[np.int64]
+    margins: NDArray[np.float64]
+
+    def at(self, goal: float) -> Exchange:
+        """With the donor that meets the goal with the fewest cells; failing that, the one that
+        comes nearest."""
+        met = self.margins <= goal
+        steps = np.where(met.any(1), met.argmax(1), met.shape[1])
+        taken = self.when < steps[:, None, None]
+        cost = np.where(met.any(1), taken.mean((1, 2)), 2 + self.margins[:, -1] - goal)
+        best = int(cost.argmin())
+        mixed = transplant(self.latent, self.donors[best], taken[best])
+        return Exchange(mixed, taken[best], bool(met[best].any()))
+
+
+def paths(latent: Array, row: Row, donors: Array, goal: float) -> Paths:
+    """Takes cells from each of the donors (n, channels, g, g) until the margin is at most `goal`.
+
+    One donor a path: a film with pieces of several is like no film, and does not survive its own
+    re-encoding. Greedy: the cell whose exchange removes most evidence, or, when none does, brings
+    most evidence of a rival; with its eight neighbours. The head is linear in each cell, so that
+    no network pass is needed on the way.
+    """
     theirs = np.stack([terms(donor, row) for donor in donors])
+    current = np.repeat(terms(latent, row)[None], len(donors), 0)
     raised = np.exp(theirs)  # the donors stay as they are all the way
-    taken = np.zeros(current.shape[1:], bool)
-    while margin_of(current, row) > goal:
-        gain = _gain(np.exp(current), raised, taken)
-        if gain.max() <= LEAST_GAIN:
-            break
-        donor, y, x = (int(v) for v in np.unravel_index(int(gain.argmax()), gain.shape))
-        place = slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
-        fresh = ~taken[place]
-        mixed[:, *place] = np.where(fresh, donors[donor][:, *place], mixed[:, *place])
-        current[:, *place] = np.where(fresh, theirs[donor][:, *place], current[:, *place])
-        taken[place] = True
-    return Exchange(mixed, taken, margin_of(current, row) <= goal)
+    when = np.full((len(donors), *latent.shape[1:]), NEVER)
+    margins = [np.array([margin_of(one, row) for one in current])]
+    goes_on = margins[0] > goal
+    while goes_on.any():
+        gain = _gain(np.exp(current), raised, when < NEVER).reshape(len(donors), -1)
+        best = gain.argmax(1)
+        goes_on = goes_on & (gain[np.arange(len(donors)), best] > LEAST_GAIN)
+        now = margins[-1].copy()
+        for k in np.flatnonzero(goes_on):
+            y, x = divmod(int(best[k]), latent.shape[-1])
+            place = slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
+            fresh = when[k][place] == NEVER
+            current[k][:, *place] = np.where(fresh, theirs[k][:, *place], current[k][:, *place])
+            when[k][place][fresh] = len(margins) - 1
+            now[k] = margin_of(current[k], row)
+        margins.append(now)
+        goes_on = goes_on & (now > goal)
+    return Paths(latent, donors, when, np.stack(margins, 1))
 
 
 def _gain(now: Array, theirs: Array, taken: NDArray[np.bool_]) -> Array:
-    """What each cell of each donor would change, (n, g, g); now (answers, g, g), both raised."""
-    removed = np.where(taken, -np.inf, now[0] - theirs[:, 0])
-    if removed.max() > LEAST_GAIN or len(now) == 1:
+    """What each cell of each donor would change, (n, g, g); now, theirs (n, answers, g, g)."""
+    removed = np.where(taken, -np.inf, now[:, 0] - theirs[:, 0])
+    if now.shape[1] == 1:
         return np.asarray(removed, dtype=np.float32)
-    brought = (theirs[:, 1:] - now[1:]).sum(1)
-    return np.asarray(np.where(taken, -np.inf, brought), dtype=np.float32)
+    brought = np.where(taken, -np.inf, (theirs[:, 1:] - now[:, 1:]).sum(1))
+    removes = removed.max((1, 2), keepdims=True) > LEAST_GAIN
+    return np.where(removes, removed, brought).astype(np.float32)
 
 
 def transplant(latent: Array, donor: Array, taken: NDArray[np.bool_]) -> Array:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
-from processors.training.calibrate import calibrate
+from processors.training.calibrate import Calibration, Operating, calibrate
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
 from processors.training.evaluate import Scores, Task, _macro, other_labels
+from processors.training.make import telling
 from processors.training.measure import area, auc, auc_gain, calibration_error, estimate
 from processors.training.privacy import harmless
 
@@ -140,8 +142,8 @@ def test_too_few_patients_give_no_donor() -> None:
 def test_average() -> None:
     latents = np.random.default_rng(0).standard_normal((30, 3, 4, 4)).astype(np.float32)
     weight = np.array([[1.0, 0.0, 0.0]], np.float32)
-    means, counts = average(latents, [str(i) for i in range(30)], weight, most=3)
-    assert means.shape == (3, 3, 4, 4)
+    means, counts = average(latents, [str(i) for i in range(30)], weight)
+    assert means.shape == (5, 3, 4, 4)
     assert (counts >= 5).all()
     single = ((means[:, None] - latents[None]) ** 2).mean((2, 3, 4)).min()
     assert single > 0.3  # no donor is one film
@@ -155,11 +157,43 @@ def test_findings_in_one_place_are_averaged_together() -> None:
     latents[1::2, 0, 3, 3] += 8  # the others in the last
     weight = np.array([[1.0, 0.0, 0.0]], np.float32)
     names = [str(i) for i in range(60)]
-    means, _ = average(latents, names, weight, most=20, answer=0)
+    means, _ = average(latents, names, weight, answer=0)
     assert len(means) >= 8
     assert (means[:, 0].max((1, 2)) > 7).all()
-    blind, _ = average(latents, names, weight, most=20)
+    blind, _ = average(latents, names, weight)
     assert (blind[:, 0].max((1, 2)) < 7).any()
+
+
+class _Said(torch.nn.Module):
+    """A network whose images are its latents and whose head reads two answers from one cell."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return images, images
+
+    def cells(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.flatten(2)
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        pytest.param(0, [True, False, False, False], id="the first answer's own"),
+        pytest.param(1, [False, True, False, False], id="the second's"),
+        pytest.param(2, [False, False, False, True], id="none: neither is said"),
+    ],
+)
+def test_a_donor_says_what_it_is_called(target: int, kept: list[bool]) -> None:
+    totals = np.array([[6, -6], [-6, 6], [6, 6], [-6, -6]], np.float32)  # of four donors
+    band = Operating(0.5, (0.3, 0.7), -1.0)
+    found = Calibration(1.0, (0.0, 0.0), True, (band, band))
+    latents = totals[:, :, None, None]
+    assert telling(_Said(), latents, found, slice(0, 2), target).tolist() == kept
+    unclear = np.zeros_like(latents)
+    assert telling(_Said(), unclear, found, slice(0, 2), target).all()  # better than no strip
+    assert len(telling(_Said(), latents[:0], found, slice(0, 2), target)) == 0
 
 
 def test_a_copy_is_not_harmless() -> None:

@@ -73,7 +73,7 @@ def test_exchange_brings_a_rival_s_evidence_where_nothing_is_left_to_remove(thre
     film = -2 * np.ones((3, 8, 8), np.float32) * three.weight[0][:, None, None]
     rival = film + 5 * three.weight[1][:, None, None]
     goal = lat.margin(film, three) - 3
-    found = lat.exchange(film, three, rival[None], goal)
+    found = lat.paths(film, three, rival[None], goal).at(goal)
     assert found.reached
     assert 0 < found.taken.mean() < 1
 
@@ -92,7 +92,7 @@ def test_exchange_reaches_its_goal(row: Row) -> None:
         np.stack([_latent(i) - row.weight[0][:, None, None] for i in (1, 2)]),
     )
     goal = lat.margin(donors[0], row) + 0.5
-    found = lat.exchange(film, row, donors, goal)
+    found = lat.paths(film, row, donors, goal).at(goal)
     assert found.reached
     assert lat.margin(found.latent, row) <= goal
     kept = ~found.taken
@@ -103,7 +103,7 @@ def test_exchange_reaches_its_goal(row: Row) -> None:
 def test_exchange_takes_neighbours_from_the_same_donor(row: Row) -> None:
     film, donors = _latent(3) * 0.01, np.stack([np.full((3, 8, 8), v) for v in (-1.0, -2.0)])
     film[:, 4, 4] += 5 * row.weight[0]
-    found = lat.exchange(film, row, donors.astype(np.float32), 1.0)
+    found = lat.paths(film, row, donors.astype(np.float32), 1.0).at(1.0)
     taken = np.zeros((8, 8), bool)
     taken[3:6, 3:6] = True
     np.testing.assert_array_equal(found.taken, taken)
@@ -112,7 +112,7 @@ def test_exchange_takes_neighbours_from_the_same_donor(row: Row) -> None:
 
 def test_exchange_stops_when_donors_cannot_help(row: Row) -> None:
     film = _latent(0)
-    found = lat.exchange(film, row, film[None] + row.weight[0][:, None, None], -50.0)
+    found = lat.paths(film, row, film[None] + row.weight[0][:, None, None], -50.0).at(-50.0)
     assert not found.reached
     np.testing.assert_array_equal(found.latent, film)
 

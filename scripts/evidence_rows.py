@@ -1,0 +1,129 @@
+"""The table of `evidence.py`: what is claimed, its floor, and where the measured figure stands.
+
+A row names a file of docs/evidence, written by a command of this repository, and the path of a
+figure in it. `at`: which end of the figure must clear the floor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CHILDREN, ADULTS = "children/pneumonia", "adults/pneumonia"
+TUMOURS = ("glioma", "meningioma", "pituitary_tumor")
+
+
+@dataclass(frozen=True)
+class Row:
+    """least: whether the floor is the least (True) or the most that is allowed."""
+
+    what: str
+    file: str
+    path: tuple[str, ...]
+    floor: float
+    least: bool = True
+    at: str = "value"
+
+
+def _auc(what: str, file: str, task: str, floor: float) -> Row:
+    return Row(what, file, ("answers", task, "auc"), floor)
+
+
+def _strips(name: str, file: str, place: str, flips: float, witness: float) -> tuple[Row, ...]:
+    path = ("strips", place)
+    return (
+        Row(f"{name}: last frame, read again, flips", file, (*path, "own_flips"), flips),
+        Row(f"{name}: share of cells exchanged", file, (*path, "cells"), 0.4, False),
+        Row(f"{name}: independent network gives the finding up", file,
+            (*path, "witness_flips"), witness),
+        Row(f"{name}: the same after the control", file,
+            (*path, "witness_control_flips"), 0.05, False),
+        Row(f"{name}: gain over random cells of equal change", file,
+            (*path, "witness_gain_over_random"), 0.0, at="low"),
+        Row(f"{name}: class direction against random ones", file, (*path, "specificity"), 4.0),
+    )  # fmt: skip
+
+
+def _shown(name: str, file: str, place: str) -> Row:
+    return Row(f"{name}: strips shown", file, ("explanations", place, "shown"), 0.7)
+
+
+SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
+    ("Chest radiographs", (
+        _auc("children: pneumonia, AUC", "chest", CHILDREN, 0.99),
+        Row("children: gain over trivial statistics, equalised input", "chest",
+            ("answers", CHILDREN, "gain_equalised"), 0.0, at="low"),
+        _auc("adults: pneumonia, AUC", "chest", ADULTS, 0.8),
+        Row("adults, five folds by patient: AUC", "folds-chest",
+            ("questions", "adults", "auc"), 0.8),
+        Row("adults, five folds by patient: gain over trivial statistics", "folds-chest",
+            ("questions", "adults", "gain_over_trivial"), 0.0, at="low"),
+        Row("children: calibration error", "chest", ("answers", CHILDREN, "ece"), 0.04, False),
+        Row("adults: calibration error", "chest", ("answers", ADULTS, "ece"), 0.04, False),
+        Row("reconstruction, SSIM", "chest-probe", ("ssim",), 0.75),
+        *_strips("children", "chest-probe", CHILDREN, 0.95, 0.7),
+        *_strips("adults", "chest-probe", ADULTS, 0.95, 0.7),
+        _shown("children", "chest", CHILDREN),
+        _shown("adults", "chest", ADULTS),
+    )),
+    ("Head MR", (
+        _auc("three tumours, macro AUC", "brain", "tumour/macro", 0.975),
+        *(Row(f"{t}: calibration error", "brain", ("answers", f"tumour/{t}", "ece"), 0.04, False)
+          for t in TUMOURS),
+        Row("reconstruction, SSIM", "brain-probe", ("ssim",), 0.75),
+        Row("AUC lost when the tumour's box is greyed", "brain-probe",
+            ("box_greyed", "auc_lost_box"), 0.08),
+        Row("AUC lost when an equal box elsewhere is", "brain-probe",
+            ("box_greyed", "auc_lost_elsewhere"), 0.01, False),
+        Row("slices that keep their answer without the box", "brain-probe",
+            ("box_greyed", "keeps_answer"), 0.6, False),
+        Row("strongest evidence lies at the tumour", "brain-probe",
+            ("pointing", "evidence"), 0.66),
+        Row("the same, boxes on 20 % of the training slices", "brain-boxes20-probe",
+            ("pointing", "evidence"), 0.66),
+        Row("the same, no boxes (centre prior .25)", "brain-boxes0-probe",
+            ("pointing", "evidence"), 0.25),
+        *(row for t in TUMOURS
+          for row in _strips(t, "brain-probe", f"tumour/{t}", 0.9, 0.5)),
+    )),
+    ("Breast ultrasound", (
+        _auc("malignant against benign, AUC", "breast",
+             "lesion/malignant_lesion against benign_lesion", 0.82),
+        _auc("any lesion against none, AUC", "breast", "lesion/any", 0.9),
+        Row("benign: calibration error", "breast",
+            ("answers", "lesion/benign_lesion", "ece"), 0.04, False),
+        Row("malignant: calibration error", "breast",
+            ("answers", "lesion/malignant_lesion", "ece"), 0.04, False),
+        *_strips("benign", "breast-probe", "lesion/benign_lesion", 0.95, 0.7),
+        *_strips("malignant", "breast-probe", "lesion/malignant_lesion", 0.95, 0.7),
+        _shown("benign", "breast", "lesion/benign_lesion"),
+        _shown("malignant", "breast", "lesion/malignant_lesion"),
+    )),
+    ("The method", (
+        Row("joint minus supervised alone: children", "joint-chest",
+            ("questions", "children", "joint_minus_alone"), -0.01, at="low"),
+        Row("joint minus supervised alone: adults", "joint-chest",
+            ("questions", "adults", "joint_minus_alone"), -0.01, at="low"),
+        Row("joint minus supervised alone: tumours", "joint-brain",
+            ("questions", "tumour", "joint_minus_alone"), -0.01, at="low"),
+        *(Row(f"gain of pre-training at {share} of the labels: {name}", f"transfer-{file}",
+              ("shares", share, "questions", question, "gain"), 0.0, at="low")
+          for share in ("1%", "10%", "100%")
+          for name, file, question in (("children", "chest", "children"),
+                                       ("adults", "chest", "adults"),
+                                       ("tumours", "brain", "tumour"),
+                                       ("lesions", "breast", "lesion"))),
+        Row("planted marker, always: map's share on it", "markers",
+            ("planted", "100%", "pooled", "share", "exchange"), 0.8),
+        Row("planted marker, four in five: map's share on it", "markers",
+            ("planted", "80%", "pooled", "share", "exchange"), 0.6),
+        Row("marker pasted on a clean model's films: share", "markers",
+            ("clean", "pooled", "share", "exchange"), 0.01, False),
+        *(Row(f"hidden quarter, {organ}: SSIM in the hole, ours minus Telea's",
+              f"erased-{organ}", ("ssim", "bundle less telea"), 0.0, at="low")
+          for organ in ("chest", "brain")),
+        *(Row(f"hidden quarter: AUC lost, {name}", f"erased-{organ}", ("auc", task, "lost"),
+              0.01, False)
+          for name, organ, task in (("children", "chest", CHILDREN), ("adults", "chest", ADULTS),
+                                    ("tumours", "brain", "tumour/macro"))),
+    )),
+)  # fmt: skip
