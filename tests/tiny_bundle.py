@@ -19,7 +19,7 @@ def tiny_plan() -> Plan:
     """The shipped plan on 32 px with a handful of channels and no gate of pixels."""
     shipped = read_plan("chest")
     changes = {"size": 32, "channels": 4, "widths": {"narrow": 8, "wide": 8}, "frame": 1}
-    changes |= {"field": "", "place": {}, "gate": {"file": "", "shortest_side": 16}}
+    changes |= {"field": "", "place": {}, "gate": {"file": "", "shortest_side": 16}, "start": ""}
     return Plan({**shipped.raw, **changes}, shipped.questions).with_recipe(
         steps=4, batch=8, small_size=16
     )

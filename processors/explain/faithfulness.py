@@ -16,7 +16,7 @@ from processors.vae.latent import Array, shares
 
 CELLS = 0.5  # share of the latent that may be exchanged: more is another film
 ORGAN = 0.7  # share of the evidence that must lie in the organ
-CONVINCED = 0.5  # least share of an answer's strips that an independent network must follow
+GAIN = 0.001  # more than nothing: independent network, strip less random changes
 CORNER = 0.3  # share of the evidence in the two upper corners: burned-in letters stand there
 WOBBLE = 0.01  # probability by which one step may go the wrong way: rounding to 8 bits
 
@@ -29,6 +29,8 @@ REASONS = {
         "organ_evidence": "la evidencia está fuera del órgano o no se pudo delimitar el órgano",
         "control_probability": "un cambio sin relación con el hallazgo también cambia la respuesta",
         "witness_agreement": "las tiras de este hallazgo no convencen a una red independiente",
+        "witness_gain": "las tiras de este hallazgo no convencen a una red independiente más que "
+        "cambios al azar",
     },
     "en": {
         "last_frame_probability": "the last frame, read again by the model, keeps its answer",
@@ -38,6 +40,8 @@ REASONS = {
         "organ_evidence": "the evidence lies outside the organ, or the organ could not be found",
         "control_probability": "a change unrelated to the finding also changes the answer",
         "witness_agreement": "strips of this finding do not convince an independent network",
+        "witness_gain": "strips of this finding convince an independent network no more than "
+        "random changes do",
     },
 }
 
@@ -97,9 +101,12 @@ def control(probability: float, above: float) -> Check:
     return Check("control_probability", probability, above)
 
 
-def convincing(agreed: float) -> Check:
-    """Of the whole bundle, from its card: what convinces its maker alone is no counterfactual."""
-    return Check("witness_agreement", agreed, CONVINCED)
+def convincing(share: float, gain: float, least: float) -> tuple[Check, Check]:
+    """Of all strips of an answer, from the card: what convinces nobody but its maker is none.
+
+    gain: over random changes of equal size, lower bound. A bundle may ask more of itself (least).
+    """
+    return Check("witness_agreement", share, least), Check("witness_gain", gain, GAIN)
 
 
 def without_donors(language: str) -> str:

@@ -24,17 +24,29 @@ LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a re
 
 
 @dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What an independent network thought of an answer's strips, from the card.
+
+    share: of those it gave the finding up for; gain: lower bound of that share less the share after
+    random changes of equal size; least: the share that the bundle asks of itself.
+    """
+
+    share: float
+    gain: float
+    least: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """Where an answer begins, as probabilities: threshold and undetermined band; from the card.
 
-    clear: log-odds of images that clearly lack it; witness: share of its strips that convinced an
-    independent network. None in a card that does not know.
+    clear: log-odds of images that clearly lack it. None, as witness, in a card that does not know.
     """
 
     threshold: float
     band: tuple[float, float]
     clear: float | None = None
-    witness: float | None = None
+    witness: Witnessed | None = None
 
     @property
     def goal(self) -> float:
@@ -51,7 +63,8 @@ class Scale:
 def scale_of(answer: Mapping[str, Any]) -> Scale:
     """The operating point of one answer of a card's question."""
     low, high = answer["band"]
-    clear, witness = answer.get("clear"), answer.get("witness")
+    clear, told = answer.get("clear"), answer.get("witness")
+    witness = Witnessed(**{k: float(v) for k, v in told.items()}) if told else None
     return Scale(float(answer["threshold"]), (float(low), float(high)), clear, witness)
 
 

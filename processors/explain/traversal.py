@@ -162,9 +162,13 @@ def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
 
 def _known(subject: Subject) -> tuple[Check, ...]:
     """What can be checked before a strip is made."""
-    agreed, inside = subject.scale.witness, subject.inside
-    witness = () if agreed is None else (faithfulness.convincing(agreed),)
-    return witness if inside is None else (*witness, faithfulness.organ(inside))
+    organ = () if subject.inside is None else (faithfulness.organ(subject.inside),)
+    return (*_witness(subject), *organ)
+
+
+def _witness(subject: Subject) -> tuple[Check, ...]:
+    told = subject.scale.witness
+    return faithfulness.convincing(told.share, told.gain, told.least) if told else ()
 
 
 def _checks(
@@ -197,7 +201,7 @@ def explain(subject: Subject, language: str) -> Explanation:
     """
     if not len(subject.donors) or not len(subject.doubles):
         return _withheld(subject, language, faithfulness.without_donors(language))
-    if (agreed := subject.scale.witness) is not None and agreed < faithfulness.CONVINCED:
+    if not all(check.passed for check in _witness(subject)):
         return _withheld(subject, language, "")
     own = _own(subject)
     last = _last(subject, own)

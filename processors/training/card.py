@@ -123,7 +123,12 @@ def _answer(
     is_red = red(key, found, floors)
     said = note(name, question["words"], found, key in floors) if is_red else None
     strips = (evaluation.get("explanations") or {}).get(key, {})
-    witness = strips.get("witness", {}).get("value")
+    told = strips.get("witness")
+    witness = told and {
+        "share": told["value"],
+        "gain": told["gain"]["low"],
+        "least": told["least"],
+    }
     return {**answer, "red": is_red, "note": said, "witness": witness}
 
 
@@ -276,10 +281,13 @@ def _explained(card: Mapping[str, Any]) -> str:
 def _witness(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
-    kept = "shown" if convincing(found["value"]).passed else "**no strip of this answer is shown**"
+    checks = convincing(found["value"], found["gain"]["low"], found["least"])
+    good = all(check.passed for check in checks)
+    kept = "" if good else ": **no strip of this answer is shown**"
     return (
         f" An independent network that had called {found['n']} of them the same gave the answer up "
-        f"after the strip's last frame in {found['value']:.2f}: {kept}."
+        f"after the strip's last frame in {found['value']:.2f}, after a random change of equal "
+        f"size in {found['random']:.2f} (gain {_figure(found['gain'])}){kept}."
     )
 
 

@@ -30,7 +30,8 @@ SHOWN = ("ce", "l1", "ssim")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One training as asked for; None leaves the plan's own value. board: a TensorBoard folder."""
+    """One training as asked for; None leaves the plan's own value. start: in place of the plan's;
+    board: a TensorBoard folder."""
 
     plan: str = "chest"
     steps: int | None = None
@@ -81,7 +82,8 @@ def train_bundle(sources: Sources, target: Path, work: Path, wanted: Wanted) -> 
     plan = read_plan(wanted.plan).with_recipe(steps=wanted.steps, seed=wanted.seed)
     work.mkdir(parents=True, exist_ok=True)
     parts, crew = load_training(sources, plan), muster()
-    start = pretrain.read_start(wanted.start) if wanted.start else pretrain.Start({}, ())
+    begin = wanted.start or plan.start
+    start = pretrain.read_start(begin) if begin else pretrain.Start({}, ())
     setting = Setting(work, start.weights, crew, wanted.patience)
     with _told(int(plan.raw["recipe"]["steps"]), wanted.board, bool(crew.rank)) as tell:
         model = fit_network(parts, plan, setting, tell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,19 @@ from processors.explain.traversal import explain
 from processors.runtime import Bundle
 from processors.training.data import read_images, read_table
 from processors.training.evaluate import answers
+from processors.training.measure import estimate
 from processors.training.plan import questions_of
+from processors.training.probes import at_random, witnessed
 from processors.training.witness import Witness
 from processors.vae.latent import evidence, probability, shares
-from processors.vae.normalise import network_input
 
 Sources = Sequence[tuple[Path, Path]]
 
 
-def _films(bundle: Bundle, sources: Sources, split: str, place: tuple[int, int]) -> Iterator[Film]:
-    """Images whose label is this answer, in the tables' order."""
+def _films(
+    bundle: Bundle, sources: Sources, split: str, place: tuple[int, int]
+) -> Iterator[tuple[Film, str]]:
+    """Images whose label is this answer, with their patients, in the tables' order."""
     questions = questions_of(bundle.card["questions"])
     for table, images in sources:
         rows = [
@@ -44,7 +47,7 @@ def _films(bundle: Bundle, sources: Sources, split: str, place: tuple[int, int])
             if s.split == split and s.targets[place[0]] == place[1]
         ]
         for sample, pixels in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
-            yield read_film(sample.path, pixels, bundle)
+            yield read_film(sample.path, pixels, bundle), sample.patient
 
 
 def subject_of(bundle: Bundle, film: Film, place: tuple[int, int]) -> Subject:
@@ -62,23 +65,46 @@ def _left(subject: Subject) -> float:
     return float(share[:, share.shape[1] // 2 :].sum())
 
 
-def _agreed(subject: Subject, strip: Explanation, witness: Witness, answer: int) -> bool | None:
-    """Whether the last frame takes the answer from an independent network; None where it never
-    gave it, since it cannot lose what it did not see."""
-    pictures = (subject.film.picture, strip.frames[0].pixels.astype(np.float32) / np.float32(255))
-    size = subject.bundle.size
-    called = witness(np.stack([network_input(p, size)[0] for p in pictures])).argmax(1)
-    return None if called[0] != answer else bool(called[1] != answer)
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """Of one film: did an independent network give the finding up for the strip's last frame, and
+    for a random change of equal size?"""
+
+    patient: str
+    strip: bool
+    random: bool
 
 
-def _witnessed(summary: dict[str, Any], agreed: Sequence[bool]) -> dict[str, Any]:
+def _word(
+    subject: Subject, patient: str, strip: Explanation, witness: Witness, answer: int
+) -> _Word | None:
+    """None where the witness never saw the finding: it cannot lose it."""
+    frame, film = strip.frames[0].pixels, subject.film
+    amount = float(np.abs(frame / 255 - film.picture).mean())
+    chance = at_random(subject, amount, np.random.default_rng(len(film.instance_uid)))
+    called, *after = witnessed(subject, witness, np.stack([frame, chance]))
+    if called != answer:
+        return None
+    return _Word(patient, after[0] != answer, after[1] != answer)
+
+
+def _witnessed(summary: dict[str, Any], words: Sequence[_Word], least: float) -> dict[str, Any]:
     """The summary with the witness's word, which withholds every strip of an answer at once."""
-    check = convincing(round(statistics.mean(agreed), 3))
+    strip, chance = (np.array([getattr(w, k) for w in words], float) for k in ("strip", "random"))
+    gain = estimate(lambda i: float((strip - chance)[i].mean()), [w.patient for w in words])
+    checks = convincing(round(float(strip.mean()), 4), round(gain.low, 4), least)
+    good = all(check.passed for check in checks)
     return {
         **summary,
-        "shown": summary["shown"] if check.passed else 0.0,
-        "passed": {**summary["passed"], check.name: float(check.passed)},
-        "witness": {"n": len(agreed), "value": check.value},
+        "shown": summary["shown"] if good else 0.0,
+        "passed": {**summary["passed"], **{c.name: float(c.passed) for c in checks}},
+        "witness": {
+            "n": len(words),
+            "value": checks[0].value,
+            "random": round(float(chance.mean()), 4),
+            "gain": gain.record(),
+            "least": least,
+        },
     }
 
 
@@ -117,8 +143,9 @@ def explained(
         found: list[Explanation] = []
         seconds: list[float] = []
         left: list[float] = []
-        agreed: list[bool | None] = []
-        for film in _films(bundle, sources, split, (question, number)) if most else ():
+        words: list[_Word | None] = []
+        films = _films(bundle, sources, split, (question, number)) if most else ()
+        for film, patient in films:
             begin = time.perf_counter()
             subject = subject_of(bundle, film, (question, number))
             subject = replace(subject, scale=replace(subject.scale, witness=None))
@@ -127,13 +154,14 @@ def explained(
             found.append(explain(subject, "en"))
             seconds.append(time.perf_counter() - begin)
             if witnesses and found[-1].frames:
-                agreed.append(_agreed(subject, found[-1], witnesses[question], number))
+                words.append(_word(subject, patient, found[-1], witnesses[question], number))
             left.append(_left(subject))
             if len(found) == most:
                 break
         if found:
             name = f"{bundle.card['questions'][question]['name']}/{label}"
             summaries[name] = _summary(found, seconds, left)
-            told = [each for each in agreed if each is not None]
-            summaries[name] = _witnessed(summaries[name], told) if told else summaries[name]
+            told = [word for word in words if word is not None]
+            least = float(bundle.card["limits"].get("witness", 0))
+            summaries[name] = _witnessed(summaries[name], told, least) if told else summaries[name]
     return summaries

@@ -35,6 +35,7 @@ KEYS = frozenset(
         "place",
         "twins",
         "recipe",
+        "start",
     ]
 )
 PLANS = Path(__file__).parent / "plans"
@@ -50,6 +51,13 @@ class Plan:
 
     raw: Mapping[str, Any]
     questions: tuple[Question, ...]
+
+    @property
+    def start(self) -> Path | None:
+        """Weights of `models pretrain` to begin with: a shipped file's name, or a path."""
+        given = str(self.raw.get("start", ""))
+        shipped = PLANS / f"{given}.safetensors"
+        return (shipped if shipped.is_file() else Path(given)) if given else None
 
     def with_recipe(self, **changes: object) -> Plan:
         recipe = {**self.raw["recipe"], **{k: v for k, v in changes.items() if v is not None}}

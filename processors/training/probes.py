@@ -28,7 +28,7 @@ from processors.training.evaluate import score
 from processors.training.measure import area, estimate
 from processors.training.witness import Witness
 from processors.vae.latent import Array, Row, evidence, margin, probability, shares, traverse
-from processors.vae.normalise import Greys
+from processors.vae.normalise import Greys, network_input
 
 DIRECTIONS = 4  # random ones, per image
 TRIES = 24  # places tried for a box elsewhere
@@ -205,9 +205,14 @@ def _random_like(step: Array, row: Row, generator: np.random.Generator) -> Array
     return np.asarray(drawn * length, dtype=np.float32)
 
 
-def _at_random(
-    subject: Subject, amount: float, generator: np.random.Generator
-) -> NDArray[np.uint8]:
+def witnessed(subject: Subject, witness: Witness, frames: NDArray[np.uint8]) -> list[int]:
+    """What the witness calls the film and each frame (n, rows, columns), equalised like films."""
+    size, film = subject.bundle.size, subject.film
+    shown = [film.picture, *(frame.astype(np.float32) / np.float32(255) for frame in frames)]
+    return [int(k) for k in witness(np.stack([network_input(p, size)[0] for p in shown])).argmax(1)]
+
+
+def at_random(subject: Subject, amount: float, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Random cells, each with its neighbours, from an average without the finding, until the
     picture changes as much as `amount` (mean absolute grey)."""
     film = subject.film
@@ -248,10 +253,10 @@ def _strip(one: Positive, witness: Witness) -> dict[str, float]:
     frame = painted(film, change)
     undone = painted(film, control(subject, exchanged.taken))
     amount = float(np.abs(frame / 255 - film.picture).mean())
-    other = _at_random(subject, amount, generator)
+    other = at_random(subject, amount, generator)
     last, kept, by_chance = subject.judge(np.stack([frame, undone, other]))
-    pictures = np.stack([film.picture, frame / 255, undone / 255, other / 255]).astype(np.float32)
-    called = (witness(pictures).argmax(1) != answer).astype(float)
+    told = witnessed(subject, witness, np.stack([frame, undone, other]))
+    called = (np.array(told) != answer).astype(float)
     if called[0]:  # a witness that never saw the finding cannot lose it
         called[:] = np.nan
     low = subject.scale.band[0]
@@ -265,7 +270,9 @@ def _strip(one: Positive, witness: Witness) -> dict[str, float]:
         "witness_random_flips": float(called[3]),
         "witness_gain_over_random": float(called[1] - called[3]),
         "cells": float(exchanged.taken.mean()),
-        "similarity": float(structural_similarity(film.picture, pictures[1], data_range=1.0)),
+        "similarity": float(
+            structural_similarity(film.picture, frame.astype(np.float32) / 255, data_range=1.0)
+        ),
         "specificity": specificity(subject, generator),
         "strongest_cell": float(shares(whole).max()),
     }

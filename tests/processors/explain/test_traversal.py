@@ -12,7 +12,7 @@ from skimage.transform import resize
 from tiny_bundle import tiny_images
 
 from processors.analysis import Explanation
-from processors.explain.subject import Film, Scale, Subject, donors_of, read_film
+from processors.explain.subject import Film, Scale, Subject, Witnessed, donors_of, read_film
 from processors.explain.traversal import (
     ALPHAS,
     LIFT,
@@ -130,21 +130,24 @@ def test_without_donors_nothing_is_shown(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("agreed", "made"),
+    ("told", "failed"),
     [
-        pytest.param(None, True, id="nobody was asked"),
-        pytest.param(0.5, True, id="half of the strips convinced"),
-        pytest.param(0.49, False, id="they convince their own model alone"),
+        pytest.param(None, "", id="nobody was asked"),
+        pytest.param(Witnessed(0.3, 0.1), "", id="more than random changes"),
+        pytest.param(Witnessed(0.3, 0.0), "witness_gain", id="no more than random changes"),
+        pytest.param(Witnessed(0.5, 0.1, 0.5), "", id="as much as the bundle asks"),
+        pytest.param(Witnessed(0.4, 0.1, 0.5), "witness_agreement", id="less than it asks"),
     ],
 )
-def test_strips_that_convince_nobody_are_not_made(bundle: Bundle, agreed, made: bool) -> None:
+def test_strips_that_convince_nobody_are_not_made(bundle: Bundle, told, failed: str) -> None:
     subject = _subject(bundle, 0)
-    asked = replace(subject, scale=replace(subject.scale, witness=agreed))
+    asked = replace(subject, scale=replace(subject.scale, witness=told))
     found = explain(asked, "en")
-    assert bool(found.frames) is made
-    told = {check.name: check.passed for check in found.faithfulness}
-    assert told.get("witness_agreement") is (None if agreed is None else made)
-    if not made:
+    assert bool(found.frames) is not bool(failed)
+    checks = {c.name: c.passed for c in found.faithfulness if c.name.startswith("witness")}
+    assert [name for name, passed in checks.items() if not passed] == [failed] * bool(failed)
+    assert bool(checks) is (told is not None)
+    if failed:
         assert not found.shown
         assert "independent network" in found.reason
         assert "red independiente" in explain(asked, "es").reason

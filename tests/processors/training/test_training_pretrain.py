@@ -27,6 +27,7 @@ from processors.training.make import (
     recipe_of,
     shape_of,
 )
+from processors.training.plan import read_plan
 from processors.training.stopping import Best, log_loss
 
 SIZE = 32
@@ -248,3 +249,12 @@ def _told(command: list[str]) -> list[dict[str, object]]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize("name", ["chest", "brain", "breast"])
+def test_a_shipped_plan_starts_from_shipped_weights(name: str) -> None:
+    plan = read_plan(name)
+    assert plan.start is not None
+    begun = pretrain.read_start(plan.start)
+    fit.start(shape_of(plan), recipe_of(plan), begun.weights)  # widths and channels agree
+    assert begun.licences
