@@ -39,6 +39,8 @@ def found(row: Row, held: Mapping[str, Any]) -> Any:
 
 def clears(row: Row, figure: Any) -> bool:
     value = figure[row.at] if isinstance(figure, Mapping) else figure
+    if row.at == "low":  # an interval that touches the floor does not clear it
+        return bool(value > row.floor)
     return bool(value >= row.floor if row.least else value <= row.floor)
 
 
@@ -47,9 +49,8 @@ def _number(value: float) -> str:
 
 
 def _line(row: Row, figure: Any) -> str:
-    bound = ("≥" if row.least else "≤") + f" {row.floor:g}"
-    if row.at == "low":
-        bound = f"lower bound {bound}"
+    sign = "lower bound >" if row.at == "low" else "≥" if row.least else "≤"
+    bound = f"{sign} {row.floor:g}"
     if figure is None or (isinstance(figure, Mapping) and "value" not in figure):
         return f"| {row.what} | {bound} | not measured | **RED** |"
     shown = (

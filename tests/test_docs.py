@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,8 @@ def test_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_table_of_evidence_is_what_was_measured() -> None:
+    told = [sys.executable, str(ROOT / "scripts" / "evidence.py"), "--check"]
+    assert subprocess.run(told, capture_output=True, text=True, check=False).stdout == ""

@@ -138,3 +138,9 @@ def test_monai_runs_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
     latent = bundle.encode(network_input(film.astype(np.float32) / 255, bundle.size)[0][None])[0]
     ours = [probability(latent, bundle.row(q, k)) for q, k, _ in answers(bundle.card)]
     np.testing.assert_allclose(theirs, ours, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["", "-probe"])
+def test_the_evidence_is_of_the_shipped_weights(bundle: Bundle, kind: str) -> None:
+    held = Path(__file__).parents[3] / "docs" / "evidence" / f"{bundle.name}{kind}.json"
+    assert json.loads(held.read_text("utf-8"))["sha256"] == bundle.algorithm.sha256
