@@ -28,7 +28,7 @@ from processors.training.data import read_images, read_table
 from processors.training.evaluate import answers
 from processors.training.measure import estimate
 from processors.training.plan import questions_of
-from processors.training.probes import at_random, witnessed
+from processors.training.probes import at_random, drawn_by, witnessed
 from processors.training.witness import Witness
 from processors.vae.latent import evidence, probability, shares
 
@@ -81,7 +81,7 @@ def _word(
     """None where the witness never saw the finding: it cannot lose it."""
     frame, film = strip.frames[0].pixels, subject.film
     amount = float(np.abs(frame / 255 - film.picture).mean())
-    chance = at_random(subject, amount, np.random.default_rng(len(film.instance_uid)))
+    chance = at_random(subject, amount, drawn_by(film.instance_uid))
     called, *after = witnessed(subject, witness, np.stack([frame, chance]))
     if called != answer:
         return None

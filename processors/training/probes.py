@@ -26,6 +26,7 @@ from processors.runtime import Bundle
 from processors.training.data import ImageSet, Sample
 from processors.training.evaluate import score
 from processors.training.measure import area, estimate
+from processors.training.places import lot
 from processors.training.witness import Witness
 from processors.vae.latent import Array, Row, evidence, margin, probability, shares, traverse
 from processors.vae.normalise import Greys, network_input
@@ -205,6 +206,11 @@ def _random_like(step: Array, row: Row, generator: np.random.Generator) -> Array
     return np.asarray(drawn * length, dtype=np.float32)
 
 
+def drawn_by(name: str) -> np.random.Generator:
+    """Chance that depends on the image alone, and is another for every image."""
+    return np.random.default_rng(int(lot(name) * 2**53))
+
+
 def witnessed(subject: Subject, witness: Witness, frames: NDArray[np.uint8]) -> list[int]:
     """What the witness calls the film and each frame (n, rows, columns), equalised like films."""
     size, film = subject.bundle.size, subject.film
@@ -247,7 +253,7 @@ def strips(found: Sequence[Positive], witness: dict[int, Witness]) -> dict[str, 
 
 
 def _strip(one: Positive, witness: Witness) -> dict[str, float]:
-    subject, generator = one.subject, np.random.default_rng(len(one.sample.path))
+    subject, generator = one.subject, drawn_by(one.sample.path)
     film, answer = subject.film, one.place[1]
     exchanged, change = less(subject)
     frame = painted(film, change)
