@@ -101,6 +101,12 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
         _shown("benign", "breast", "lesion/benign_lesion"),
         _shown("malignant", "breast", "lesion/malignant_lesion"),
     )),
+    ("Milliseconds on one core (chest, 128 px)", (
+        Row("encoder and head, fp32, median", "time-chest", ("fp32", "answer", "median"), 2, False),
+        Row("encoder and head, int8, median", "time-chest", ("int8", "answer", "median"), 1, False),
+        Row("strip, maps and checks, 95th percentile", "time-chest",
+            ("fp32", "explanation", "p95"), 120, False),
+    )),
     ("The method", (
         Row("joint minus supervised alone: children", "joint-chest",
             ("questions", "children", "joint_minus_alone"), -0.01, at="low"),

@@ -83,7 +83,7 @@ def sweep(
         return study_sweep(wanted, picture)
 
     _shown(study, as_json)
-    if picture:
+    if picture and not as_json:
         out.print(f"wrote {picture}")
 
 

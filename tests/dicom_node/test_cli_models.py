@@ -82,3 +82,17 @@ def test_errors_name_the_way_out(words: list[str], said: str) -> None:
     code, text = _models(*words)
     assert code in (1, 2)
     assert said in text
+
+
+def test_the_json_of_a_study_with_a_picture_is_json_alone(films: Path, tmp_path: Path) -> None:
+    header, *rows = films.read_text().splitlines()
+    held = [row.replace("train", "val") if i >= 120 else row for i, row in enumerate(rows)]
+    (tmp_path / "films.csv").write_text("\n".join([header, *held]) + "\n")
+    plan, picture = tmp_path / "plan.json", tmp_path / "sweep.png"
+    plan.write_text(json.dumps({**tiny_plan().raw, "name": "tiny"}))
+    words = ("--plan", plan, "--table", tmp_path / "films.csv", "--images", films.parent)
+    asked = (*words, "--work", tmp_path / "work", "--steps", 1, "--picture", picture, "--json")
+    done = RUN.invoke(app, ["models", "study", "sweep", *map(str, asked)])
+    assert done.exit_code == 0
+    assert len(json.loads(done.stdout)["betas"]) > 1
+    assert picture.stat().st_size > 1000

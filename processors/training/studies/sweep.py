@@ -85,7 +85,7 @@ def plot(found: Mapping[str, Any], file: Path) -> Path:
     for panel in panels:
         panel.set_xscale("log")
         panel.set_xlabel("beta")
-    panels[2].legend()
+    panels[2].legend(loc="center right")
     drawn.savefig(file, dpi=120)
     pyplot.close(drawn)
     return file
