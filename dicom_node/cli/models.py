@@ -7,7 +7,6 @@ and evaluation need the extra `train`; torch is loaded by these commands alone.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,8 +156,8 @@ def evaluate(
     except ImportError as error:
         raise fail(f"evaluation needs the extra `train`: {error}") from error
     known = pairs(train_table or table, train_images or images)
-    told = Asked(pairs(table, images), known, split, scores, strips, witness_steps)
-    asked = replace(told, variants=variants, write_card=write_card)
+    judged = pairs(table, images)
+    asked = Asked(judged, known, split, scores, strips, witness_steps, variants, write_card)
     try:
         found = evaluate_bundle(bundle, asked)
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:

@@ -204,11 +204,11 @@ def markers(
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
-        from processors.training.pretrain import Start, read_start
+        from processors.training.pretrain import NOTHING, read_start
         from processors.training.studies import markers
 
         use_threads(threads)
-        begun = read_start(start) if start else Start({}, ())
+        begun = read_start(start) if start else NOTHING
         return markers.study(table, images, work, seed, steps=steps, split=split, start=begun)
 
     _shown(study, as_json)

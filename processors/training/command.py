@@ -83,7 +83,7 @@ def train_bundle(sources: Sources, target: Path, work: Path, wanted: Wanted) -> 
     work.mkdir(parents=True, exist_ok=True)
     parts, crew = load_training(sources, plan), muster()
     begin = wanted.start or plan.start
-    start = pretrain.read_start(begin) if begin else pretrain.Start({}, ())
+    start = pretrain.read_start(begin) if begin else pretrain.NOTHING
     setting = Setting(work, start.weights, crew, wanted.patience)
     with _told(int(plan.raw["recipe"]["steps"]), wanted.board, bool(crew.rank)) as tell:
         model = fit_network(parts, plan, setting, tell)

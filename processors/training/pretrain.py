@@ -107,6 +107,9 @@ class Start:
     licences: tuple[str, ...]
 
 
+NOTHING = Start({}, ())  # a network that has seen nothing yet
+
+
 def write_start(weights: Mapping[str, Tensor], file: Path, lessons: Lessons) -> Path:
     """Weights as safetensors, with what taught them: a card made from them must name it."""
     taught = ", ".join(question.name for question in lessons.questions)

@@ -27,13 +27,12 @@ from processors.training.make import (
     make_bundle,
 )
 from processors.training.plan import Plan, questions_of
-from processors.training.pretrain import Start
+from processors.training.pretrain import NOTHING, Start
 from processors.training.studies.marker_planting import Planting, carriers, drawn_masks, planted
 
 Parts = tuple[ImageSet, ImageSet]
 Tell = Callable[[int, int], None]  # step, steps
 SIZE = 96
-NOTHING = Start({}, ())
 # Bacterial against viral pneumonia, because it is hard: where greys alone tell the classes apart
 # (pneumonia against normal) the marker is not learnt, and a map of it would be wrong. Viral is the
 # side without cells, so that a positive answer is undone by removing its evidence.

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from processors.training.data import ImageSet
-from processors.training.pretrain import Start
+from processors.training.pretrain import NOTHING, Start
 from processors.training.studies.marker_measure import (
     DECIDES,
     GROWN,
@@ -31,7 +31,6 @@ from processors.training.studies.marker_measure import (
     trial,
 )
 from processors.training.studies.marker_models import (
-    NOTHING,
     Parts,
     films_of,
     films_of_train,
