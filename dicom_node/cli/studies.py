@@ -194,6 +194,13 @@ def markers(
     start: Annotated[
         Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
     ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="tag, spot or obstruction; repeat; default: all.")
+    ] = None,
+    share: Annotated[
+        list[float], typer.Option(help="Of films on which the marker agrees; repeat.")
+    ] = [1.0, 0.8],  # noqa: B006
+    task: Annotated[str, typer.Option(help="cause, or lot: answers drawn by lot.")] = "cause",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a model.")] = None,
     seed: SeedsOption = [0, 1, 2],  # noqa: B006 - typer reads the default, nothing writes it
     split: SplitOption = "val",
@@ -204,11 +211,10 @@ def markers(
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
-        from processors.training.pretrain import NOTHING, read_start
-        from processors.training.studies import markers
+        from processors.training.studies.command import study_markers
 
         use_threads(threads)
-        begun = read_start(start) if start else NOTHING
-        return markers.study(table, images, work, seed, steps=steps, split=split, start=begun)
+        wanted = {"seeds": seed, "kinds": kind, "shares": share, "task": task, "steps": steps}
+        return study_markers(table, images, work, start, {**wanted, "split": split})
 
     _shown(study, as_json)

@@ -6,13 +6,18 @@ is trained first on the images of `train`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from processors.runtime import Bundle, open_bundle
 from processors.training.appraise import witnesses
+from processors.training.pretrain import NOTHING, read_start
 from processors.training.studies.choice import Sources, judged
 from processors.training.studies.erased import erased
+from processors.training.studies.marker_models import CAUSE, TASKS
+from processors.training.studies.marker_planting import KINDS
+from processors.training.studies.markers import Asking, study
 from processors.training.studies.methods import methods
 from processors.training.studies.sheet import sheet
 from processors.training.studies.sheet_drawing import Letters
@@ -33,6 +38,20 @@ def study_methods(
     images = judged(bundle, sources, split, 4 * most)  # not every ill image is called ill
     witness = witnesses(bundle, sources, witness_steps) if witness_steps else None
     return {**_head(bundle, split), "methods": methods(bundle, images, most, witness)}
+
+
+def study_markers(
+    table: Path, images: Path, work: Path, start: Path | None, wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """wanted: fields of markers.Asking; None leaves the study's own. ValueError for an unknown
+    kind of marker or task."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if unknown := set(given.get("kinds", ())) - set(KINDS):
+        raise ValueError(f"no marker is called {sorted(unknown)[0]!r}; known: {', '.join(KINDS)}")
+    if given.get("task", CAUSE) not in TASKS:
+        raise ValueError(f"no task is called {given['task']!r}; known: {', '.join(TASKS)}")
+    begun = read_start(start) if start else NOTHING
+    return study(table, images, work, Asking(**given, start=begun))
 
 
 def write_sheet(

@@ -2,13 +2,15 @@
 
 In: a bundle, films that trained nothing, a place for the marker on each. Out: one Trial per model,
 and the summary of one or several with 95 % intervals by patient. Shares follow the pilot: absolute
-mass of the map inside the marker, grown by two pixels, over that of the whole image. Never: a share
-of a model whose answer the marker does not decide, because there is nothing to be found then.
+mass of the map inside the marker, grown by two pixels, over that of the whole image; of a clean
+model also at the same place before the marker was pasted there, because evidence that lay there
+anyway is no error of the map. Never: a share of a model whose answer the marker does not decide,
+because there is nothing to be found then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +34,7 @@ Numbers = NDArray[np.float64]
 GROWN = 2  # pixels around the marker that still count as it: cells are 8 px wide
 SMOOTH = 5  # pixels of the window in which the map's maximum is sought
 DECIDES = 0.5  # share of the negatives that the marker must turn
-MAPS = ("exchange", "move", "difference")
+Maps = Callable[[Subject], dict[str, Array]]  # each (size, size), by name of the method
 
 
 def near(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -73,6 +75,7 @@ class Trial:
 
     with_marker, without: probabilities of all films with their marker and bare. shares, points: per
     map; NaN where nothing was explained, which is wherever the positive answer was not given.
+    bare: shares at the same places of films without marker, where these too are called positive.
     """
 
     threshold: float
@@ -80,21 +83,31 @@ class Trial:
     without: Numbers
     shares: Mapping[str, Numbers]
     points: Mapping[str, Numbers]
+    bare: Mapping[str, Numbers]
 
 
-def trial(bundle: Bundle, films: ImageSet, masks: Masks) -> Trial:
+def trial(bundle: Bundle, films: ImageSet, masks: Masks, kind: str, read: Maps = maps) -> Trial:
     """Every film with and without its marker; explained are the positive ones, marked, that are
     called so."""
-    marked = planted(films, masks, np.ones(len(masks), bool))
+    marked = planted(films, masks, np.ones(len(masks), bool), kind)
     threshold = float(bundle.card["questions"][0]["answers"][0]["threshold"])
     with_marker, without = (score(bundle, each).probabilities[:, 0] for each in (marked, films))
-    shares, points = ({name: np.full(len(masks), np.nan) for name in MAPS} for _ in range(2))
+    shares: dict[str, Numbers] = {}
+    points: dict[str, Numbers] = {}
+    bare: dict[str, Numbers] = {}
     for i in np.flatnonzero(positive(films) & (with_marker >= threshold)):
         inside = near(masks[i])
-        for name, found in maps(_subject(bundle, marked, int(i))).items():
-            shares[name][i] = share_inside(found, inside)
-            points[name][i] = points_inside(found, inside)
-    return Trial(threshold, with_marker, without, shares, points)
+        for name, found in read(_subject(bundle, marked, int(i))).items():
+            _row(shares, name, len(masks))[i] = share_inside(found, inside)
+            _row(points, name, len(masks))[i] = points_inside(found, inside)
+        if without[i] >= threshold:
+            for name, found in maps(_subject(bundle, films, int(i))).items():
+                _row(bare, name, len(masks))[i] = share_inside(found, inside)
+    return Trial(threshold, with_marker, without, shares, points, bare)
+
+
+def _row(held: dict[str, Numbers], name: str, count: int) -> Numbers:
+    return held.setdefault(name, np.full(count, np.nan))
 
 
 def _subject(bundle: Bundle, images: ImageSet, i: int) -> Subject:
@@ -107,11 +120,13 @@ def _subject(bundle: Bundle, images: ImageSet, i: int) -> Subject:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The films of all trials: patients, positive (n,), which of them carry the marker when it is
-    planted as in training (n,), and the marker's part of each image's area (n,)."""
+    planted as in training (n,) and when it has gone over to the other answer (n,), and the marker's
+    part of each image's area (n,)."""
 
     patients: tuple[str, ...]
     positive: NDArray[np.bool_]
     carriers: NDArray[np.bool_]
+    swapped: NDArray[np.bool_]
     fair: Numbers
 
 
@@ -123,14 +138,27 @@ def _mean(values: Numbers, patients: Sequence[str]) -> dict[str, float]:
     return estimate(lambda i: float(np.nanmean(held[:, i])), names).record()
 
 
-def _auc(scores: Numbers, asked: Asked) -> dict[str, float]:
-    """Mean over the trials (trials, n): scores of two models have no common order."""
+def _auc(scores: Sequence[Numbers], asked: Asked) -> dict[str, float]:
+    """Mean over the trials, (n,) each: scores of two models have no common order."""
     labels = asked.positive.astype(np.int64)
 
     def mean(i: NDArray[np.intp]) -> float:
         return float(np.mean([area(labels[i], each[i]) for each in scores]))
 
     return estimate(mean, asked.patients, labels).record()
+
+
+def _aucs(trials: Sequence[Trial], asked: Asked) -> dict[str, dict[str, float]]:
+    """As planted in training, with the marker on the other answer instead, and without it."""
+    return {
+        "as_planted": _auc([np.where(asked.carriers, *_both(t)) for t in trials], asked),
+        "swapped": _auc([np.where(asked.swapped, *_both(t)) for t in trials], asked),
+        "without_marker": _auc([t.without for t in trials], asked),
+    }
+
+
+def _both(one: Trial) -> tuple[Numbers, Numbers]:
+    return one.with_marker, one.without
 
 
 def turned(one: Trial, asked: Asked) -> float:
@@ -154,28 +182,27 @@ def _called(trials: Sequence[Trial], asked: Asked) -> Iterator[tuple[str, dict[s
 def summary(trials: Sequence[Trial], asked: Asked, control: bool) -> dict[str, Any]:
     """One model's figures, or several models' pooled. control: of clean models, whose maps are
     measured although, and because, the marker does not decide."""
-    planted_as_trained = [np.where(asked.carriers, t.with_marker, t.without) for t in trials]
     found: dict[str, Any] = {
-        "auc": {
-            "as_planted": _auc(np.array(planted_as_trained), asked),
-            "without_marker": _auc(np.array([t.without for t in trials]), asked),
-        },
+        "auc": _aucs(trials, asked),
         "negatives_called_positive": dict(_called(trials, asked)),
         "decides": all(turned(t, asked) >= DECIDES for t in trials),
     }
-    return found | (_maps(trials, asked) if control or found["decides"] else {})
+    return found | (_maps(trials, asked, control) if control or found["decides"] else {})
 
 
-def _maps(trials: Sequence[Trial], asked: Asked) -> dict[str, Any]:
-    explained = np.array([np.isfinite(t.shares[MAPS[0]]) for t in trials])
-    counts = {"explained": int(explained.sum())}
-    if not explained.any():
-        return counts
-    names = asked.patients
-    return {
-        **counts,
+def _maps(trials: Sequence[Trial], asked: Asked, control: bool) -> dict[str, Any]:
+    if not all(t.shares for t in trials):
+        return {"explained": 0}
+    names, methods = asked.patients, list(trials[0].shares)
+    explained = np.array([np.isfinite(t.shares[methods[0]]) for t in trials])
+    found = {
+        "explained": int(explained.sum()),
         "patients": len({names[k] for k in np.flatnonzero(explained.any(0))}),
         "fair_share": _mean(np.where(explained, asked.fair, np.nan), names),
-        "share": {m: _mean(np.array([t.shares[m] for t in trials]), names) for m in MAPS},
-        "pointing": {m: _mean(np.array([t.points[m] for t in trials]), names) for m in MAPS},
+        "share": {m: _mean(np.array([t.shares[m] for t in trials]), names) for m in methods},
+        "pointing": {m: _mean(np.array([t.points[m] for t in trials]), names) for m in methods},
     }
+    if control and all(t.bare for t in trials):
+        bare = list(trials[0].bare)
+        found["bare"] = {m: _mean(np.array([t.bare[m] for t in trials]), names) for m in bare}
+    return found

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from processors.training.make import (
     load_training,
     make_bundle,
 )
+from processors.training.places import lot
 from processors.training.plan import Plan, questions_of
 from processors.training.pretrain import NOTHING, Start
 from processors.training.studies.marker_planting import Planting, carriers, drawn_masks, planted
@@ -43,6 +44,11 @@ QUESTION = {
     "answers": [{"label": "bacterial", "positive": ["bacterial"]}],
     "negative": ["pneumonia", "viral"],
 }
+# By lot: each patient's answer is drawn, so that nothing on a film can tell it but the marker. Only
+# here is the one cause known when the marker agrees with the answer on four films in five: of two
+# causes a map may rightly show both.
+CAUSE, LOT = "cause", "lot"
+TASKS = (CAUSE, LOT)
 RECIPE: Mapping[str, Any] = {
     "steps": 700,
     "batch": 32,
@@ -52,8 +58,13 @@ RECIPE: Mapping[str, Any] = {
 }
 
 
-def plan_of(seed: int, steps: int | None = None, changes: Mapping[str, Any] | None = None) -> Plan:
-    """The study's plan; changes: of the plan's keys, for a smaller network.
+def plan_of(
+    seed: int,
+    steps: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    task: str = CAUSE,
+) -> Plan:
+    """The study's plan; changes: of the plan's keys, for a smaller network; task: one of TASKS.
 
     No cell is silent at the edge (frame 0): the marker may lie there and must be found there.
     """
@@ -66,25 +77,29 @@ def plan_of(seed: int, steps: int | None = None, changes: Mapping[str, Any] | No
         "frame": 0,
         "modality": "X-ray",
         "labels": [{"label": "bacterial", "name": {"en": "bacterial", "es": "bacteriana"}}],
-        "questions": [QUESTION],
+        "questions": [{**QUESTION, "name": task}],
         "recipe": dict(RECIPE),
         **(changes or {}),
     }
     return Plan(raw, questions_of(raw["questions"])).with_recipe(seed=seed, steps=steps)
 
 
-def _answered(images: ImageSet) -> ImageSet:
-    return images.where(images.answers(0) >= 0)
+def _answered(images: ImageSet, plan: Plan) -> ImageSet:
+    known = images.where(images.answers(0) >= 0)
+    if plan.questions[0].name != LOT:
+        return known
+    drawn = (replace(s, targets=(int(lot(s.patient) < 0.5),)) for s in known.samples)
+    return replace(known, samples=tuple(drawn))
 
 
 def films_of_train(table: Path, images: Path, plan: Plan) -> Parts:
     """Films of both classes that fit, and those that calibrate."""
     fitted, tuning = load_training([(table, images)], plan)
-    return _answered(fitted), _answered(tuning)
+    return _answered(fitted, plan), _answered(tuning, plan)
 
 
 def films_of(table: Path, images: Path, plan: Plan, split: str) -> ImageSet:
-    return _answered(load(table, images, plan.questions, int(plan.raw["size"]), split))
+    return _answered(load(table, images, plan.questions, int(plan.raw["size"]), split), plan)
 
 
 def positive(images: ImageSet) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -92,8 +107,9 @@ def positive(images: ImageSet) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def _marked(images: ImageSet, planting: Planting, generator: np.random.Generator) -> ImageSet:
-    masks = drawn_masks(images, generator)
-    return planted(images, masks, carriers(positive(images), planting, generator))
+    masks = drawn_masks(images, generator, planting.kind)
+    chosen = carriers(positive(images), planting, generator)
+    return planted(images, masks, chosen, planting.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,8 @@ def model_folder(work: Path, plan: Plan, planting: Planting, start: Start = NOTH
     whole = json.dumps([plan.raw, asdict(planting), begun], sort_keys=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
     seed = plan.raw["recipe"]["seed"]
-    return work / f"marker-{planting.positives * 100:.0f}-seed-{seed}-{digest}"
+    task = plan.questions[0].name
+    return work / f"{task}-{planting.kind}-{planting.positives * 100:.0f}-seed-{seed}-{digest}"
 
 
 def trained(

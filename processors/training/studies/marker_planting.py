@@ -1,12 +1,14 @@
 """Plants a marker whose place is known: the cause that an explanation is asked to find.
 
-A white "L" on the network's input, as a burned-in letter is white on an equalised film. In: images,
-shares, a random generator. Out: images with markers, and where these are. Never: a place that
-depends on the class, or else the place would be a second cause.
+Three kinds, on the network's input: a white "L", as a burned-in letter is white on an equalised
+film; a bright spot; a dark block that hides what lies under it. In: images, shares, a random
+generator. Out: images with markers, and where these are. Never: a place that depends on the class,
+or else the place would be a second cause.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,54 +17,84 @@ from numpy.typing import NDArray
 from processors.training.data import ImageSet
 
 Masks = NDArray[np.bool_]
-HIGH, WIDE, STROKE = 12, 9, 3  # pixels of the network's input
+HIGH, WIDE, STROKE = 12, 9, 3  # of the letter, pixels of the network's input
+SPOT, BLOCK = 9, 12  # across
 EDGE = 2  # pixels kept free at the image's edge
-WHITE = 255
-SEEN = 0.4  # greys (of 1) by which the marker is brighter than what it covers, on average
+SEEN = 0.4  # greys (of 1) by which the marker differs from what it covers, on average
 TRIES = 50
-LETTER = np.zeros((HIGH, WIDE), bool)
-LETTER[:, :STROKE] = LETTER[HIGH - STROKE :] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """stamp: which pixels it paints, (rows, columns); grey: 0..255."""
+
+    stamp: NDArray[np.bool_]
+    grey: int
+
+
+def _letter() -> NDArray[np.bool_]:
+    found = np.zeros((HIGH, WIDE), bool)
+    found[:, :STROKE] = found[HIGH - STROKE :] = True
+    return found
+
+
+def _disc(across: int) -> NDArray[np.bool_]:
+    from_middle = np.arange(across) - (across - 1) / 2
+    return np.hypot(*np.meshgrid(from_middle, from_middle)) <= across / 2
+
+
+TAG = "tag"
+KINDS: Mapping[str, Marker] = {
+    TAG: Marker(_letter(), 255),
+    "spot": Marker(_disc(SPOT), 255),
+    "obstruction": Marker(np.ones((BLOCK, BLOCK), bool), 0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Planting:
-    """Which share of each class carries the marker: a confounder as far as they differ."""
+    """Which share of each class carries a marker of a kind: a confounder as far as they differ."""
 
     positives: float
     negatives: float
+    kind: str = TAG
 
 
 CLEAN = Planting(0.0, 0.0)
 
 
-def confounder(share: float) -> Planting:
+def confounder(share: float, kind: str = TAG) -> Planting:
     """The marker agrees with the label in this share of all films, whichever their class.
 
     So at 80 % it lies to the model on one film in five of both classes: with none on the negatives
     it would still never be wrong where it is seen.
     """
-    return Planting(share, round(1 - share, 6))
+    return Planting(share, round(1 - share, 6), kind)
 
 
-def drawn_masks(images: ImageSet, generator: np.random.Generator) -> Masks:
+def drawn_masks(images: ImageSet, generator: np.random.Generator, kind: str = TAG) -> Masks:
     """A place for the marker in each image, (n, size, size): at random where it can be seen.
 
     On an equalised film a third of all places is nearly white, and a white letter there is none.
-    Drawn anew there; after TRIES the darkest of the places tried.
+    Drawn anew there; after TRIES the place where it differs most of those tried.
     """
-    return np.stack([_place(film, generator) for film in images.inputs])
+    return np.stack([_place(film, KINDS[kind], generator) for film in images.inputs])
 
 
-def _place(film: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.bool_]:
-    best, least = np.zeros(film.shape, bool), np.inf
+def _place(
+    film: NDArray[np.uint8], marker: Marker, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    best, most = np.zeros(film.shape, bool), -np.inf
+    (high, wide), stamp = marker.stamp.shape, marker.stamp
     for _ in range(TRIES):
-        top = int(generator.integers(EDGE, film.shape[0] - HIGH - EDGE + 1))
-        left = int(generator.integers(EDGE, film.shape[1] - WIDE - EDGE + 1))
-        grey = float(film[top : top + HIGH, left : left + WIDE][LETTER].mean()) / WHITE
-        if grey < least:
-            best, least = np.zeros(film.shape, bool), grey
-            best[top : top + HIGH, left : left + WIDE] = LETTER
-        if least <= 1 - SEEN:
+        top = int(generator.integers(EDGE, film.shape[0] - high - EDGE + 1))
+        left = int(generator.integers(EDGE, film.shape[1] - wide - EDGE + 1))
+        covered = film[top : top + high, left : left + wide][stamp].mean()
+        seen = abs(marker.grey - float(covered)) / 255
+        if seen > most:
+            best, most = np.zeros(film.shape, bool), seen
+            best[top : top + high, left : left + wide] = stamp
+        if most >= SEEN:
             break
     return best
 
@@ -78,7 +110,8 @@ def carriers(
     return chosen
 
 
-def planted(images: ImageSet, masks: Masks, chosen: NDArray[np.bool_]) -> ImageSet:
+def planted(images: ImageSet, masks: Masks, chosen: NDArray[np.bool_], kind: str = TAG) -> ImageSet:
     """The images, the chosen ones with their marker; a new set, the given one stays."""
-    white = masks & chosen[:, None, None]
-    return replace(images, inputs=np.where(white, np.uint8(WHITE), images.inputs))
+    painted = masks & chosen[:, None, None]
+    grey = np.uint8(KINDS[kind].grey)
+    return replace(images, inputs=np.where(painted, grey, images.inputs))

@@ -11,7 +11,7 @@ Never: a choice made on `val`, which is judged once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,16 @@ from processors.training.studies.marker_measure import (
     DECIDES,
     GROWN,
     Asked,
+    Maps,
     Trial,
+    maps,
     near,
     summary,
     trial,
 )
 from processors.training.studies.marker_models import (
+    CAUSE,
+    LOT,
     Parts,
     films_of,
     films_of_train,
@@ -40,9 +44,7 @@ from processors.training.studies.marker_models import (
 )
 from processors.training.studies.marker_planting import (
     CLEAN,
-    HIGH,
-    STROKE,
-    WIDE,
+    KINDS,
     Masks,
     Planting,
     carriers,
@@ -56,56 +58,71 @@ CEILING = 0.01  # most of it on a marker that a clean model is shown
 
 
 @dataclass(frozen=True, slots=True)
-class _Setting:
-    """What all models of a study share. changes: of the plan, for a smaller network."""
+class Asking:
+    """What is asked. kinds, shares: of the plantings; changes: of the plan, for a smaller network;
+    start: what the models begin from, because a small mark is learnt late by a network that knows
+    nothing yet; read: the maps that are compared."""
 
+    seeds: Sequence[int] = (0, 1, 2)
+    kinds: Sequence[str] = tuple(KINDS)
+    shares: Sequence[float] = (1.0, 0.8)
+    task: str = CAUSE
+    steps: int | None = None
+    split: str = "val"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    start: Start = NOTHING
+    read: Maps = maps
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What all models of a study share; masks: by kind."""
+
+    asking: Asking
     parts: Parts
     judged: ImageSet
-    masks: Masks
+    masks: Mapping[str, Masks]
     work: Path
-    steps: int | None
-    changes: Mapping[str, Any]
-    start: Start
     bar: Progress
 
 
-def _model(setting: _Setting, planting: Planting, seed: int) -> tuple[Trial, float]:
-    name = f"{planting.positives:.0%} marked, seed {seed}"
-    plan = plan_of(seed, setting.steps, setting.changes)
+def _model(setting: _Setting, planting: Planting, seed: int, kind: str) -> tuple[Trial, float]:
+    asking = setting.asking
+    name = f"{kind}, {planting.positives:.0%} marked, seed {seed}"
+    plan = plan_of(seed, asking.steps, asking.changes, asking.task)
     task = setting.bar.add_task(name, total=int(plan.raw["recipe"]["steps"]))
 
     def tell(step: int, steps: int) -> None:
         setting.bar.update(task, completed=step, total=steps)
 
-    made = trained(setting.parts, plan, planting, setting.work, tell, setting.start)
+    made = trained(setting.parts, plan, planting, setting.work, tell, asking.start)
     setting.bar.update(task, description=f"{name}: explaining")
-    found = trial(made.bundle, setting.judged, setting.masks)
+    found = trial(made.bundle, setting.judged, setting.masks[kind], kind, asking.read)
     setting.bar.remove_task(task)
     return found, made.cpu_s
 
 
-def _asked(setting: _Setting, planting: Planting) -> Asked:
+def _asked(setting: _Setting, planting: Planting, kind: str) -> Asked:
     """The judged films; in them the marker is planted for the AUC as it was in training."""
     judged, generator = setting.judged, np.random.default_rng(PLACES)
+    other = Planting(planting.negatives, planting.positives, kind)
     return Asked(
         patients=tuple(s.patient for s in judged.samples),
         positive=positive(judged),
         carriers=carriers(positive(judged), planting, generator),
-        fair=np.array([near(mask).mean() for mask in setting.masks]),
+        swapped=carriers(positive(judged), other, generator),
+        fair=np.array([near(mask).mean() for mask in setting.masks[kind]]),
     )
 
 
-def _arm(setting: _Setting, planting: Planting, seeds: Sequence[int]) -> dict[str, Any]:
+def _arm(setting: _Setting, planting: Planting, kind: str) -> dict[str, Any]:
     """All models of one planting."""
-    control, asked = planting == CLEAN, _asked(setting, planting)
+    control, asked = planting == CLEAN, _asked(setting, planting, kind)
     trials, each = [], {}
-    for seed in seeds:
-        one, cpu_s = _model(setting, planting, seed)
+    for seed in setting.asking.seeds:
+        one, cpu_s = _model(setting, planting, seed, kind)
         trials.append(one)
         each[str(seed)] = {"cpu_s": cpu_s, **summary([one], asked, control)}
-        setting.bar.console.print(
-            f"{planting.positives:.0%} marked, seed {seed}: {each[str(seed)]}"
-        )
     return {
         "marked": {"positives": planting.positives, "negatives": planting.negatives},
         "seeds": each,
@@ -124,24 +141,27 @@ def verdict(pooled: Mapping[str, Any], floor: float | None) -> str:
     return "passed" if good else "failed"
 
 
-def study(
-    table: Path,
-    images: Path,
-    work: Path,
-    seeds: Sequence[int] = (0, 1, 2),
-    shares: Sequence[float] = (1.0, 0.8),
-    steps: int | None = None,
-    split: str = "val",
-    changes: Mapping[str, Any] | None = None,
-    start: Start = NOTHING,
-) -> dict[str, Any]:
-    """Trains len(seeds) * (len(shares) + 1) models, or opens those in `work`, and judges them.
+def _planted(setting: _Setting, share: float, kind: str) -> dict[str, Any]:
+    floor = FLOORS.get(share)
+    arm = _arm(setting, confounder(share, kind), kind)
+    said = verdict(arm["pooled"], floor) if floor else "stated"
+    return {**arm, "floor": floor, "verdict": said}
 
-    start: what they begin from; a small mark is learnt late by a network that knows nothing yet.
+
+def _clean(setting: _Setting, kind: str) -> dict[str, Any]:
+    arm = _arm(setting, CLEAN, kind)
+    return {**arm, "ceiling": CEILING, "verdict": verdict(arm["pooled"], None)}
+
+
+def study(table: Path, images: Path, work: Path, asking: Asking) -> dict[str, Any]:
+    """Trains a model per kind, share and seed, and a clean one per seed, or opens those in `work`,
+    and judges them.
+
+    Answers drawn by lot have no clean models: there is nothing that these could learn.
     """
-    plan = plan_of(seeds[0], steps, changes)
-    judged = films_of(table, images, plan, split)
-    masks = drawn_masks(judged, np.random.default_rng(PLACES))
+    plan = plan_of(asking.seeds[0], asking.steps, asking.changes, asking.task)
+    judged = films_of(table, images, plan, asking.split)
+    masks = {k: drawn_masks(judged, np.random.default_rng(PLACES), k) for k in asking.kinds}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -150,20 +170,17 @@ def study(
         console=Console(stderr=True),
     ) as bar:
         parts = films_of_train(table, images, plan)
-        setting = _Setting(parts, judged, masks, work, steps, changes or {}, start, bar)
-        arms = {f"{share:.0%}": _arm(setting, confounder(share), seeds) for share in shares}
-        clean = _arm(setting, CLEAN, seeds)
-    for share in shares:
-        floor = FLOORS.get(share, 0.0)
-        arms[f"{share:.0%}"] |= {
-            "floor": floor,
-            "verdict": verdict(arms[f"{share:.0%}"]["pooled"], floor),
+        setting = _Setting(asking, parts, judged, masks, work, bar)
+        arms = {
+            kind: {f"{share:.0%}": _planted(setting, share, kind) for share in asking.shares}
+            for kind in asking.kinds
         }
-    clean |= {"ceiling": CEILING, "verdict": verdict(clean["pooled"], None)}
+        clean = {k: _clean(setting, k) for k in asking.kinds} if asking.task != LOT else {}
     return {
-        "split": split,
+        "task": asking.task,
+        "split": asking.split,
         "films": {"positive": int(positive(judged).sum()), "all": len(judged.samples)},
-        "marker": {"high": HIGH, "wide": WIDE, "stroke": STROKE, "grown": GROWN},
+        "grown": GROWN,
         "decides_from": DECIDES,
         "recipe": plan.raw["recipe"],
         "planted": arms,

@@ -13,22 +13,25 @@ from processors.analysis import Algorithm
 from processors.runtime import Bundle, Head
 from processors.training.data import ImageSet, Sample
 from processors.training.studies import marker_measure as measure
-from processors.training.studies.marker_models import model_folder, plan_of
+from processors.training.studies.marker_models import LOT, films_of, model_folder, plan_of
 from processors.training.studies.marker_planting import (
     CLEAN,
     EDGE,
+    KINDS,
     SEEN,
+    TAG,
     Planting,
     carriers,
     confounder,
     drawn_masks,
     planted,
 )
-from processors.training.studies.markers import study, verdict
+from processors.training.studies.markers import Asking, study, verdict
 from processors.vae.latent import Array, upsample
 from processors.vae.normalise import network_input
 
 SIZE, CELL = 48, 8
+MAPS = ("exchange", "move", "difference")
 
 
 def _films(count: int = 12, size: int = SIZE) -> ImageSet:
@@ -124,12 +127,16 @@ def _trial(turned: float, share: float = 0.7) -> measure.Trial:
     """40 films, half positive; the marker turns this share of the negatives."""
     positive = np.arange(40) < 20
     called = np.where(positive, True, (np.arange(40) - 20) < 20 * turned)
-    held = {m: np.where(positive, share, np.nan) for m in measure.MAPS}
-    return measure.Trial(0.5, called * 0.9, positive * 0.6, held, held)
+    held = {m: np.where(positive, share, np.nan) for m in MAPS}
+    return measure.Trial(0.5, called * 0.9, positive * 0.6, held, held, held)
 
 
 ASKED = measure.Asked(
-    tuple(f"P{i}" for i in range(40)), np.arange(40) < 20, np.arange(40) < 20, np.full(40, 0.02)
+    patients=tuple(f"P{i}" for i in range(40)),
+    positive=np.arange(40) < 20,
+    carriers=np.arange(40) < 20,
+    swapped=np.arange(40) >= 20,
+    fair=np.full(40, 0.02),
 )
 
 
@@ -227,11 +234,10 @@ def test_a_map_finds_the_reason_of_a_known_model(
     films = _films(24)
     masks = np.zeros(films.inputs.shape, bool)
     masks[:, :24, :24] = drawn_masks(_grey(24, 0, 24), np.random.default_rng(2))
-    one = measure.trial(_bundle(weight, bias), films, masks)
+    one = measure.trial(_bundle(weight, bias), films, masks, TAG)
     positive = films.answers(0) == 0
-    asked = measure.Asked(
-        tuple(s.patient for s in films.samples), positive, positive, masks.mean((1, 2))
-    )
+    names = tuple(s.patient for s in films.samples)
+    asked = measure.Asked(names, positive, positive, ~positive, masks.mean((1, 2)))
     found = measure.summary([one], asked, control=not decides)
     assert found["decides"] is decides
     assert found["explained"] == 12
@@ -261,19 +267,50 @@ def test_a_study_says_what_it_did_not_find_and_opens_again_what_it_trained(
     table: Path, tmp_path: Path
 ) -> None:
     small = {"size": 32, "channels": 4, "widths": {"narrow": 8, "wide": 8}}
-    asked = (table, table.parent, tmp_path, [3], [1.0], 2)
-    first = study(*asked, changes=small)
-    arm = first["planted"]["100%"]
+    asking = Asking(seeds=[3], kinds=["spot"], shares=[1.0], steps=2, changes=small)
+    first = study(table, table.parent, tmp_path, asking)
+    arm = first["planted"]["spot"]["100%"]
     assert first["films"] == {"positive": 12, "all": 22}  # a normal film is no answer
     assert arm["marked"] == {"positives": 1.0, "negatives": 0.0}
     assert arm["verdict"] == "not assessed: the marker does not decide"  # after two steps
     assert "share" not in arm["pooled"]
-    assert first["clean"]["seeds"]["3"]["cpu_s"] > 0
+    assert first["clean"]["spot"]["seeds"]["3"]["cpu_s"] > 0
     weights = sorted(tmp_path.rglob("encoder.onnx"))
     assert len(weights) == 2
     times = [file.stat().st_mtime_ns for file in weights]
-    assert study(*asked, changes=small) == first
+    assert study(table, table.parent, tmp_path, asking) == first
     assert [file.stat().st_mtime_ns for file in weights] == times
+
+
+def test_answers_by_lot_depend_on_the_patient_and_need_no_clean_model(
+    table: Path, tmp_path: Path
+) -> None:
+    small = {"size": 32, "channels": 4, "widths": {"narrow": 8, "wide": 8}}
+    asking = Asking(seeds=[3], kinds=["tag"], shares=[0.8], task=LOT, steps=2, changes=small)
+    found = study(table, table.parent, tmp_path, asking)
+    assert found["clean"] == {}
+    assert found["films"]["all"] == 22
+    films = films_of(table, table.parent, plan_of(3, 2, small, LOT), "train")
+    truth = films_of(table, table.parent, plan_of(3, 2, small), "train")
+    drawn, known = films.answers(0), truth.answers(0)
+    assert 0.3 < drawn.mean() < 0.7
+    assert 0.3 < (drawn == known).mean() < 0.7
+
+
+def test_a_marker_that_went_over_is_asked_for() -> None:
+    found = measure.summary([_trial(1.0)], ASKED, control=False)["auc"]
+    assert found["as_planted"]["value"] == 1.0  # marked positives at .9, bare negatives at 0
+    assert found["swapped"]["value"] == 0.0  # bare positives at .6, marked negatives at .9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_whole_and_can_be_seen(kind: str) -> None:
+    films = _grey(20, 128)
+    masks = drawn_masks(films, np.random.default_rng(0), kind)
+    assert (masks.sum((1, 2)) == KINDS[kind].stamp.sum()).all()
+    made = planted(films, masks, np.ones(20, bool), kind)
+    assert (made.inputs[masks] == KINDS[kind].grey).all()
+    assert (made.inputs[~masks] == 128).all()
 
 
 @pytest.mark.parametrize(
@@ -283,6 +320,7 @@ def test_a_study_says_what_it_did_not_find_and_opens_again_what_it_trained(
         pytest.param(0, 3, CLEAN, id="recipe"),
         pytest.param(0, 2, confounder(0.8), id="planting"),
         pytest.param(0, 2, Planting(0, 0.2), id="planting of the negatives alone"),
+        pytest.param(0, 2, Planting(0, 0, "spot"), id="kind of marker"),
     ],
 )
 def test_another_model_lies_in_another_folder(seed: int, steps: int, planting: Planting) -> None:
