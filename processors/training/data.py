@@ -1,6 +1,7 @@
 """Reads labelled images: a CSV and a tar or a folder of PNG, JPEG or DICOM files.
 
-Columns used: path, split, patient, labels (joined by |), sex, age, view, boxes, mask, note. A
+Columns used: path, split, patient, labels (joined by |), sex, age, view, boxes, mask, note,
+source, licence, geometry. A
 question that a source cannot answer is -1 and is masked in the loss. Patients never cross from
 fitting to tuning.
 Never: the network; a file outside the given tar or folder.
@@ -85,6 +86,7 @@ class Sample:
     licence: str = ""
     boxes: tuple[tuple[float, ...], ...] = ()
     mask: str = ""
+    geometry: str = ""
 
 
 # sample, (rows, columns), its mask, the network's input -> bool (size, size)
@@ -176,6 +178,7 @@ def _sample(
         licence=row.get("licence", ""),
         boxes=_boxes(row.get("boxes", "")),
         mask=row.get("mask", ""),
+        geometry=row.get("geometry", ""),
     )
 
 

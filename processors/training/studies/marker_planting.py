@@ -73,12 +73,17 @@ def confounder(share: float, kind: str = TAG) -> Planting:
 
 
 def drawn_masks(images: ImageSet, generator: np.random.Generator, kind: str = TAG) -> Masks:
-    """A place for the marker in each image, (n, size, size): at random where it can be seen.
+    """A place for the marker in each image, (n, size, size): at random where it can be seen."""
+    return masks_of(images.inputs, KINDS[kind], generator)
+
+
+def masks_of(inputs: NDArray[np.uint8], marker: Marker, generator: np.random.Generator) -> Masks:
+    """A place for the marker in each input (n, size, size).
 
     On an equalised film a third of all places is nearly white, and a white letter there is none.
     Drawn anew there; after TRIES the place where it differs most of those tried.
     """
-    return np.stack([_place(film, KINDS[kind], generator) for film in images.inputs])
+    return np.stack([_place(film, marker, generator) for film in inputs])
 
 
 def _place(
@@ -110,8 +115,12 @@ def carriers(
     return chosen
 
 
+def painted(inputs: NDArray[np.uint8], where: Masks, marker: Marker) -> NDArray[np.uint8]:
+    """The inputs (n, size, size) with the marker's grey there."""
+    return np.where(where, np.uint8(marker.grey), inputs)
+
+
 def planted(images: ImageSet, masks: Masks, chosen: NDArray[np.bool_], kind: str = TAG) -> ImageSet:
     """The images, the chosen ones with their marker; a new set, the given one stays."""
-    painted = masks & chosen[:, None, None]
-    grey = np.uint8(KINDS[kind].grey)
-    return replace(images, inputs=np.where(painted, grey, images.inputs))
+    where = masks & chosen[:, None, None]
+    return replace(images, inputs=painted(images.inputs, where, KINDS[kind]))
