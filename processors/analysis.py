@@ -136,10 +136,12 @@ class Frame:
 class Explanation:
     """Why the model says what it says of one finding.
 
-    difference: signed float32 map, evidence-weighted, same grid as the frames; or None.
+    difference: signed float32 map, evidence-weighted, same grid as the frames; or None. Without
+    frames it is the explanation: larger where more speaks for the finding.
     shown: False when a check failed; `reason` then says which, and no strip may be presented
     as an explanation. distance: share of the way from the original to the frame with least of the
-    finding at which the answer is absent; None where it never is.
+    finding at which the answer is absent; None where it never is. how: in the node's language, how
+    a map was made, where it stands without frames: its settings shape it.
     """
 
     finding: str
@@ -151,6 +153,7 @@ class Explanation:
     shown: bool
     reason: str = ""
     distance: float | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)

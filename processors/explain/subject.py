@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from processors.explain.field import FIELDS, inside
 from processors.runtime import Bundle
-from processors.vae.latent import Array, Row, evidence, probability, shares
+from processors.vae.latent import Array, Row, evidence, margin, probability, shares
 from processors.vae.normalise import Greys, network_input, resize_area
 
 CLEAR = 0.5  # log-odds below the band at which a counterfactual may stop
+AT_ONCE = 64  # pictures in one pass of the encoder: bounds the memory
 LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a report
 
 
@@ -133,3 +134,9 @@ class Subject:
         size = self.bundle.size
         inputs = [network_input(f.astype(np.float32) / 255, size)[0] for f in frames]
         return [probability(z, self.row) for z in self.bundle.encode(np.stack(inputs))]
+
+    def margins(self, inputs: Array) -> NDArray[np.float64]:
+        """Calibrated log-odds (n,) of this answer for network inputs (n, size, size), 0..1."""
+        parts = [inputs[i : i + AT_ONCE] for i in range(0, len(inputs), AT_ONCE)]
+        found = [margin(z, self.row) for part in parts for z in self.bundle.encode(part)]
+        return np.array(found)

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from processors.analysis import Check, Explanation, Frame
 from processors.explain import faithfulness
+from processors.explain.maps import enlarged
 from processors.explain.subject import Film, Subject
 from processors.vae.latent import (
     Array,
@@ -28,6 +29,8 @@ from processors.vae.latent import (
     traverse,
 )
 
+NEEDS = ()  # numpy and the bundle's own networks
+COST_MS = 0
 ALPHAS = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)
 NEAREST = 8  # donors an exchange may choose from
 DEEPER = (0.0, 1.0, 2.0, 4.0, 6.0)  # log-odds below the goal, tried in turn until the frame flips
@@ -35,22 +38,6 @@ DARKEST_BRIGHTEST = (0.05, 0.98)  # equalised greys: the map back is a cliff at 
 FEW = 0.4  # share of the latent's cells that a clearly absent frame may take
 SMOOTH = 0.7  # pixels of the network's input
 LIFT = 2.0  # log-odds by which the last "more" frame is lifted
-
-
-def _tents(wide: int, length: int) -> Array:
-    """Weights (wide, length) of linear interpolation between pixel centres, edges repeated."""
-    place = np.clip((np.arange(wide) + 0.5) * length / wide - 0.5, 0, length - 1)
-    tents = np.maximum(1 - np.abs(place[:, None] - np.arange(length)), 0)
-    return np.asarray(tents, dtype=np.float32)
-
-
-def enlarged(maps: Array, shape: tuple[int, ...]) -> Array:
-    """Maps (..., size, size) on a picture's grid (rows, columns).
-
-    What `skimage.transform.resize(order=1, mode="edge")` gives, as two products of matrices.
-    """
-    rows, columns = (_tents(wide, maps.shape[-1]) for wide in shape)
-    return np.asarray(rows @ maps @ columns.T, dtype=np.float32)
 
 
 def pictures(film: Film, moved: Array) -> NDArray[np.uint8]:
@@ -154,10 +141,19 @@ def _frames(subject: Subject, last: _Last, own: Array) -> tuple[Frame, ...]:
     return tuple(Frame(*values) for values in zip(pixels, ALPHAS, answers, strict=True))
 
 
-def _difference(subject: Subject, found: Exchange, change: Array) -> Array:
-    film, row = subject.film, subject.row
-    shown = evidence_weighted(evidence(film.latent, row), evidence(found.latent, row), change)
-    return enlarged(shown, film.picture.shape)
+def _weighted(subject: Subject, found: Exchange, change: Array) -> Array:
+    """The change, (size, size), as far as it moved the answer."""
+    before = evidence(subject.film.latent, subject.row)
+    return evidence_weighted(before, evidence(found.latent, subject.row), change)
+
+
+def map_of(subject: Subject) -> Array:
+    """What carries the answer, (size, size), never negative: greys say brighter or darker, and
+    not for or against. Nothing anywhere where the bundle ships no averages of the answer.
+    """
+    if not len(subject.donors):
+        return np.zeros_like(subject.film.network)
+    return np.asarray(np.abs(_weighted(subject, *less(subject))), dtype=np.float32)
 
 
 def _known(subject: Subject) -> tuple[Check, ...]:
@@ -213,7 +209,9 @@ def explain(subject: Subject, language: str) -> Explanation:
         instance_uid=subject.film.instance_uid,
         method="traversal",
         frames=frames,
-        difference=_difference(subject, last.found, last.change),
+        difference=enlarged(
+            _weighted(subject, last.found, last.change), subject.film.picture.shape
+        ),
         faithfulness=checks,
         shown=not reason,
         reason=reason,

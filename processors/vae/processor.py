@@ -296,7 +296,7 @@ class VaeBundleProcessor:
                 answer.inside,
             )
             for method in self._explain:
-                explanations.append(METHODS[method](subject, self._language))
+                explanations.append(METHODS[method].explain(subject, self._language))
         return explanations
 
 

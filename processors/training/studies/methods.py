@@ -13,7 +13,6 @@ Never: positives of which a method could choose its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from processors.explain import inpainting
+from processors.explain.curves import by_cell, curves
 from processors.explain.subject import Subject
 from processors.explain.traversal import less, painted
 from processors.runtime import Bundle
@@ -30,10 +30,9 @@ from processors.training.places import lot
 from processors.training.probes import Positive, positives
 from processors.training.studies.figures import mean
 from processors.training.witness import Witness
-from processors.vae.latent import Array, evidence, probability, upsample
+from processors.vae.latent import Array, evidence
 
 TURNS = 6  # of inpainting, where the evidence that is left is erased as well
-STEPS = 8  # pictures of a deletion or insertion curve, beside the first
 Mask = NDArray[np.bool_]
 Method = Callable[[Subject], tuple[Mask, Array]]
 
@@ -51,46 +50,12 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """Areas under the probability, 0..1: cells of the highest rank greyed first (low is good), or
-    uncovered first from a picture all grey (high is good)."""
-
-    deletion: float
-    insertion: float
-
-
-def curves(subject: Subject, rank: Array) -> Curves:
-    """Of one order of the cells, rank (g, g). Grey: the picture's mean, as in the erasing study.
-
-    The network's input is changed and not equalised anew: a picture mostly grey would come out of
-    equalising as black and white. Source: Petsiuk et al., BMVC 2018.
-    """
-    image, row, cells = subject.film.network, subject.row, rank.size
-    place = np.empty(cells, np.float32)
-    place[np.argsort(-rank.ravel(), kind="stable")] = np.arange(cells)
-    wide = upsample(place.reshape(rank.shape), image.shape[0] // rank.shape[0])
-    first = [wide < cells * step / STEPS for step in range(STEPS + 1)]
-    grey = np.float32(image.mean())
-    pictures = [np.where(mask, grey, image) for mask in first]
-    pictures += [np.where(mask, image, grey) for mask in first]
-    answers = np.array([probability(z, row) for z in subject.bundle.encode(np.stack(pictures))])
-    deleted, inserted = answers[: STEPS + 1], answers[STEPS + 1 :]
-    return Curves(float(np.trapezoid(deleted) / STEPS), float(np.trapezoid(inserted) / STEPS))
-
-
-def by_cell(change: Array, grid: int) -> Array:
-    """Mean absolute change of each cell, (grid, grid)."""
-    factor = change.shape[0] // grid
-    return np.asarray(np.abs(change).reshape(grid, factor, grid, factor).mean((1, 3)))
-
-
 def _scored(one: Positive, method: Method, witness: Witness | None) -> dict[str, float]:
     subject, film = one.subject, one.subject.film
     taken, change = method(subject)
     frame = painted(film, change)
     shown = (frame / 255).astype(np.float32)
-    worth = curves(subject, by_cell(change, taken.shape[0]))
+    worth = curves(subject, by_cell(np.abs(change), taken.shape[0]))
     found = {
         "own_flips": float(subject.judge(frame[None])[0] < subject.scale.band[0]),
         "cells": float(taken.mean()),
