@@ -9,7 +9,6 @@ depends on the class; a mark that cannot be seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +103,3 @@ def probe(case: Case, found: Marked) -> Probe:
         turned=share(~case.positive, after & ~before),
         silenced=share(case.positive, before & ~after),
     )
-
-
-def records(probes: Mapping[str, Probe]) -> dict[str, Any]:
-    return {kind: one.record() for kind, one in probes.items()}

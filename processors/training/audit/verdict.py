@@ -21,10 +21,12 @@ ACCUSED = ("source", "geometry", "view")  # how a film was made; sex and age may
 class Verdict:
     """reasons: why the answer is called biased; empty: nothing was found, which is no proof.
 
-    noted: what the score follows although it may belong to the disease.
+    marks: the kinds of mark among the reasons. noted: what the score follows although it may belong
+    to the disease.
     """
 
     reasons: tuple[str, ...]
+    marks: tuple[str, ...] = ()
     noted: tuple[str, ...] = ()
 
     @property
@@ -34,17 +36,19 @@ class Verdict:
 
 def verdict(probes: Mapping[str, Probe], followed: Sequence[Followed]) -> Verdict:
     """Of one answer."""
-    marks = [
-        f"{kind}: AUC falls by {one.lost} when it changes sides"
-        for kind, one in probes.items()
-        if one.lost.low > LOST
-    ]
+    marks = tuple(kind for kind, one in probes.items() if one.lost.low > LOST)
     strong = [one for one in followed if one.strength > FOLLOWS]
-    said = {
-        one: f"{one.attribute} {one.value}: the score tells it with AUC {one.score} among films of "
-        "equal answer"
-        for one in strong
-    }
-    follows = [text for one, text in said.items() if one.attribute in ACCUSED]
-    noted = [text for one, text in said.items() if one.attribute not in ACCUSED]
-    return Verdict((*marks, *follows), tuple(noted))
+    accused = [one for one in strong if one.attribute in ACCUSED]
+    return Verdict(
+        reasons=(*(_mark(probes[kind]) for kind in marks), *(_follows(one) for one in accused)),
+        marks=marks,
+        noted=tuple(_follows(one) for one in strong if one not in accused),
+    )
+
+
+def _mark(one: Probe) -> str:
+    return f"a planted {one.kind}: AUC falls by {one.lost} when it stands on one side alone"
+
+
+def _follows(one: Followed) -> str:
+    return f"{one.attribute} {one.value}: told by the score with AUC {one.score} at equal answers"
