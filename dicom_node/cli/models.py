@@ -1,4 +1,5 @@
-"""models: list, pretrain, train, evaluate, card, gate, probe, sheet, export, time; study.
+"""models: list, pretrain, train, evaluate, card, gate, probe, audit-bias, sheet, export, time;
+study.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -14,7 +15,7 @@ import typer
 from rich.table import Table
 
 from dicom_node.cli import studies
-from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.common import JsonOption, err, fail, out
 from dicom_node.cli.models_options import (
     BoardOption,
     BundleArgument,
@@ -239,6 +240,41 @@ def probe(
         return
     for line in flat(found):
         typer.echo(line)
+
+
+@app.command("audit-bias")
+def audit_bias_(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    split: Annotated[str, typer.Option(help="Which rows are judged.")] = "val",
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Folder of audit.html and audit.json.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Of the page: en or es.")] = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Does it read the finding, or a mark, the source, the view? For whom does it work worse?"""
+    try:
+        from processors.training.audit.command import Asked, audit_bias
+    except ImportError as error:
+        raise fail(without_extra("an audit", error)) from error
+    asked = Asked(pairs(table, images), split, target, language)
+    try:
+        with err.status("audit") as status:
+            found = audit_bias(bundle, asked, lambda what: status.update(f"audit: {what}"))
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for name, one in found["answers"].items():
+        said = "BIASED" if one["biased"] else "no bias found"
+        typer.echo(f"{name} ({one['positive']}/{one['films']}): {said}")
+        for line in (*one["reasons"], *(f"noted: {line}" for line in one["noted"])):
+            typer.echo(f"  {line}")
+    if target:
+        typer.echo(f"wrote {target / 'audit.html'}")
 
 
 @app.command()

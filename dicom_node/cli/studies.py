@@ -218,3 +218,30 @@ def markers(
         return study_markers(table, images, work, start, {**wanted, "split": split})
 
     _shown(study, as_json)
+
+
+@app.command()
+def audits(
+    table: Annotated[Path, typer.Option(exists=True, help="CSV of films, bacterial or viral.")],
+    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the films.")],
+    work: KeptOption,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a model.")] = None,
+    split: SplitOption = "val",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How often `models audit-bias` finds a planted cause, and accuses a clean model (long)."""
+
+    def study() -> dict[str, Any]:
+        from processors.training.command import use_threads
+        from processors.training.pretrain import NOTHING, read_start
+        from processors.training.studies import audits
+
+        use_threads(threads)
+        begun = read_start(start) if start else NOTHING
+        return audits.study(audits.Setting(table, images, work, begun, steps, split))
+
+    _shown(study, as_json)

@@ -18,7 +18,7 @@ from processors.training.probes import SAME
 from processors.vae.latent import Array, Row, margin
 
 BATCH = 64
-FEWEST = 15  # films of each class, as for a subgroup's figure
+FEWEST = 10  # films of each class; the intervals say what so few are worth
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from processors.runtime import Bundle, open_bundle
-from processors.training.audit.page import page
+from processors.training.audit.page import WORDS, page
 from processors.training.audit.record import Tell, audits
 from processors.training.data import ImageSet, is_tuning, join, load
 from processors.training.plan import questions_of
@@ -34,6 +34,8 @@ class Asked:
 def audit_bias(path_or_name: str, asked: Asked, tell: Tell) -> dict[str, Any]:
     """The record; writes audit.html and audit.json where asked. ValueError where no answer has
     enough films. Choosing films are those of `train` that calibrated and never fitted."""
+    if asked.language not in WORDS:
+        raise ValueError(f"the page is written in {' or '.join(WORDS)}, not in {asked.language!r}")
     bundle = open_bundle(path_or_name, "cpu")
     judged = _load(bundle, asked.judged, asked.split)
     learnt = _load(bundle, asked.judged, "train")

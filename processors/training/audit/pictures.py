@@ -27,6 +27,7 @@ from processors.vae.latent import Array
 
 matplotlib.use("Agg")
 FILMS = 3
+STRONG = 99  # percentile of a map that is drawn at full strength
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 METHODS = ("traversal", "gradcam")
 
@@ -57,8 +58,8 @@ def _row(panels: Sequence[Any], case: Case, i: int, methods: Sequence[str]) -> N
     for panel, found in zip(panels, shown, strict=True):
         panel.imshow(film, cmap="gray", vmin=0, vmax=1)
         panel.set_axis_off()
-        if found is not None and np.abs(found).max() > 0:
-            strength = np.abs(found) / np.abs(found).max()
+        if found is not None and np.percentile(np.abs(found), STRONG) > 0:
+            strength = np.clip(np.abs(found) / np.percentile(np.abs(found), STRONG), 0, 1)
             panel.imshow(np.sign(found), cmap="PuOr_r", vmin=-1, vmax=1, alpha=0.75 * strength)
 
 
