@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_model import SIZE, known_bundle, known_films
 from PIL import Image
 
-from processors.analysis import Algorithm
-from processors.runtime import Bundle, Head
 from processors.training.data import ImageSet, Sample
 from processors.training.studies import marker_measure as measure
 from processors.training.studies.marker_models import LOT, films_of, model_folder, plan_of
@@ -27,22 +26,9 @@ from processors.training.studies.marker_planting import (
     planted,
 )
 from processors.training.studies.markers import Asking, study, verdict
-from processors.vae.latent import Array, upsample
-from processors.vae.normalise import network_input
+from processors.vae.latent import Array
 
-SIZE, CELL = 48, 8
 MAPS = ("exchange", "move", "difference")
-
-
-def _films(count: int = 12, size: int = SIZE) -> ImageSet:
-    """Equalised noise; every second film is positive and bright in its last corner; two films of
-    each patient."""
-    generator = np.random.default_rng(0)
-    noise = generator.random((count, size, size)).astype(np.float32)
-    noise[::2, -16:, -16:] += 1
-    inputs = np.stack([np.rint(network_input(n, size)[0] * 255) for n in noise]).astype(np.uint8)
-    samples = tuple(Sample(f"{i}.png", "val", f"P{i // 2}", (i % 2,)) for i in range(count))
-    return ImageSet(samples, inputs, np.zeros((count, 1), np.float32), np.zeros(inputs.shape, bool))
 
 
 def _grey(count: int, value: int, size: int = SIZE) -> ImageSet:
@@ -87,7 +73,7 @@ def test_a_marker_lies_where_it_can_be_seen() -> None:
 
 
 def test_planting_whitens_the_chosen_and_spares_the_rest() -> None:
-    films = _films()
+    films = known_films()
     before = films.inputs.copy()
     masks = drawn_masks(films, np.random.default_rng(0))
     made = planted(films, masks, np.arange(12) == 3)
@@ -195,32 +181,6 @@ def test_verdict(value: float | None, decides: bool, floor: float | None, said: 
 # --- a model whose reason is known
 
 
-class _Reader:
-    """Channel 0: share of white pixels in a cell, 1: of bright ones; the decoder paints both."""
-
-    def encode(self, images: Array) -> Array:
-        count, _, size, _ = images.shape
-        cells = images.reshape(count, size // CELL, CELL, size // CELL, CELL)
-        white = cells > 0.998
-        shares = [white.mean((2, 4)), ((cells > 0.88) & ~white).mean((2, 4))]
-        return np.stack(shares, 1).astype(np.float32)
-
-    def decode(self, latents: Array) -> Array:
-        return np.stack([upsample(z.mean(0), CELL) for z in latents])[:, None]
-
-
-def _bundle(weight: tuple[float, float], bias: float) -> Bundle:
-    """Positive where one cell holds enough of what is weighted."""
-    answer = {"label": "bacterial", "offset": 0.0, "threshold": 0.5, "band": [0.4, 0.6]}
-    question = {"name": "cause", "none": True, "temperature": 1.0, "answers": [answer]}
-    card = {"size": SIZE, "field": "", "questions": [question]}
-    donors = np.stack([np.zeros((8, 6, 6)), np.full((8, 6, 6), 0.1)], 1).astype(np.float32)
-    held = {"latents_cause_none": donors, "latents_cause_bacterial": donors}
-    head = Head(np.array([weight], np.float32), np.array([bias], np.float32), 0)
-    known = Algorithm("known", "1", "")
-    return Bundle(Path(), "known", {"dictamen": card}, known, head, held, _Reader())
-
-
 @pytest.mark.parametrize(
     ("weight", "bias", "decides", "low", "high"),
     [
@@ -231,10 +191,10 @@ def _bundle(weight: tuple[float, float], bias: float) -> Bundle:
 def test_a_map_finds_the_reason_of_a_known_model(
     weight: tuple[float, float], bias: float, decides: bool, low: float, high: float
 ) -> None:
-    films = _films(24)
+    films = known_films(24)
     masks = np.zeros(films.inputs.shape, bool)
     masks[:, :24, :24] = drawn_masks(_grey(24, 0, 24), np.random.default_rng(2))
-    one = measure.trial(_bundle(weight, bias), films, masks, TAG)
+    one = measure.trial(known_bundle(weight, bias), films, masks, TAG)
     positive = films.answers(0) == 0
     names = tuple(s.patient for s in films.samples)
     asked = measure.Asked(names, positive, positive, ~positive, masks.mean((1, 2)))
@@ -251,7 +211,7 @@ def test_a_map_finds_the_reason_of_a_known_model(
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
-    films = _films(120, 32)
+    films = known_films(120, 32)
     with (folder / "films.csv").open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["path", "split", "patient", "labels"])
