@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted_bundle import Planted, planted, write_planted
+from planted_bundle import Planted, planted
 
 from processors.explain import METHODS
 from processors.explain.compare import maps
-from processors.runtime import Bundle, open_bundle
+from processors.runtime import Bundle
 from processors.training.studies.marker_measure import near, points_inside
 from processors.vae.latent import margin
 
@@ -18,16 +18,11 @@ SIGNED = ("occlusion", "lime", "shap")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return open_bundle(str(write_planted(tmp_path_factory.mktemp("bundles") / "planted")), "cpu")
+def films(planted_bundle: Bundle) -> list[Planted]:
+    return [planted(planted_bundle, seed) for seed in range(FILMS)]
 
 
-@pytest.fixture(scope="module")
-def films(bundle: Bundle) -> list[Planted]:
-    return [planted(bundle, seed) for seed in range(FILMS)]
-
-
-def test_the_patch_decides(bundle: Bundle, films: list[Planted]) -> None:
+def test_the_patch_decides(films: list[Planted]) -> None:
     """Else there would be nothing to point at."""
     for one in films:
         film, row = one.subject.film, one.subject.row
@@ -52,11 +47,13 @@ def test_the_map_is_largest_at_the_cause(method: str, films: list[Planted]) -> N
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "traversal"])
-def test_what_speaks_against_the_finding_is_never_for_it(method: str, bundle: Bundle) -> None:
+def test_what_speaks_against_the_finding_is_never_for_it(
+    method: str, planted_bundle: Bundle
+) -> None:
     """A dark patch lowers the answer: negative in a signed map, next to nothing in Grad-CAM."""
     against = []
     for seed in range(100, 106):
-        one = planted(bundle, seed, both=True)
+        one = planted(planted_bundle, seed, both=True)
         found = maps(one.subject, [method])[method]
         dark, bright = found[one.dark].sum(), found[one.bright].sum()
         against.append(dark < 0 < bright if method in SIGNED else 0 <= dark < 0.1 * bright)
