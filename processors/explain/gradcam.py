@@ -77,7 +77,6 @@ def explain(subject: Subject, language: str) -> Explanation:
     row, latent = subject.row, subject.film.latent
     same = faithfulness.agreement(_agreement(subject), margin(latent, row))
     others = [map_of(subject, each) for each in OTHERS]
-    side, noise = latent.shape[-1], OTHERS[0].noise
-    how = {k: said.format(side=side, noise=noise) for k, said in HOW.items()}
+    how = maps.told(HOW, side=latent.shape[-1], noise=OTHERS[0].noise)
     drawn = maps.Drawn("gradcam", map_of(subject), others, how, (same,))
     return maps.explained(subject, drawn, language)

@@ -24,9 +24,9 @@ SUPERPIXELS = 100
 KERNEL = 0.25  # width, in cosine distance from the whole film: the package's own
 HOW = {
     "es": "LIME: {parts} superpíxeles (SLIC) en gris medio o no, {samples} muestras, ancho del "
-    "núcleo {kernel}, R² local {fit:.2f}. Estabilidad: otras semillas y muestras.",
+    "núcleo {kernel}, R² local {fit}. Estabilidad: otras semillas y muestras.",
     "en": "LIME: {parts} superpixels (SLIC), mean grey or not, {samples} samples, kernel width "
-    "{kernel}, local R² {fit:.2f}. Stability: other seeds and samples.",
+    "{kernel}, local R² {fit}. Stability: other seeds and samples.",
 }
 
 
@@ -81,8 +81,8 @@ def map_of(subject: Subject, settings: Settings = Settings()) -> Array:
 def explain(subject: Subject, language: str) -> Explanation:
     """The map with its checks; stable if other samples leave it."""
     made = fit(subject)
-    told = {"parts": made.parts, "samples": Settings().samples, "kernel": KERNEL}
-    how = {k: said.format(**told, fit=made.squared) for k, said in HOW.items()}
+    fitted = {"parts": made.parts, "samples": Settings().samples, "fit": round(made.squared, 2)}
+    how = maps.told(HOW, kernel=KERNEL, **fitted)
     others = [map_of(subject, each) for each in OTHERS]
     fits = (faithfulness.surrogate(made.squared),)
     return maps.explained(subject, maps.Drawn("lime", made.found, others, how, fits), language)

@@ -57,6 +57,18 @@ def explained(subject: Subject, drawn: Drawn, language: str) -> Explanation:
     )
 
 
+def told(said: Mapping[str, str], **values: float | str) -> dict[str, str]:
+    """How a map was made, in each language, with its numbers as that language writes them."""
+    found = {}
+    for language, text in said.items():
+        point = "," if language == "es" else "."
+        shown = {
+            k: v if isinstance(v, str) else f"{v:g}".replace(".", point) for k, v in values.items()
+        }
+        found[language] = text.format(**shown)
+    return found
+
+
 def _tents(wide: int, length: int) -> Array:
     """Weights (wide, length) of linear interpolation between pixel centres, edges repeated."""
     place = np.clip((np.arange(wide) + 0.5) * length / wide - 0.5, 0, length - 1)

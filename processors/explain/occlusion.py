@@ -80,7 +80,6 @@ def explain(subject: Subject, language: str) -> Explanation:
     size = subject.film.network.shape[0]
     patch, step = Settings().pixels(size)
     sides = ", ".join(str(each.pixels(size)[0]) for each in OTHERS)
-    told = {"patch": patch, "step": step, "size": size, "others": sides}
-    how = {k: said.format(**told) for k, said in HOW.items()}
+    how = maps.told(HOW, patch=patch, step=step, size=size, others=sides)
     others = [map_of(subject, each) for each in OTHERS]
     return maps.explained(subject, maps.Drawn("occlusion", map_of(subject), others, how), language)

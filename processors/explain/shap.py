@@ -97,8 +97,7 @@ def explain(subject: Subject, language: str) -> Explanation:
         uid = subject.film.instance_uid
         return Explanation(subject.label, uid, "shap", (), None, (), False, reason)
     parts = int(maps.superpixels(subject.film.network, SUPERPIXELS).max()) + 1
-    told = {"parts": parts, "permutations": Settings().permutations}
-    used = min(BACKGROUND, len(subject.donors))
-    how = {k: said.format(**told, background=used) for k, said in HOW.items()}
+    used, turns = min(BACKGROUND, len(subject.donors)), Settings().permutations
+    how = maps.told(HOW, parts=parts, permutations=turns, background=used)
     others = [map_of(subject, each) for each in OTHERS]
     return maps.explained(subject, maps.Drawn("shap", map_of(subject), others, how), language)
