@@ -201,6 +201,9 @@ def markers(
         list[float], typer.Option(help="Of films on which the marker agrees; repeat.")
     ] = [1.0, 0.8],  # noqa: B006
     task: Annotated[str, typer.Option(help="cause, or lot: answers drawn by lot.")] = "cause",
+    method: Annotated[
+        list[str] | None, typer.Option(help="Another method of explanation beside ours; repeat.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a model.")] = None,
     seed: SeedsOption = [0, 1, 2],  # noqa: B006 - typer reads the default, nothing writes it
     split: SplitOption = "val",
@@ -215,7 +218,8 @@ def markers(
 
         use_threads(threads)
         wanted = {"seeds": seed, "kinds": kind, "shares": share, "task": task, "steps": steps}
-        return study_markers(table, images, work, start, {**wanted, "split": split})
+        wanted |= {"split": split, "others": method}
+        return study_markers(table, images, work, start, wanted)
 
     _shown(study, as_json)
 

@@ -55,6 +55,8 @@ WORDS = {
         "gradcam": "Grad-CAM",
         "organ": "Grad-CAM, organ alone",
         "none": "not measured: too few films",
+        "ece": "Calibration error {ece:.3f}; a perfectly calibrated model would show {fair} on so "
+        "many films.",
         "group": "group",
         "films": "films",
         "sensitivity": "sensitivity",
@@ -97,6 +99,8 @@ WORDS = {
         "gradcam": "Grad-CAM",
         "organ": "Grad-CAM, solo el órgano",
         "none": "no medido: muy pocas imágenes",
+        "ece": "Error de calibración {ece:.3f}; un modelo perfectamente calibrado mostraría {fair} "
+        "con tantas imágenes.",
         "group": "grupo",
         "films": "imágenes",
         "sensitivity": "sensibilidad",
@@ -137,9 +141,10 @@ def page(bundle: Bundle, found: Sequence[Audited], language: str, gradcam: bool)
 def _answer(one: Audited, words: dict[str, str], gradcam: bool) -> str:
     case = one.case
     head = f"{case.name}: AUC {one.auc} ({int(case.positive.sum())}/{len(case.positive)})"
+    calibrated = words["ece"].format(ece=one.ece, fair=one.ece_fair)
     seen = pictures.films(one, marked(case, one.worst), words, gradcam)
     return (
-        f"<section><h2>{_say(head)}</h2>{_verdict(one, words)}"
+        f"<section><h2>{_say(head)}</h2>{_verdict(one, words)}<p>{calibrated}</p>"
         f"<h3>{_say(words['pictures'].format(kind=one.worst))}</h3>{_image(seen)}"
         f"{_marks(one, words)}{_follows(one, words)}{_gaps(one, words)}"
         f"{_five(one, words)}{_mended(one, words)}</section>"

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.special import expit
+
 from processors.runtime import Bundle
 from processors.training.audit.cases import Case, cases
 from processors.training.audit.five import Five, five
@@ -15,7 +18,12 @@ from processors.training.audit.mending import Mended, mended
 from processors.training.audit.probes import Probe, marked, probe
 from processors.training.audit.verdict import Verdict, verdict
 from processors.training.data import ImageSet
-from processors.training.measure import Estimate, auc
+from processors.training.measure import (
+    Estimate,
+    auc,
+    calibration_error,
+    fair_calibration_error,
+)
 from processors.training.studies.marker_planting import KINDS
 
 Tell = Callable[[str], None]
@@ -23,10 +31,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One answer: everything that was measured of it. mended: of marks that cost too much."""
+    """One answer: everything that was measured of it. ece: calibration error; ece_fair: what a
+    perfectly calibrated model would show; mended: of marks that cost too much."""
 
     case: Case
     auc: Estimate
+    ece: float
+    ece_fair: Estimate
     probes: Mapping[str, Probe]
     followed: tuple[Followed, ...]
     gaps: tuple[Gap, ...]
@@ -46,6 +57,8 @@ class Audited:
             "positive": int(case.positive.sum()),
             "patients": len(set(case.patients)),
             "auc": self.auc.record(),
+            "ece": round(self.ece, 4),
+            "ece_fair": self.ece_fair.record(),
             "biased": self.verdict.biased,
             "reasons": list(self.verdict.reasons),
             "noted": list(self.verdict.noted),
@@ -72,9 +85,12 @@ def audits(bundle: Bundle, judged: ImageSet, chooses: ImageSet, tell: Tell) -> I
         found = verdict(probes, follows)
         own = choosing.get(case.place)
         repaired = [mended(own, case, kind) for kind in found.marks] if own else []
+        said = np.asarray(expit(case.margins), dtype=np.float64)
         yield Audited(
             case=case,
             auc=auc(case.labels, case.margins, case.patients),
+            ece=calibration_error(case.labels, said),
+            ece_fair=fair_calibration_error(said),
             probes=probes,
             followed=follows,
             gaps=tuple(gaps(case)),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from processors.explain import METHODS
 from processors.runtime import Bundle, open_bundle
 from processors.training.appraise import witnesses
 from processors.training.pretrain import NOTHING, read_start
@@ -44,12 +45,14 @@ def study_markers(
     table: Path, images: Path, work: Path, start: Path | None, wanted: Mapping[str, Any]
 ) -> dict[str, Any]:
     """wanted: fields of markers.Asking; None leaves the study's own. ValueError for an unknown
-    kind of marker or task."""
+    kind of marker, task or method."""
     given = {name: value for name, value in wanted.items() if value is not None}
     if unknown := set(given.get("kinds", ())) - set(KINDS):
         raise ValueError(f"no marker is called {sorted(unknown)[0]!r}; known: {', '.join(KINDS)}")
     if given.get("task", CAUSE) not in TASKS:
         raise ValueError(f"no task is called {given['task']!r}; known: {', '.join(TASKS)}")
+    if unknown := set(given.get("others", ())) - set(METHODS):
+        raise ValueError(f"no method is called {sorted(unknown)[0]!r}; known: {', '.join(METHODS)}")
     begun = read_start(start) if start else NOTHING
     return study(table, images, work, Asking(**given, start=begun))
 

@@ -10,7 +10,7 @@ because there is nothing to be found then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, uniform_filter
 
+from processors.explain import compare
 from processors.explain.subject import Film, Subject
 from processors.explain.traversal import changes, less
 from processors.runtime import Bundle
@@ -34,7 +35,7 @@ Numbers = NDArray[np.float64]
 GROWN = 2  # pixels around the marker that still count as it: cells are 8 px wide
 SMOOTH = 5  # pixels of the window in which the map's maximum is sought
 DECIDES = 0.5  # share of the negatives that the marker must turn
-Maps = Callable[[Subject], dict[str, Array]]  # each (size, size), by name of the method
+MOST = 20  # films on which slow methods are measured
 
 
 def near(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -86,18 +87,22 @@ class Trial:
     bare: Mapping[str, Numbers]
 
 
-def trial(bundle: Bundle, films: ImageSet, masks: Masks, kind: str, read: Maps = maps) -> Trial:
+def trial(
+    bundle: Bundle, films: ImageSet, masks: Masks, kind: str, others: Sequence[str] = ()
+) -> Trial:
     """Every film with and without its marker; explained are the positive ones, marked, that are
-    called so."""
+    called so. others: methods of processors.explain whose maps are measured too, of the first MOST
+    films alone, because some take a second each."""
     marked = planted(films, masks, np.ones(len(masks), bool), kind)
     threshold = float(bundle.card["questions"][0]["answers"][0]["threshold"])
     with_marker, without = (score(bundle, each).probabilities[:, 0] for each in (marked, films))
     shares: dict[str, Numbers] = {}
     points: dict[str, Numbers] = {}
     bare: dict[str, Numbers] = {}
-    for i in np.flatnonzero(positive(films) & (with_marker >= threshold)):
-        inside = near(masks[i])
-        for name, found in read(_subject(bundle, marked, int(i))).items():
+    for count, i in enumerate(np.flatnonzero(positive(films) & (with_marker >= threshold))):
+        inside, subject = near(masks[i]), _subject(bundle, marked, int(i))
+        more = compare.maps(subject, others if count < MOST else ())
+        for name, found in {**maps(subject), **more}.items():
             _row(shares, name, len(masks))[i] = share_inside(found, inside)
             _row(points, name, len(masks))[i] = points_inside(found, inside)
         if without[i] >= threshold:

@@ -40,7 +40,7 @@ def _letter() -> NDArray[np.bool_]:
 
 def _disc(across: int) -> NDArray[np.bool_]:
     from_middle = np.arange(across) - (across - 1) / 2
-    return np.hypot(*np.meshgrid(from_middle, from_middle)) <= across / 2
+    return np.asarray(np.hypot(*np.meshgrid(from_middle, from_middle)) <= across / 2)
 
 
 TAG = "tag"

@@ -25,9 +25,7 @@ from processors.training.studies.marker_measure import (
     DECIDES,
     GROWN,
     Asked,
-    Maps,
     Trial,
-    maps,
     near,
     summary,
     trial,
@@ -61,7 +59,7 @@ CEILING = 0.01  # most of it on a marker that a clean model is shown
 class Asking:
     """What is asked. kinds, shares: of the plantings; changes: of the plan, for a smaller network;
     start: what the models begin from, because a small mark is learnt late by a network that knows
-    nothing yet; read: the maps that are compared."""
+    nothing yet; others: methods that are compared."""
 
     seeds: Sequence[int] = (0, 1, 2)
     kinds: Sequence[str] = tuple(KINDS)
@@ -71,7 +69,7 @@ class Asking:
     split: str = "val"
     changes: Mapping[str, Any] = field(default_factory=dict)
     start: Start = NOTHING
-    read: Maps = maps
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def _model(setting: _Setting, planting: Planting, seed: int, kind: str) -> tuple
 
     made = trained(setting.parts, plan, planting, setting.work, tell, asking.start)
     setting.bar.update(task, description=f"{name}: explaining")
-    found = trial(made.bundle, setting.judged, setting.masks[kind], kind, asking.read)
+    found = trial(made.bundle, setting.judged, setting.masks[kind], kind, asking.others)
     setting.bar.remove_task(task)
     return found, made.cpu_s
 

@@ -12,7 +12,14 @@ from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
 from processors.training.evaluate import Scores, Task, _macro, other_labels
 from processors.training.make import telling
-from processors.training.measure import area, auc, auc_gain, calibration_error, estimate
+from processors.training.measure import (
+    area,
+    auc,
+    auc_gain,
+    calibration_error,
+    estimate,
+    fair_calibration_error,
+)
 from processors.training.privacy import harmless
 
 
@@ -84,6 +91,18 @@ def test_gain_of_a_score_over_itself_is_nothing() -> None:
     labels, scores = _scored(1.0)
     gain = auc_gain(labels, scores, scores, [str(i) for i in range(400)])
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "most"),
+    [pytest.param(100, 0.06, 0.14, id="few"), pytest.param(20000, 0.0, 0.01, id="many")],
+)
+def test_even_a_perfect_model_shows_an_error_on_few_films(
+    count: int, least: float, most: float
+) -> None:
+    found = fair_calibration_error(np.random.default_rng(0).random(count))
+    assert least <= found.value <= most
+    assert found.low < found.value < found.high
 
 
 def test_calibration_error() -> None:
