@@ -50,7 +50,7 @@ QUESTION = {
 CAUSE, LOT = "cause", "lot"
 TASKS = (CAUSE, LOT)
 RECIPE: Mapping[str, Any] = {
-    "steps": 700,
+    "steps": 1000,
     "batch": 32,
     "gamma": 1.0,
     "beta": 0.005,
