@@ -48,7 +48,8 @@ WORDS = {
         "mended": "The mark taken out of the head",
         "back": "of the AUC lost comes back",
         "cost": "AUC lost on films without marks",
-        "directions": "directions",
+        "projection": "directions projected out",
+        "augmentation": "fitted again, marks on half of the films",
         "pictures": "Films: first as they are, then with the mark that costs most ({kind})",
         "film": "film",
         "traversal": "generative map",
@@ -92,7 +93,8 @@ WORDS = {
         "mended": "La marca, quitada de la cabeza del modelo",
         "back": "de la AUC perdida vuelve",
         "cost": "AUC perdida en imágenes sin marcas",
-        "directions": "direcciones",
+        "projection": "direcciones quitadas por proyección",
+        "augmentation": "ajustada de nuevo, con marcas en la mitad de las imágenes",
         "pictures": "Imágenes: primero como son, luego con la marca que más cuesta ({kind})",
         "film": "imagen",
         "traversal": "mapa generativo",
@@ -212,7 +214,7 @@ def _five(one: Audited, words: dict[str, str]) -> str:
 
 def _mended(one: Audited, words: dict[str, str]) -> str:
     lines = [
-        (each.kind, f"{each.directions} {words['directions']}", f"{each.back} {words['back']}",
+        (each.kind, words[each.way], f"{each.back} {words['back']}",
          f"{words['cost']}: {each.cost}")
         for each in one.mended
     ]  # fmt: skip

@@ -84,7 +84,7 @@ def audits(bundle: Bundle, judged: ImageSet, chooses: ImageSet, tell: Tell) -> I
         probes, follows = probed(case), tuple(followed(case))
         found = verdict(probes, follows)
         own = choosing.get(case.place)
-        repaired = [mended(own, case, kind) for kind in found.marks] if own else []
+        repaired = [m for kind in found.marks for m in mended(own, case, kind)] if own else []
         said = np.asarray(expit(case.margins), dtype=np.float64)
         yield Audited(
             case=case,

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from scipy.stats import binomtest
 
 from processors.training.audit.cases import cases
-from processors.training.audit.mending import Mended, mended
+from processors.training.audit.mending import WAYS, Mended, mended
 from processors.training.audit.record import probed
 from processors.training.audit.verdict import LOST, verdict
 from processors.training.pretrain import NOTHING, Start
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the audit says of one model; mended: of the marks that it found."""
+    """What the audit says of one model; mended: of the mark that was planted."""
 
     model: Model
     lost: Mapping[str, float]
@@ -126,9 +126,14 @@ def _audited(setting: Setting, asked: Sequence[Model], bar: Progress) -> Iterato
             lost={kind: round(p.lost.low, 4) for kind, p in probes.items()},
             marks=said.marks,
             reasons=said.reasons,
-            mended=tuple(mended(own, case, kind) for kind in said.marks if one.task == CAUSE),
+            mended=mended(own, case, one.planting.kind) if _mends(one, said.marks) else (),
         )
         bar.advance(line)
+
+
+def _mends(one: Model, marks: Sequence[str]) -> bool:
+    """Answers drawn by lot have no AUC that could come back."""
+    return one.task == CAUSE and one.biased and one.planting.kind in marks
 
 
 def study(setting: Setting, asked: Sequence[Model] | None = None) -> dict[str, Any]:
@@ -143,8 +148,8 @@ def study(setting: Setting, asked: Sequence[Model] | None = None) -> dict[str, A
         "accused_from": LOST,
         "found": _share([one.model.planting.kind in one.marks for one in biased]),
         "false_alarms": _share([bool(one.marks) for one in clean]),
-        "mended": _pooled([m for one in biased for m in one.mended
-                           if m.kind == one.model.planting.kind]),
+        "mended": {way: _pooled([m for one in biased for m in one.mended if m.way == way])
+                   for way in WAYS},
         "models": [one.record() for one in found],
     }  # fmt: skip
 
