@@ -38,6 +38,9 @@ def found(row: Row, held: Mapping[str, Any]) -> Any:
 
 
 def clears(row: Row, figure: Any) -> bool:
+    """Of a row with a floor."""
+    if row.floor is None:
+        return True
     value = figure[row.at] if isinstance(figure, Mapping) else figure
     if row.at == "low":  # an interval that touches the floor does not clear it
         return bool(value > row.floor)
@@ -50,15 +53,25 @@ def _number(value: float) -> str:
 
 def _line(row: Row, figure: Any) -> str:
     sign = "lower bound >" if row.at == "low" else "≥" if row.least else "≤"
-    bound = f"{sign} {row.floor:g}"
+    bound = "" if row.floor is None else f"{sign} {row.floor:g}"
     if figure is None or (isinstance(figure, Mapping) and "value" not in figure):
-        return f"| {row.what} | {bound} | not measured | **RED** |"
-    shown = (
-        f"{_number(figure['value'])} [{_number(figure['low'])}, {_number(figure['high'])}]"
-        if isinstance(figure, Mapping)
-        else _number(figure)
-    )
-    return f"| {row.what} | {bound} | {shown} | {'ok' if clears(row, figure) else '**RED**'} |"
+        return f"| {row.what} | {bound} | not measured | {_colour(row, False)} |"
+    return f"| {row.what} | {bound} | {_shown(figure)} | {_colour(row, clears(row, figure))} |"
+
+
+def _colour(row: Row, good: bool) -> str:
+    if row.floor is None:
+        return ""
+    return "ok" if good else "**RED**"
+
+
+def _shown(figure: Any) -> str:
+    if isinstance(figure, bool):
+        return "yes" if figure else "no"
+    if isinstance(figure, Mapping):
+        value, low, high = (_number(figure[k]) for k in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+    return _number(figure)
 
 
 def page(held: Mapping[str, Any]) -> str:
@@ -69,7 +82,8 @@ def _page(held: Mapping[str, Any]) -> Iterator[str]:
     yield HEAD
     for title, rows in SECTIONS:
         yield from (f"## {title}", "", "| what | floor | measured | |", "|---|---|---|---|")
-        yield from (_line(row, found(row, held)) for row in rows)
+        figures = ((row, found(row, held)) for row in rows)
+        yield from (_line(r, f) for r, f in figures if r.floor is not None or f is not None)
         yield ""
     yield from ("## Where each figure stands", "", "| file | sha256 of the bundle |", "|---|---|")
     for name in sorted({row.file for _, rows in SECTIONS for row in rows} & set(held)):

@@ -35,8 +35,7 @@ class Gap:
     by_chance: float
 
     def record(self) -> dict[str, Any]:
-        shown = {"groups": self.groups, "gap": self.gap.record(), "by_chance": self.by_chance}
-        return {"attribute": self.attribute, **shown}
+        return {"groups": self.groups, "gap": self.gap.record(), "by_chance": self.by_chance}
 
 
 def gaps(case: Case) -> Iterator[Gap]:

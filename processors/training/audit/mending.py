@@ -28,7 +28,7 @@ from processors.vae.latent import SILENT, Array, Row
 
 MOST = 6  # directions
 COST = 0.01  # AUC without marks that may be lost on the films that choose
-HELD = 0.01  # weight of the squared distance from the head as it was
+HELD = 0.01  # weight of the squared distance from the head as it was, in parts of its length
 ROUNDS = 100  # of L-BFGS
 WAYS = ("projection", "augmentation")
 
@@ -101,7 +101,7 @@ def augmented(case: Case, found: Marked) -> Row:
     def loss() -> torch.Tensor:
         search.zero_grad()
         odds = _margins(latents, own[0], own[1], case.row, inner)
-        far = sum((a - b).square().sum() for a, b in zip(own, (weight, bias), strict=True))
+        far = (own[0] - weight).square().sum() / weight.square().sum()
         cost = F.binary_cross_entropy_with_logits(odds, labels) + HELD * far
         cost.backward()  # type: ignore[no-untyped-call]
         return cost

@@ -64,7 +64,7 @@ class Audited:
             "noted": list(self.verdict.noted),
             "marks": {kind: one.record() for kind, one in self.probes.items()},
             "follows": [one.record() for one in self.followed],
-            "gaps": [one.record() for one in self.gaps],
+            "gaps": {one.attribute: one.record() for one in self.gaps},
             "five": self.five.record() if self.five else None,
             "mended": [one.record() for one in self.mended],
         }

@@ -164,12 +164,12 @@ def _share(yes: Sequence[bool]) -> dict[str, float]:
 
 
 def _pooled(found: Sequence[Mended]) -> dict[str, Any]:
-    """Mean over models, with the smallest and the largest."""
+    """Mean over models; low, high: the smallest and the largest."""
     if not found:
         return {"models": 0}
     figures: dict[str, Any] = {"models": len(found)}
     for name in ("back", "cost"):
         values = np.array([getattr(one, name).value for one in found])
-        ends = {"least": values.min(), "most": values.max(), "value": values.mean()}
+        ends = {"value": values.mean(), "low": values.min(), "high": values.max()}
         figures[name] = {k: round(float(v), 4) for k, v in ends.items()}
     return figures
