@@ -178,8 +178,9 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
         *(Row(f"hidden quarter, {organ}: SSIM in the hole, ours minus Telea's",
               f"erased-{organ}", ("ssim", "bundle less telea"), 0.0, at="low")
           for organ in ("chest", "brain")),
-        *(Row(f"hidden quarter: AUC lost, {name}", f"erased-{organ}", ("auc", task, "lost"),
+        *(Row(f"hidden quarter: AUC lost, {name}{how}", f"erased-{organ}", (part, task, "lost"),
               0.01, False)
+          for part, how in (("auc", ""), ("auc_filled", ", filled by the network"))
           for name, organ, task in (("children", "chest", CHILDREN), ("adults", "chest", ADULTS),
                                     *((t, "brain", f"tumour/{t}") for t in TUMOURS))),
     )),

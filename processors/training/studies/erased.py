@@ -2,7 +2,8 @@
 
 A quarter of each picture is hidden under rectangles. Structural similarity *in the holes alone* of
 what the bundle puts there, beside Telea's classical inpainting and the bare grey on the same holes;
-and, per task, the AUC that is lost when the bundle sees the spoilt picture in place of the whole.
+and, per task, the AUC that is lost when the bundle sees the spoilt picture in place of the whole,
+or the picture that it filled itself.
 In: a bundle, labelled images. Out: figures with 95 % intervals by patient.
 Never: an image as one fixed set of holes would suit it: they follow from its name.
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from processors.explain.inpainting import filled, smooth
 from processors.runtime import Bundle
 from processors.training.data import ImageSet
 from processors.training.evaluate import Task, score, tasks
@@ -64,13 +66,14 @@ def telea(spoilt: Bytes, hidden: Mask) -> Bytes:
 def fillings(bundle: Bundle, spoilt: Bytes, hidden: Mask) -> dict[str, Array]:
     """Every way of filling the holes of one network input, floats 0..1 (size, size).
 
-    `bundle` keeps what was seen, as Telea does; `decoded` is the decoder's whole picture.
+    `bundle` is told where the holes are and keeps what was seen, as Telea does; `decoded` is the
+    decoder's whole picture of the spoilt one; `smooth` fills from the rim without any network.
     """
     seen = _floats(spoilt)
-    decoded = bundle.decode(bundle.encode(seen[None]))[0]
     return {
-        "bundle": np.where(hidden, decoded, seen),
-        "decoded": decoded,
+        "bundle": filled(bundle, seen, hidden),
+        "decoded": bundle.decode(bundle.encode(seen[None]))[0],
+        "smooth": smooth(seen, hidden),
         "telea": _floats(telea(spoilt, hidden)),
         "grey": seen,
     }
@@ -92,12 +95,18 @@ def erased(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
         raise ValueError("erasing needs at least two images")
     hidden = np.stack([holes(sample.path, bundle.size) for sample in images.samples])
     spoilt = np.stack([erase(*pair) for pair in zip(images.inputs, hidden, strict=True)])
+    mended = np.stack([_mended(bundle, *pair) for pair in zip(spoilt, hidden, strict=True)])
     return {
         "n": len(images.samples),
         "hidden": round(float(hidden.mean()), 4),
         "ssim": _in_holes(bundle, images, spoilt, hidden),
         "auc": _lost(bundle, images, replace(images, inputs=spoilt)),
+        "auc_filled": _lost(bundle, images, replace(images, inputs=mended)),
     }
+
+
+def _mended(bundle: Bundle, spoilt: Bytes, hidden: Mask) -> Bytes:
+    return np.rint(filled(bundle, _floats(spoilt), hidden) * 255).astype(np.uint8)
 
 
 def _in_holes(bundle: Bundle, images: ImageSet, spoilt: Bytes, hidden: Mask) -> dict[str, Any]:
@@ -112,6 +121,7 @@ def _in_holes(bundle: Bundle, images: ImageSet, spoilt: Bytes, hidden: Mask) -> 
     return {
         **{name: mean(values, images.samples) for name, values in held.items()},
         "bundle less telea": mean(held["bundle"] - held["telea"], images.samples),
+        "bundle less smooth": mean(held["bundle"] - held["smooth"], images.samples),
         "bundle over telea": ratio(held["bundle"], held["telea"], images.samples),
     }
 

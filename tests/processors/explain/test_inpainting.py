@@ -71,8 +71,18 @@ def test_each_hole_has_the_grey_of_its_own_rim() -> None:
     hole[8:12, 6:10] = hole[8:12, 30:34] = True
     whole = image.copy()
     image[hole] = 0.5
-    np.testing.assert_array_equal(inpainting.greyed(image, hole), whole)
-    assert (inpainting.greyed(image, np.ones(image.shape, bool)) == 0.5).all()
+    np.testing.assert_allclose(inpainting.smooth(image, hole), whole, atol=1e-6)
+    assert (inpainting.smooth(image, np.ones(image.shape, bool)) == 0.5).all()
+
+
+def test_a_hole_on_a_slope_goes_on_with_the_slope() -> None:
+    slope = np.linspace(0, 1, 40, dtype=np.float32) * np.ones((20, 1), np.float32)
+    hole = np.zeros(slope.shape, bool)
+    hole[5:15, 10:25] = hole[17:, :8] = True
+    spoilt = np.where(hole, np.float32(0.9), slope)
+    made = inpainting.smooth(spoilt, hole)
+    np.testing.assert_allclose(made[5:15, 10:25], slope[5:15, 10:25], atol=1e-5)
+    np.testing.assert_array_equal(made[~hole], slope[~hole])
 
 
 def test_nothing_changes_outside_of_the_region_and_the_finding_goes() -> None:
@@ -85,30 +95,45 @@ def test_nothing_changes_outside_of_the_region_and_the_finding_goes() -> None:
     np.testing.assert_allclose(after[24:32, 24:32], 0.25, atol=1e-6)
 
 
+def _expects(subject: Subject, picture: Array) -> None:
+    """From now on the decoder draws this."""
+    fake: Any = subject.bundle
+    fake.decode = lambda latents: np.repeat(picture[None], len(latents), 0)
+
+
 def test_the_change_grows_from_the_border_inwards() -> None:
-    _, change = inpainting.less(_subject(_bright((3, 3)), expected=0.9))
+    subject = _subject(_bright((3, 3)))
+    _expects(subject, _bright((2, 2), (2, 3), (2, 4), grey=0.9))
+    _, change = inpainting.less(subject)
     along = change[20, 16:24]  # from the hole's left border into it, above the bright cell
     assert (np.diff(along) >= 0).all()
     assert 0 < along[0] < along[-1] / 3
 
 
+def test_what_the_decoder_gets_wrong_at_the_rim_is_taken_away_inside() -> None:
+    image = _bright((3, 3))
+    subject = _subject(image, expected=0.6)
+    hole = np.zeros(image.shape, bool)
+    hole[16:40, 16:40] = True
+    made = inpainting.filled(subject.bundle, image, hole)
+    np.testing.assert_allclose(made, 0.25, atol=1e-5)
+
+
 def test_the_prediction_is_read_again() -> None:
-    """The second round sees what the first predicted, not the grey."""
+    """The second round sees what the first predicted, not the smooth hole."""
     image, seen = _bright((3, 3)), []
     subject = _subject(image)
+    _expects(subject, _bright((3, 3), grey=0.6))
     fake: Any = subject.bundle
 
     def encode(images: Array) -> Array:
         seen.append(float(images[0, 28, 28]))
         return _cells(images)[:, None]
 
-    def decode(latents: Array) -> Array:
-        return np.full((len(latents), SIZE, SIZE), 0.6, np.float32)
-
-    fake.encode, fake.decode = encode, decode
+    fake.encode = encode
     hole = np.zeros(image.shape, bool)
     hole[16:40, 16:40] = True
-    assert inpainting.predicted(subject, hole)[28, 28] == np.float32(0.6)
+    assert inpainting.filled(subject.bundle, image, hole)[28, 28] == pytest.approx(0.6)
     assert seen == pytest.approx([0.25, 0.6])
 
 
