@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pydicom.multival import MultiValue
+
 from processors import Study
 from processors.gate import age_in_years
 
@@ -31,7 +33,9 @@ def age_group(years: int | None) -> str:
 
 
 def _stated(study: Study, keyword: str) -> str:
-    return _joined(str(i.header.get(keyword) or "").strip().upper() for i in study.instances)
+    values = (i.header.get(keyword) for i in study.instances)
+    each = (one for v in values for one in (v if isinstance(v, MultiValue) else [v or ""]))
+    return _joined(str(one).strip().upper() for one in each)
 
 
 def _joined(stated: Iterable[str]) -> str:

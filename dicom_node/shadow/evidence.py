@@ -104,15 +104,12 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something that speaks against a promotion; `telling` has the sentence of each kind.
-
-    about: of a gap, its variable, group, measure and what is compared.
-    """
+    """Something that speaks against a promotion; `telling` has the sentence of each kind."""
 
     kind: str
     of: str = ""
     n: int = 0
-    about: tuple[str, ...] = ()
+    gap: Gap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,10 +349,15 @@ def _gaps(
 
 def _gap(measure: str, of: str, flags: Sequence[Flag]) -> Iterator[Gap]:
     for variable in VARIABLES:
-        groups = {one.strata.get(variable, UNKNOWN) for one, _ in flags}
-        for group in sorted(groups) if len(groups) > 1 else ():
-            inside = share([f for one, f in flags if one.strata.get(variable, UNKNOWN) == group])
-            rest = share([f for one, f in flags if one.strata.get(variable, UNKNOWN) != group])
+        of_group: dict[str, list[bool]] = defaultdict(list)
+        for one, flag in flags:
+            of_group[one.strata.get(variable, UNKNOWN)].append(flag)
+        groups = sorted(of_group)
+        if len(groups) == 2:
+            groups = groups[:1]  # the other one would say the same once more
+        for group in groups if len(of_group) > 1 else ():
+            others = [flag for name, its in of_group.items() if name != group for flag in its]
+            inside, rest = share(of_group[group]), share(others)
             yield Gap(variable, group, measure, of, inside, rest, difference(inside, rest))
 
 
@@ -381,7 +383,7 @@ def _concerns(evidence: Evidence) -> Iterator[Concern]:
         yield from _of_reference(evidence.reference, list(evidence.present))
     for gap in evidence.gaps:
         if gap.enough and gap.difference and gap.difference.clear:
-            yield Concern("gap", about=(gap.variable, gap.group, gap.measure, gap.of))
+            yield Concern("gap", gap=gap)
 
 
 def _of_reference(reference: Reference, labels: Sequence[str]) -> Iterator[Concern]:

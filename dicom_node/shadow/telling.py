@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dicom_node.shadow.evidence import Concern, Evidence, Gap, Peer, Reference
-from dicom_node.shadow.figures import TOO_FEW, Share, Spread
+from dicom_node.shadow.figures import TOO_FEW, Difference, Share, Spread
 from dicom_node.story import state_word
 from dicom_node.strata import UNKNOWN
 
@@ -19,13 +19,13 @@ WORDS = {
         "title": "{processor} in shadow",
         "summary": "{studies} studies in {days} days, from {first} to {last} (UTC). Version "
         "{version}, weights {weights}. Intervals hold 95 % (Clopper-Pearson; of differences "
-        "Newcombe). Nothing of this was sent.",
+        "Newcombe).",
         "nothing": "{processor} has not judged any study in shadow.",
         "against": "What speaks against it",
         "no concern": "Nothing was found. That is no proof: a person decides.",
         "endings": "What became of the studies",
         "alerts": "Alerts",
-        "alerts a day": "A day (UTC) had {spread} studies with a finding present.",
+        "alerts a day": "Studies with a finding present: {spread}.",
         "peer": "Beside {processor}, which is live",
         "peer note": "{n} studies judged by both; on all labels alike: {whole}. Agreement says "
         "nothing about who is right.",
@@ -38,8 +38,8 @@ WORDS = {
         "timings": "Times in milliseconds",
         "few": "too few: n < {few}",
         "none": "none",
-        "spread": "{mean:.1f} (median {median:.1f}, 95 % of days up to {p95:.1f}, {low:.0f} to "
-        "{high:.0f})",
+        "spread": "{mean:.1f} a day (UTC), median {median:.1f}, 95 % of days up to {p95:.1f}, "
+        "from {low:.0f} to {high:.0f}, over {n} days{few}",
         "ending": "ending",
         "share": "share",
         "why": "why",
@@ -79,19 +79,19 @@ WORDS = {
         "unread": "{of}: no reading at all.",
         "unmatched": "{n} readings could not be used.",
         "not_judged": "{of}: {n} studies that were read have no result.",
-        "gap": "The interval of a difference leaves out zero: {of}.",
+        "gap": "A difference whose interval leaves out zero: {of}.",
     },
     "es": {
         "title": "{processor} en sombra",
         "summary": "{studies} estudios en {days} días, del {first} al {last} (UTC). Versión "
         "{version}, pesos {weights}. Intervalos del 95 % (Clopper-Pearson; de las diferencias, "
-        "Newcombe). Nada de esto se envió.",
+        "Newcombe).",
         "nothing": "{processor} no ha valorado ningún estudio en sombra.",
         "against": "Lo que habla en contra",
         "no concern": "No se encontró nada. Eso no es una prueba: decide una persona.",
         "endings": "Qué fue de los estudios",
         "alerts": "Avisos",
-        "alerts a day": "Un día (UTC) tuvo {spread} estudios con un hallazgo presente.",
+        "alerts a day": "Estudios con un hallazgo presente: {spread}.",
         "peer": "Junto a {processor}, que está en vivo",
         "peer note": "{n} estudios valorados por ambos; iguales en todas las etiquetas: {whole}. "
         "La concordancia no dice quién acierta.",
@@ -105,8 +105,8 @@ WORDS = {
         "timings": "Tiempos en milisegundos",
         "few": "muy pocos: n < {few}",
         "none": "ninguno",
-        "spread": "{mean:.1f} (mediana {median:.1f}, el 95 % de los días hasta {p95:.1f}, de "
-        "{low:.0f} a {high:.0f})",
+        "spread": "{mean:.1f} al día (UTC), mediana {median:.1f}, el 95 % de los días hasta "
+        "{p95:.1f}, de {low:.0f} a {high:.0f}, en {n} días{few}",
         "ending": "final",
         "share": "proporción",
         "why": "por qué",
@@ -146,7 +146,7 @@ WORDS = {
         "unread": "{of}: ninguna lectura.",
         "unmatched": "{n} lecturas no se pudieron usar.",
         "not_judged": "{of}: {n} estudios leídos no tienen resultado.",
-        "gap": "El intervalo de una diferencia deja fuera el cero: {of}.",
+        "gap": "Una diferencia cuyo intervalo deja fuera el cero: {of}.",
     },
 }
 
@@ -170,9 +170,12 @@ def share_text(one: Share, language: str) -> str:
     """ "83 % [65, 94] 25/30", and that they are too few where they are."""
     if one.value is None or one.low is None or one.high is None:
         return WORDS[language]["none"]
-    few = "" if one.enough else f" ({WORDS[language]['few'].format(few=TOO_FEW)})"
     interval = f"[{one.low * 100:.0f}, {one.high * 100:.0f}]"
-    return f"{one.value * 100:.0f} % {interval} {one.count}/{one.n}{few}"
+    return f"{one.value * 100:.0f} % {interval} {one.count}/{one.n}{_few(one, language)}"
+
+
+def _few(one: Share | Spread, language: str) -> str:
+    return "" if one.enough else f" ({WORDS[language]['few'].format(few=TOO_FEW)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +208,9 @@ class _Teller:
         return share_text(one, self.language)
 
     def _spread(self, one: Spread) -> str:
-        figures = {name: getattr(one, name) for name in ("mean", "median", "p95", "low", "high")}
-        return self.words["spread"].format(**figures)
+        names = ("mean", "median", "p95", "low", "high", "n")
+        figures = {name: getattr(one, name) for name in names}
+        return self.words["spread"].format(**figures, few=_few(one, self.language))
 
     def _summary(self) -> Section:
         found = self.evidence
@@ -229,10 +233,10 @@ class _Teller:
 
     def _concern(self, one: Concern) -> str:
         of = one.of
-        if one.kind == "gap":
-            variable, group, measure, subject = one.about
-            named = f"{self.words[measure]} {subject}".strip()
-            of = f"{self.words[variable]} {self._group(group)}, {named}"
+        if one.gap:
+            group, measure, inside, rest, figure = self._gap(one.gap)
+            others, less = self._header("rest", "difference")
+            of = f"{group}, {measure}: {inside}; {others} {rest}; {less} {figure.rstrip(' *')}"
         return self.words[one.kind].format(of=of, n=one.n, few=TOO_FEW)
 
     def _endings(self) -> Section:
@@ -266,7 +270,7 @@ class _Teller:
 
     def _pairs(self, pairs: Mapping[str, int]) -> str:
         said = []
-        for pair, count in pairs.items():
+        for pair, count in sorted(pairs.items(), key=lambda item: -item[1]):
             own, _, other = pair.partition("/")
             words = (state_word(own, self.language), state_word(other, self.language))
             said.append(f"{count} × {'/'.join(words)}")
@@ -298,15 +302,12 @@ class _Teller:
         return Section(self.words["gaps"], (note,), self._header(*names), rows)
 
     def _gap(self, gap: Gap) -> tuple[str, ...]:
-        found = gap.difference
-        points = [found.value, found.low, found.high] if found else []
-        said = "{:+.0f} [{:+.0f}, {:+.0f}]".format(*(p * 100 for p in points)) if points else ""
         return (
             f"{self.words[gap.variable]} {self._group(gap.group)}",
             f"{self.words[gap.measure]} {gap.of}".strip(),
             self._share(gap.inside),
             self._share(gap.rest),
-            f"{said} *" if found and found.clear else said,
+            _points(gap.difference),
         )
 
     def _group(self, group: str) -> str:
@@ -314,9 +315,17 @@ class _Teller:
 
     def _timings(self) -> Section:
         rows = tuple(
-            (stage, f"{one.median:.0f}", f"{one.p95:.0f}", str(one.n))
+            (stage, f"{one.median:.0f}", f"{one.p95:.0f}", f"{one.n}{_few(one, self.language)}")
             for stage, one in self.evidence.timings.items()
         )
         return Section(
             self.words["timings"], (), (*self._header("stage", "median", "p95"), "n"), rows
         )
+
+
+def _points(one: Difference | None) -> str:
+    """In percentage points; a star where the interval leaves out zero."""
+    if one is None:
+        return ""
+    value, low, high = (f"{round(part * 100):+d}" for part in (one.value, one.low, one.high))
+    return f"{value} [{low}, {high}]{' *' if one.clear else ''}"

@@ -10,6 +10,7 @@ from scipy.stats import beta
 from dicom_node.shadow.cases import Case, Stated
 from dicom_node.shadow.evidence import Evidence, assemble
 from dicom_node.shadow.figures import difference, share, spread
+from dicom_node.shadow.page import page
 from dicom_node.shadow.reference import Reading, ReferenceFault, parse
 from dicom_node.shadow.telling import WORDS, sections, share_text
 from processors import State
@@ -168,7 +169,8 @@ def test_a_group_is_compared_with_all_others() -> None:
     assert (gap.inside.value, gap.rest.value) == (0.75, 0.0)
     assert gap.difference is not None
     assert gap.difference.clear
-    assert ("sex", "F", "alert", "") in {one.about for one in found.concerns}
+    assert gap in {one.gap for one in found.concerns}
+    assert ("alert", "M") not in gaps
 
 
 def test_a_gap_between_few_is_no_concern() -> None:
@@ -214,6 +216,13 @@ def test_small_numbers_are_called_too_few_in_their_cell(language: str) -> None:
 
 def test_both_languages_say_the_same_things() -> None:
     assert set(WORDS["en"]) == set(WORDS["es"])
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_processor_that_was_never_in_shadow_has_a_page_that_says_so(language: str) -> None:
+    shown = page(assemble("next", [], {}), language)
+    assert WORDS[language]["nothing"].format(processor="next") in shown
+    assert "<svg" not in shown
 
 
 def test_the_same_evidence_has_the_same_digest() -> None:
