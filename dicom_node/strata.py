@@ -15,6 +15,7 @@ from processors.gate import age_in_years
 
 VARIABLES = ("sex", "age", "view", "maker")
 UNKNOWN = "?"
+_LONGEST = 64  # characters of what a header states
 _BOUNDS = ((17, "0-17"), (39, "18-39"), (64, "40-64"), (79, "65-79"))
 _KEYWORDS = {"sex": "PatientSex", "view": "ViewPosition", "maker": "Manufacturer"}
 
@@ -35,8 +36,9 @@ def age_group(years: int | None) -> str:
 def _stated(study: Study, keyword: str) -> str:
     values = (i.header.get(keyword) for i in study.instances)
     each = (one for v in values for one in (v if isinstance(v, MultiValue) else [v or ""]))
-    return _joined(str(one).strip().upper() for one in each)
+    return _joined(str(one).strip().upper()[:_LONGEST] for one in each)
 
 
 def _joined(stated: Iterable[str]) -> str:
-    return "+".join(sorted({one for one in stated if one not in ("", UNKNOWN)})) or UNKNOWN
+    known = {one for one in stated if one and one.isprintable()}
+    return "+".join(sorted(known - {UNKNOWN})) or UNKNOWN

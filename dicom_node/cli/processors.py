@@ -61,17 +61,18 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         rows = []
         for one in settings.processors:
             last, shadow = promotion.standing(records, one.name), tally.get((one.name, "shadow"), 0)
+            weights = _weights(one) if promotion.is_promoted(last) else ""
             rows.append(
                 {
                     "processor": one.name,
                     "mode": one.mode,
                     "bundle": one.bundle,
-                    "runs_live": tally.get((one.name, "live"), 0),
-                    "runs_in_shadow": shadow,
+                    "live_runs": tally.get((one.name, "live"), 0),
+                    "shadow_runs": shadow,
                     "last": last.entry.kind.partition(".")[2] if last else None,
                     "by": last.entry.who if last else None,
                     "at": last.at if last else None,
-                    "remark": promotion.remark(one.mode, last, shadow),
+                    "remark": promotion.remark(one.mode, last, shadow, weights),
                 }
             )
         print_rows(rows, as_json, title="Processors")

@@ -59,6 +59,7 @@ class Peer:
     """A live processor that judged the same studies. whole: all shared labels alike."""
 
     processor: str
+    versions: tuple[str, ...]
     shared: int
     whole: Share
     labels: tuple[LabelAgreement, ...]
@@ -268,7 +269,8 @@ def _peer(name: str, pairs: Sequence[Pair]) -> Peer:
         )
         for label, states in sorted(by_label.items())
     )
-    return Peer(name, len(pairs), share([_alike(pair) for pair in pairs]), labels)
+    versions = tuple(sorted({theirs.version for _, theirs in pairs}))
+    return Peer(name, versions, len(pairs), share([_alike(pair) for pair in pairs]), labels)
 
 
 # ---- the site's readings ----------------------------------------------------------------------

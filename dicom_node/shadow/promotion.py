@@ -73,13 +73,21 @@ def standing(records: Sequence[AuditRecord], processor: str) -> AuditRecord | No
     return its[-1] if its else None
 
 
-def remark(mode: str, last: AuditRecord | None, shadow_runs: int) -> str:
-    """What `dictamen processors list` says of the mode in node.yaml; noted, never blocked."""
-    kind = last.entry.kind if last else ""
-    if mode == "live" and kind == DEMOTED:
-        return "live, although it was demoted"
-    if mode == "live" and not kind:
+def is_promoted(last: AuditRecord | None) -> bool:
+    """Whether the last word on a processor is a promotion."""
+    return last is not None and last.entry.kind == PROMOTED
+
+
+def remark(mode: str, last: AuditRecord | None, shadow_runs: int, weights: str) -> str:
+    """What `dictamen processors list` says of the mode in node.yaml; noted, never blocked.
+
+    weights: of the bundle now; asked for only where `is_promoted`, "" otherwise.
+    """
+    if mode == "shadow":
+        return "promoted, still in shadow" if is_promoted(last) else ""
+    if last is None:
         return "live without a promotion" if shadow_runs else "live, never in shadow"
-    if mode == "shadow" and kind == PROMOTED:
-        return "promoted, still in shadow"
-    return ""
+    if not is_promoted(last):
+        return "live, although it was demoted"
+    same = last.entry.details["weights_sha256"] == weights
+    return "" if same else "live with other weights than were promoted"

@@ -26,7 +26,7 @@ WORDS = {
         "endings": "What became of the studies",
         "alerts": "Alerts",
         "alerts a day": "Studies with a finding present: {spread}.",
-        "peer": "Beside {processor}, which is live",
+        "peer": "Beside {processor} {versions}, which is live",
         "peer note": "{n} studies judged by both; on all labels alike: {whole}. Agreement says "
         "nothing about who is right.",
         "reference": "Against the site's readings",
@@ -92,7 +92,7 @@ WORDS = {
         "endings": "Qué fue de los estudios",
         "alerts": "Avisos",
         "alerts a day": "Estudios con un hallazgo presente: {spread}.",
-        "peer": "Junto a {processor}, que está en vivo",
+        "peer": "Junto a {processor} {versions}, que está en vivo",
         "peer note": "{n} estudios valorados por ambos; iguales en todas las etiquetas: {whole}. "
         "La concordancia no dice quién acierta.",
         "reference": "Frente a las lecturas del centro",
@@ -198,7 +198,8 @@ class _Teller:
             yield self._peer(peer)
         if self.evidence.reference:
             yield self._reference(self.evidence.reference)
-        yield self._gaps()
+        if self.evidence.gaps:
+            yield self._gaps()
         yield self._timings()
 
     def _header(self, *names: str) -> tuple[str, ...]:
@@ -259,7 +260,8 @@ class _Teller:
         return Section(self.words["alerts"], notes, self._header("label", "present"), rows)
 
     def _peer(self, peer: Peer) -> Section:
-        title = self.words["peer"].format(processor=peer.processor)
+        versions = ", ".join(peer.versions)
+        title = self.words["peer"].format(processor=peer.processor, versions=versions)
         whole = self._share(peer.whole)
         pair = f"{self.evidence.processor}/{peer.processor}"
         rows = tuple(

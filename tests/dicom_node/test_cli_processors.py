@@ -104,7 +104,7 @@ def test_the_report_has_agreement_readings_and_what_speaks_against(
     assert said["timings"]["analyse"]["median"] == 40.0
     told = dictamen("processors", "shadow-report", "next", "--reference", file).stdout
     assert "too few: n < 30" in told
-    assert "Beside chest, which is live" in told
+    assert "Beside chest 1.4.0, which is live" in told
 
 
 def test_the_period_can_be_narrowed(dictamen: Command, node: Node, weights: str) -> None:
@@ -188,6 +188,25 @@ def test_the_way_back_is_recorded_too(dictamen: Command, node: Node) -> None:
     assert events(node, "processor.demoted")[0].entry.details["reason"] == "too many alerts"
     (chest, _) = json.loads(dictamen("processors", "list", "--json").stdout)
     assert chest["remark"] == "live, although it was demoted"
+
+
+def listed(dictamen: Command, name: str) -> str:
+    rows = json.loads(dictamen("processors", "list", "--json").stdout)
+    return next(one["remark"] for one in rows if one["processor"] == name)
+
+
+def test_a_live_processor_without_a_promotion_of_its_weights_is_remarked_on(
+    dictamen: Command, node: Node, weights: str
+) -> None:
+    filled(node, weights, 3)
+    config = node.folder / "node.yaml"
+    config.write_text(config.read_text().replace("mode: shadow", "mode: live"))
+    assert listed(dictamen, "next") == "live without a promotion"
+    assert "says mode: live already" in dictamen("processors", "promote", "next", *DECIDES).stdout
+    assert listed(dictamen, "next") == ""
+    judged(node.storage, 50, analysis({"pneumonia": "absent"}))  # of other weights
+    dictamen("processors", "promote", "next", *DECIDES, "--anyway")
+    assert listed(dictamen, "next") == "live with other weights than were promoted"
 
 
 def test_a_name_that_is_not_in_the_file_is_refused(dictamen: Command) -> None:

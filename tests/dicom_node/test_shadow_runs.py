@@ -34,6 +34,9 @@ from system import films
 from config import Settings
 from dicom_node import clock, story, strata, wiring, worker
 from dicom_node.intake import headers
+from dicom_node.shadow import promotion
+from dicom_node.shadow.gather import gather
+from processors.runtime import read_verified, weights_digest
 from storage import NewInstance, PlannedRun, RunState, Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -127,6 +130,9 @@ def test_a_shadow_run_is_remembered_and_sent_nowhere(node: Node, judges) -> None
     assert storage.studies.books(None, None).reasons["completed"] == {"in shadow, sent nowhere": 1}
     told = story.tell(storage.studies.get(uid), [(run, analysis)], (), "en")
     assert any("is in shadow" in line for line in told)
+    evidence = gather(storage, "chest")
+    assert (evidence.studies, evidence.present["pneumonia"].count) == (1, 1)
+    assert promotion.objections(evidence, weights_digest(read_verified("chest")[1])) == ()
 
 
 def test_an_old_shadow_run_stays_one_after_the_promotion(node: Node, judges) -> None:

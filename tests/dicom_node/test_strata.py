@@ -46,6 +46,9 @@ FULL = {"PatientSex": "F", "PatientAge": "061Y", "ViewPosition": "PA", "Manufact
             ("?", "0-17", "?", "?"),
             id="age by dates",
         ),
+        pytest.param(
+            [{"Manufacturer": "A\x1b[2J"}], ("?", "?", "?", "?"), id="a terminal's orders"
+        ),
         pytest.param([{"ViewPosition": ["AP", "PA"]}], ("?", "?", "AP+PA", "?"), id="two values"),
     ],
 )

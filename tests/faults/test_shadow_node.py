@@ -5,6 +5,7 @@ What is sent lands in a folder, so that nothing can leave unseen.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -67,6 +68,12 @@ def test_a_shadow_is_never_sent(node: NodeUnderTest) -> None:
 
         labels = 'mode="shadow",processor="next",status="completed"'
         assert f"dictamen_runs_total{{{labels}}} 1.0" in node.get("/metrics")[1]
+
+        told = json.loads(node.cli("processors", "shadow-report", "next", "--json").stdout)
+        (peer,) = told["peers"]
+        assert (peer["processor"], peer["whole"]["count"], peer["whole"]["n"]) == ("chest", 1, 1)
+        why = ("--by", "Ana Ruiz", "--reason", "agrees with chest")
+        assert "set mode: live" in node.cli("processors", "promote", "next", *why).stdout
 
         node.settings["processors"][1]["mode"] = "live"
         node.write()
