@@ -14,11 +14,11 @@ EVENTS = Counter(
     "What happened, by event name (see the administrator's guide)",
     ["event"],
 )
-RUNS = Counter("dictamen_runs_total", "Runs that ended, by result", ["processor", "status"])
+RUNS = Counter("dictamen_runs_total", "Runs that ended, by result", ["processor", "mode", "status"])
 STAGE_SECONDS = Histogram(
     "dictamen_stage_seconds",
     "Seconds of a run by stage",
-    ["processor", "stage"],
+    ["processor", "mode", "stage"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
 
-from dicom_node import metrics
+from dicom_node import metrics, strata
 from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
 from processors.analysis import Pixels
@@ -42,11 +43,12 @@ class InputMissing(ProcessorError):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The outcome of one run before it is filed."""
+    """The outcome of one run before it is filed. strata: see `dicom_node.strata`."""
 
     analysis: Analysis
     reports: tuple[Report, ...]
     made_at: datetime
+    strata: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(uid: str, files: Mapping[str, Path]) -> Study:
@@ -93,7 +95,7 @@ def judge(
         "analyse": round((asked - began) * 1e3, 1),
         "write": round((time.perf_counter() - asked) * 1e3, 1),
     }
-    return Judged(replace(analysis, timings_ms=timings), reports, made_at)
+    return Judged(replace(analysis, timings_ms=timings), reports, made_at, strata.of(study))
 
 
 def run(
@@ -114,7 +116,7 @@ def run(
     except (ProcessorError, ReportError) as error:
         judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
     state = _file(storage, claimed, judged, destinations)
-    _measure(claimed.processor, judged.analysis, time.perf_counter() - began)
+    _measure(claimed, judged.analysis, time.perf_counter() - began)
     return state
 
 
@@ -246,11 +248,17 @@ def _file(
         claimed,
         state=state,
         reason=analysis.reason,
-        analysis=result(analysis, judged.reports, files),
+        analysis=_remembered(judged, files),
         reports=filed,
         audit=(_accessed(claimed, analysis),),
     )
     return state
+
+
+def _remembered(judged: Judged, files: Mapping[str, str]) -> dict[str, Any]:
+    """`result.json` and what a comparison needs once the images are gone."""
+    content = result(judged.analysis, judged.reports, files)
+    return content | {"kind": judged.analysis.kind, "strata": dict(judged.strata)}
 
 
 def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
@@ -272,10 +280,16 @@ def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
     )
 
 
-def _measure(processor: str, analysis: Analysis, seconds: float) -> None:
-    metrics.RUNS.labels(processor, analysis.status.value).inc()
+def _measure(claimed: Run, analysis: Analysis, seconds: float) -> None:
+    whose, status = (claimed.processor, claimed.mode), analysis.status.value
+    metrics.RUNS.labels(*whose, status).inc()
     for stage, milliseconds in analysis.timings_ms.items():
-        metrics.STAGE_SECONDS.labels(processor, stage).observe(milliseconds / 1e3)
-    metrics.STAGE_SECONDS.labels(processor, "run").observe(seconds)
-    status = analysis.status.value
-    log.info(Event.RUN_ENDED, processor=processor, status=status, seconds=round(seconds, 3))
+        metrics.STAGE_SECONDS.labels(*whose, stage).observe(milliseconds / 1e3)
+    metrics.STAGE_SECONDS.labels(*whose, "run").observe(seconds)
+    log.info(
+        Event.RUN_ENDED,
+        processor=claimed.processor,
+        mode=claimed.mode,
+        status=status,
+        seconds=round(seconds, 3),
+    )

@@ -28,9 +28,10 @@ class _Gauges:
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         now = datetime.now(UTC)
-        runs = GaugeMetricFamily("dictamen_runs", "Runs by state", labels=["state"])
-        for state, count in self._storage.runs.counts().items():
-            runs.add_metric([state.value], count)
+        runs = GaugeMetricFamily("dictamen_runs", "Runs by state", labels=["mode", "state"])
+        for mode in ("live", "shadow"):
+            for state, count in self._storage.runs.counts(mode).items():
+                runs.add_metric([mode, state.value], count)
         yield runs
         deliveries = GaugeMetricFamily(
             "dictamen_deliveries", "Deliveries by state", labels=["destination", "state"]
@@ -38,10 +39,10 @@ class _Gauges:
         for (destination, outcome), count in self._storage.outbox.counts().items():
             deliveries.add_metric([destination, outcome.value], count)
         yield deliveries
-        oldest = self._storage.runs.oldest_ready()
+        oldest = self._storage.runs.oldest_ready("live")  # nobody waits for the others
         yield GaugeMetricFamily(
             "dictamen_oldest_ready_seconds",
-            "Age of the oldest run that waits for a worker",
+            "Age of the oldest live run that waits for a worker",
             value=(now - oldest).total_seconds() if oldest else 0,
         )
         ages = GaugeMetricFamily(

@@ -19,6 +19,7 @@ _TEXT = {
         "skipped": "{processor} left out {n} of its instances: {why}.",
         "wait": "{processor} still waits {wait:.0f} s for more instances.",
         "run": "Run {id} of {processor} (attempt {attempt}): {state}{reason}",
+        "shadow": "Run {id} is in shadow: its result is remembered and sent nowhere.",
         "superseded": "Run {id} takes the place of run {older}: instances came after it.",
         "finding": "  {label}: {state}, probability {probability:.0%}, threshold {threshold:.0%}",
         "delivery": "  {kind} to {destination}: {state} after attempt {attempts}{answer}",
@@ -32,6 +33,7 @@ _TEXT = {
         "skipped": "{processor} dejó fuera {n} de sus instancias: {why}.",
         "wait": "{processor} espera aún {wait:.0f} s por si llegan más instancias.",
         "run": "Ejecución {id} de {processor} (intento {attempt}): {state}{reason}",
+        "shadow": "La ejecución {id} está en sombra: su resultado se guarda y no se envía.",
         "superseded": "La ejecución {id} sustituye a la {older}: llegaron instancias después.",
         "finding": "  {label}: {state}, probabilidad {probability:.0%}, umbral {threshold:.0%}",
         "delivery": "  {kind} a {destination}: {state} tras el intento {attempts}{answer}",
@@ -118,6 +120,8 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
             reason=f". {run.reason}" if run.reason else ".",
         )
     ]
+    if run.mode == "shadow":
+        lines.append(text["shadow"].format(id=run.id))
     if run.predecessor is not None:
         lines.append(text["superseded"].format(id=run.id, older=run.predecessor))
     for finding in (analysis or {}).get("findings", ()):

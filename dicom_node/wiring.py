@@ -22,12 +22,16 @@ from reports import Options, Receiver, Report
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A processor with what its results become: options, kinds by status, destinations."""
+    """A processor with what its results become: options, kinds by status, destinations.
+
+    mode: what node.yaml says now; "shadow" keeps back a run that was planned as live, too.
+    """
 
     processor: Processor
     options: Options
     kinds: Callable[[Status], Sequence[str]]
     destinations: Callable[[Report], tuple[str, ...]]
+    mode: str = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def _judge(settings: Settings, processor: cfg.Processor) -> Judge:
             processor.unsuitable if status is Status.UNSUITABLE else processor.reports
         ),
         destinations=lambda report: targets(settings, processor, report),
+        mode=processor.mode,
     )
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -49,6 +50,8 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
     try:
         with _beating(storage, claimed, lease / 3):
             judge = judges.of(claimed.processor)
+            if judge.mode == "shadow":
+                claimed = replace(claimed, mode="shadow")
             pipeline.run(
                 storage, claimed, judge.processor, judge.options, judge.kinds, judge.destinations
             )

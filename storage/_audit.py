@@ -34,12 +34,19 @@ class Audit:
         self._database.write(lambda transaction: transaction.audit(*entries))
 
     def list(
-        self, *, study_uid: str | None = None, after: int = 0, limit: int = 100
+        self,
+        *,
+        study_uid: str | None = None,
+        kinds: Sequence[str] = (),
+        after: int = 0,
+        limit: int = 100,
     ) -> tuple[AuditRecord, ...]:
-        """Events by sequence, those after `after`; `limit` at most."""
+        """Events (of these kinds) by sequence, those after `after`; `limit` at most."""
         query = select(audit_events).where(audit_events.c.sequence > after)
         if study_uid is not None:
             query = query.where(audit_events.c.study_uid == study_uid)
+        if kinds:
+            query = query.where(audit_events.c.kind.in_(kinds))
         query = query.order_by(audit_events.c.sequence).limit(limit)
         with self._database.read() as connection:
             return tuple(_record(row) for row in connection.execute(query))

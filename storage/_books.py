@@ -3,7 +3,8 @@
 In this order: held; waiting (open, or any run not ended); not selected (no run at all); else by
 the newest run of each processor. Of those the one that tells most stands: a result before "not
 assessed because", that before a run set aside for a person, that before a failure; how the other
-processors of the study ended stands in the reason, so that a failure beside a result shows.
+processors of the study ended stands in the reason, so that a failure beside a result shows. A run
+in shadow, of which nobody heard, stands only where there is no other, and its reason says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from storage.tables import runs, studies
 COLUMNS = ("completed", "unsuitable", "failed", "set_aside", "not_selected", "held", "waiting")
 TELLING = (RunState.COMPLETED, RunState.UNSUITABLE, RunState.SET_ASIDE, RunState.FAILED)
 _NO_RULE = "no rule picked it"
+_IN_SHADOW = "in shadow, sent nowhere"
 _ORPHANED = "superseded, and not planned again"
 
 
@@ -37,7 +39,9 @@ def tally(connection: Connection, since: datetime | None, until: datetime | None
     """Count every study of the period; `received` comes from a count of its own."""
     total = connection.scalar(received(select(func.count()).select_from(studies), since, until))
     ended: dict[str, list[Row[Any]]] = defaultdict(list)
-    columns = (runs.c.id, runs.c.study_uid, runs.c.processor, runs.c.state, runs.c.reason)
+    columns = tuple(
+        runs.c[name] for name in ("id", "study_uid", "processor", "mode", "state", "reason")
+    )
     of_period = received(select(*columns).join_from(runs, studies), since, until)
     for row in connection.execute(of_period.order_by(runs.c.id)):
         ended[row.study_uid].append(row)
@@ -67,13 +71,14 @@ def place(study: Row[Any], its_runs: Sequence[Row[Any]]) -> tuple[str, str]:
         return "waiting", "settling"
     if not its_runs:
         return "not_selected", not_selected_because(study.trace)
-    newest = {r.processor: r for r in its_runs if r.state != RunState.SUPERSEDED}
+    newest = {(r.processor, r.mode): r for r in its_runs if r.state != RunState.SUPERSEDED}
     if not newest:
         return "failed", _ORPHANED
-    order = sorted(newest.values(), key=lambda run: (TELLING.index(RunState(run.state)), run.id))
+    order = sorted(newest.values(), key=_rank)
     first, others = order[0], order[1:]
-    differing = [f"{run.processor}: {_ending(run)}" for run in others if run.state != first.state]
-    return first.state, "; ".join([*_own(first.reason), *differing])
+    differing = [f"{_name(run)}: {_ending(run)}" for run in others if run.state != first.state]
+    shadow = [_IN_SHADOW] if first.mode == "shadow" else []
+    return first.state, "; ".join([*shadow, *_own(first.reason), *differing])
 
 
 def not_selected_because(trace: Iterable[Any]) -> str:
@@ -87,6 +92,14 @@ def not_selected_because(trace: Iterable[Any]) -> str:
         elif isinstance(entry.get("skipped"), dict):
             found.update(dict.fromkeys(entry["skipped"]))
     return "; ".join(found) or _NO_RULE
+
+
+def _rank(run: Row[Any]) -> tuple[bool, int, int]:
+    return run.mode == "shadow", TELLING.index(RunState(run.state)), run.id
+
+
+def _name(run: Row[Any]) -> str:
+    return f"{run.processor} (shadow)" if run.mode == "shadow" else str(run.processor)
 
 
 def _own(reason: str) -> list[str]:

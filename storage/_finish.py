@@ -43,11 +43,16 @@ def fence(run: Run) -> tuple[ColumnElement[bool], ...]:
 
 
 def finish(transaction: Transaction, run: Run, result: Result) -> None:
-    """Enter the result behind the fence; raises LeaseLost before anything is written."""
+    """Enter the result behind the fence; raises LeaseLost before anything is written.
+
+    A run may have become a shadow of itself since it was planned, never the other way round.
+    """
     if result.state not in ENDS:
         raise ValueError(f"a worker cannot end a run as {result.state.value}")
     connection = transaction.connection
     values = {"state": result.state, "reason": text(result.reason), "ended_at": transaction.now}
+    if run.mode == "shadow":
+        values["mode"] = run.mode
     if connection.execute(update(runs).where(*fence(run)).values(values)).rowcount != 1:
         raise LeaseLost(
             f"Run {run.id}, attempt {run.attempt}, is no longer ours.",

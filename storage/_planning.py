@@ -69,9 +69,10 @@ def _enter(
     same = next((row for row in mine if row.digest == planned.digest), None)
     if same is None:
         before = [row.id for row in mine if _may_be_replaced(row, study.forgotten_at)]
-        run = _insert(transaction, uid, planned, max(before, default=None), at)
+        older = max(before, default=None) if planned.mode == "live" else None
+        run = _insert(transaction, uid, planned, older, at)
     elif same.state == RunState.SUPERSEDED:
-        run = _revive(transaction, same)
+        run = _revive(transaction, same, planned.mode)
     else:
         return None
     details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
@@ -122,8 +123,9 @@ def _insert(
     return _rows.run(row)
 
 
-def _revive(transaction: Transaction, row: Row[Any]) -> Run:
+def _revive(transaction: Transaction, row: Row[Any], mode: str) -> Run:
     values = {"state": RunState.READY, "reason": "", "owner": "", "tries": 0, "ended_at": None}
+    values["mode"] = mode  # it never ended, so what was meant for it then is not kept
     found = transaction.connection.execute(
         update(runs).where(runs.c.id == row.id).values(values).returning(runs)
     ).one()

@@ -8,17 +8,18 @@ day decides anything here but `not_before`, and that one not when the clock jump
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, func, or_, select, update
 
 from storage import _finish, _retention, _rows
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import (
     AuditEntry,
+    EndedRun,
     NewReport,
     ReportRecord,
     Run,
@@ -28,6 +29,8 @@ from storage.records import (
 from storage.tables import analyses, reports, runs, studies
 
 RETRIABLE = (RunState.FAILED, RunState.SET_ASIDE)
+ENDED = tuple(_finish.ENDS)
+_PAGE = 500
 FAR = timedelta(days=1)  # a time to wait for that is further off means: the clock jumped back
 
 
@@ -40,12 +43,14 @@ class Runs:
     def claim(self, owner: str) -> Run | None:
         """The next run, now `owner`'s: urgent ones first, then in the order of their arrival.
 
+        Runs in shadow come last: nobody waits for them.
         owner: unique to this process for ever, e.g. host:pid:start. Runs of held studies stay.
         """
 
         def work(transaction: Transaction) -> Run | None:
             _wake(transaction)
-            chosen = _next(transaction, urgent=True) or _next(transaction, urgent=False)
+            asked = (("live", True), ("live", False), ("shadow", True), ("shadow", False))
+            chosen = next(filter(None, (_next(transaction, *one) for one in asked)), None)
             return None if chosen is None else _take(transaction, chosen, owner)
 
         return self._database.write(work)
@@ -151,22 +156,60 @@ class Runs:
             )
             return found
 
+    def ended(
+        self,
+        processor: str,
+        mode: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[EndedRun]:
+        """Its ended runs of that mode, planned from `since` until before `until`, oldest first."""
+        query = (
+            select(runs, studies.c.accession, analyses.c.content)
+            .join_from(runs, studies)
+            .outerjoin(analyses, analyses.c.run_id == runs.c.id)
+            .where(runs.c.processor == processor, runs.c.mode == mode, runs.c.state.in_(ENDED))
+            .order_by(runs.c.id)
+            .limit(_PAGE)
+        )
+        if since is not None:
+            query = query.where(runs.c.created_at >= since)
+        if until is not None:
+            query = query.where(runs.c.created_at < until)
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                page = connection.execute(query.where(runs.c.id > after)).all()
+            yield from (EndedRun(_rows.run(row), row.accession, row.content) for row in page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
+
+    def tally(self) -> Mapping[tuple[str, str], int]:
+        """How many runs of each (processor, mode) there are."""
+        key = (runs.c.processor, runs.c.mode)
+        with self._database.read() as connection:
+            rows = connection.execute(select(*key, func.count()).group_by(*key))
+            return {(row[0], row[1]): row[2] for row in rows}
+
     def reports(self, run_id: int) -> tuple[ReportRecord, ...]:
         """The reports of a run, in the order in which they were made."""
         query = select(reports).where(reports.c.run_id == run_id).order_by(reports.c.id)
         with self._database.read() as connection:
             return tuple(_rows.report(row) for row in connection.execute(query))
 
-    def counts(self) -> Mapping[RunState, int]:
-        """How many runs are in each state; states without any are there with 0."""
-        query = select(runs.c.state, func.count()).group_by(runs.c.state)
+    def counts(self, mode: str | None = None) -> Mapping[RunState, int]:
+        """How many runs (of that mode) are in each state; states without any are there with 0."""
+        query = _of_mode(select(runs.c.state, func.count()), mode).group_by(runs.c.state)
         with self._database.read() as connection:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state, 0) for state in RunState}
 
-    def oldest_ready(self) -> datetime | None:
-        """When the run that waits longest for a worker was made."""
-        query = select(func.min(runs.c.created_at)).where(runs.c.state == RunState.READY)
+    def oldest_ready(self, mode: str | None = None) -> datetime | None:
+        """When the run (of that mode) that waits longest for a worker was made."""
+        query = _of_mode(select(func.min(runs.c.created_at)), mode)
+        query = query.where(runs.c.state == RunState.READY)
         with self._database.read() as connection:
             found: datetime | None = connection.scalar(query)
             return found
@@ -191,6 +234,10 @@ class Runs:
         return frozenset(found)
 
 
+def _of_mode(query: Select[Any], mode: str | None) -> Select[Any]:
+    return query if mode is None else query.where(runs.c.mode == mode)
+
+
 def _wake(transaction: Transaction) -> None:
     """Make ready what waited for a time that has come (or lies absurdly far off)."""
     now = transaction.now
@@ -203,11 +250,11 @@ def _wake(transaction: Transaction) -> None:
         transaction.audit(_event("run.ready", _rows.run(row), 0, {}))
 
 
-def _next(transaction: Transaction, *, urgent: bool) -> int | None:
+def _next(transaction: Transaction, mode: str, urgent: bool) -> int | None:
     query = (
         select(runs.c.id)
         .join_from(runs, studies)
-        .where(runs.c.state == RunState.READY, runs.c.urgent.is_(urgent))
+        .where(runs.c.state == RunState.READY, runs.c.urgent.is_(urgent), runs.c.mode == mode)
         .where(studies.c.state != StudyState.HELD)
         .order_by(runs.c.id)
         .limit(1)

@@ -175,6 +175,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run that ended, with what it said (None: nothing, or purged) and its study's accession."""
+
+    run: Run
+    accession: str
+    analysis: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewReport:
     """A report file that already lies durably in the spool. destinations: names from node.yaml."""
 

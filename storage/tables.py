@@ -149,7 +149,7 @@ analyses = Table(
     "analyses",
     metadata,
     Column("run_id", KEY, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
-    Column("content", JSON, nullable=False),
+    Column("content", JSON, nullable=False),  # result.json, kind of refusal, subgroups
     Column("made_at", Moment, nullable=False),
 )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dicom_node import product
-from dicom_node.cli import audit, database, look, models, node, queues
+from dicom_node.cli import audit, database, look, models, node, processors, queues
 
 app = typer.Typer(
     name=product.NAME,
@@ -38,6 +38,7 @@ look.add_to(app)
 app.add_typer(queues.studies, name="studies")
 app.add_typer(queues.runs, name="runs")
 app.add_typer(queues.deliveries, name="deliveries")
+app.add_typer(processors.app, name="processors")
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="db")

@@ -46,7 +46,7 @@ def show_study(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one study and its instances."""
+    """Show one study, its instances and its runs."""
     with memory(config) as (_, storage):
         record = storage.studies.get(study)
         if record is None:
@@ -62,10 +62,12 @@ def show_study(
             }
             for i in storage.studies.instances(study)
         ]
+        judged = [_run_row(run) for run in storage.runs.list(study_uid=study)]
         shown = {**_study_row(record), "trace": record.trace}
-        print_one({**shown, "instances": rows} if as_json else shown, as_json)
+        print_one({**shown, "instances": rows, "runs": judged} if as_json else shown, as_json)
         if not as_json:
             print_rows(rows, as_json, title="Instances")
+            print_rows(judged, as_json, title="Runs")
 
 
 @studies.command("retry")

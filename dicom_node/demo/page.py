@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 from pydicom import dcmread
 
+from dicom_node import webpage
 from dicom_node.demo.outcome import Row
 from dicom_node.demo.peers import TrialPacs
 
@@ -28,19 +29,6 @@ _TEXT = {
         "ack": "respuesta del RIS",
     },
 }
-_STYLE = """
-:root{color-scheme:dark}
-body{background:#14171a;color:#e8e6e3;font:16px/1.5 system-ui,sans-serif;max-width:72rem;
- margin:2rem auto;padding:0 1rem}
-.warn{border-left:.4rem solid #e69f00;padding:.6rem 1rem;background:#221d12}
-section{border-top:1px solid #3a4048;padding:1.2rem 0}
-img{max-width:100%;height:auto}
-h2{margin:.2rem 0}
-.state{font-weight:700}
-code{font-size:.8rem;color:#9aa4ae;word-break:break-all}
-figure{margin:1rem 0}
-figcaption{color:#9aa4ae}
-"""
 
 
 def write(target: Path, rows: Sequence[Row], pacs: TrialPacs, language: str) -> Path:
@@ -49,12 +37,7 @@ def write(target: Path, rows: Sequence[Row], pacs: TrialPacs, language: str) -> 
     pictures.mkdir(exist_ok=True)
     text = _TEXT[language]
     parts = [_section(row, pacs, pictures, text) for row in rows]
-    page = (
-        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{text['title']}</title><style>{_STYLE}</style>"
-        f"<h1>{text['title']}</h1><p class=warn>{text['warn']}</p>{''.join(parts)}</html>\n"
-    )
+    page = webpage.whole(text["title"], text["warn"], "".join(parts), language)
     file = target / "results.html"
     file.write_text(page, encoding="utf-8")
     return file

@@ -149,7 +149,7 @@ def test_queue_flood_leaves_the_intake_as_fast_and_shows_the_backlog(
         finally:
             os.kill(worker, signal.SIGCONT)
         assert flooded < 2 * empty + 1, (empty, flooded)
-        assert float(value(page, 'dictamen_runs{state="ready"}')) >= 1500
+        assert float(value(page, 'dictamen_runs{mode="live",state="ready"}')) >= 1500
         assert float(value(page, "dictamen_oldest_ready_seconds")) > 0
         uid = stat.StudyInstanceUID
         first = wait_for(

@@ -409,6 +409,13 @@ def test_a_shadow_result_replaces_nothing_and_is_not_replaced(node: Node) -> Non
     add(storage, instance(2))
     (live,) = plan(storage)
     assert live.predecessor is None
+    ours = storage.runs.claim("worker")
+    assert ours is not None
+    finish(storage, ours)
+    add(storage, instance(3))
+    again = PlannedRun("chest", "d3", (instance(3).sop_uid,), mode="shadow")
+    (beside,) = storage.studies.plan(STUDY, [again], trace=[], instances_seen=3, done=True, at=NOON)
+    assert beside.predecessor is None
 
 
 def test_duplicate_study_after_it_was_forgotten(node: Node) -> None:

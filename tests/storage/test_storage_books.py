@@ -141,8 +141,8 @@ def test_the_books_of_a_day(node: Node) -> None:
     assert node.storage.studies.books(NOON, NOON).received == 0
 
 
-def _run(processor: str, state: RunState, number: int = 1) -> Any:
-    return SimpleNamespace(id=number, processor=processor, state=state, reason="")
+def _run(processor: str, state: RunState, number: int = 1, mode: str = "live") -> Any:
+    return SimpleNamespace(id=number, processor=processor, state=state, reason="", mode=mode)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,28 @@ def test_runs_of_one_processor(states: list[RunState], column: str) -> None:
     study: Any = SimpleNamespace(state=StudyState.SETTLED, reason="", trace=[])
     runs = [_run("chest", state, number) for number, state in enumerate(states)]
     assert place(study, runs)[0] == column
+
+
+LIVE_FAILED = _run("chest", RunState.FAILED)
+SHADOW_DONE = _run("next", RunState.COMPLETED, 2, "shadow")
+WAS_LIVE = _run("next", RunState.UNSUITABLE, 1)
+
+
+@pytest.mark.parametrize(
+    ("runs", "stands"),
+    [
+        pytest.param(
+            [LIVE_FAILED, SHADOW_DONE], ("failed", "next (shadow): completed"), id="beside a live"
+        ),
+        pytest.param([SHADOW_DONE], ("completed", "in shadow, sent nowhere"), id="alone"),
+        pytest.param(
+            [WAS_LIVE, SHADOW_DONE], ("unsuitable", "next (shadow): completed"), id="live before"
+        ),
+    ],
+)
+def test_a_result_that_nobody_got_hides_no_other(runs: list[Any], stands: tuple[str, str]) -> None:
+    study: Any = SimpleNamespace(state=StudyState.SETTLED, reason="", trace=[])
+    assert place(study, runs) == stands
 
 
 @pytest.mark.parametrize("state", RunState)

@@ -25,9 +25,11 @@ from storage import (
     DeliveryState,
     LeaseLost,
     NewReport,
+    PlannedRun,
     Run,
     RunState,
     Storage,
+    _runs,
 )
 
 
@@ -287,3 +289,36 @@ def test_purged_reports_stay_known_as_ours(node: Node) -> None:
     assert storage.runs.known_paths([made.path]) == frozenset()
     assert storage.studies.is_ours(made.uid)
     assert storage.audit.list(limit=99)[-1].entry.event == "110105"
+
+
+def test_ended_runs_of_one_processor_and_mode_page_by_page(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of their planning, with analysis and accession; nothing of anybody else."""
+    monkeypatch.setattr(_runs, "_PAGE", 2)
+    storage = node.storage
+    ends = (*_runs.ENDED, RunState.COMPLETED)
+    for number, (mode, state) in enumerate((m, s) for m in ("live", "shadow") for s in ends):
+        study, at = f"{STUDY}.{number}", NOON + timedelta(days=number)
+        add(storage, instance(study=study))
+        wanted = [PlannedRun("chest", "d", (f"{study}.7.1",), mode=mode)]
+        storage.studies.plan(study, wanted, trace=[], instances_seen=1, done=True, at=at)
+        said = None if state is RunState.SET_ASIDE else {"number": number}
+        finish(storage, claimed(storage), state, "why", reports=[], analysis=said)
+    add(storage, instance(study=f"{STUDY}.99"))
+    waiting(storage, f"{STUDY}.99")  # not ended
+    found = list(storage.runs.ended("chest", "shadow"))
+    assert [one.run.state for one in found] == list(ends)
+    assert [one.analysis and one.analysis["number"] for one in found] == [5, 6, 7, None, 9]
+    assert {one.accession for one in found} == {"A1"}
+    since, until = NOON + timedelta(days=6), NOON + timedelta(days=8)
+    narrow = storage.runs.ended("chest", "shadow", since=since, until=until)
+    assert [one.run.created_at for one in narrow] == [since, NOON + timedelta(days=7)]
+    assert list(storage.runs.ended("brain", "shadow")) == []
+    assert storage.runs.tally() == {("chest", "live"): 6, ("chest", "shadow"): 5}
+
+
+def test_audit_events_by_kind(node: Node) -> None:
+    completed(node.storage)
+    found = node.storage.audit.list(kinds=("run.started", "run.planned"))
+    assert [one.entry.kind for one in found] == ["run.planned", "run.started"]

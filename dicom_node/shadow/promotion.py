@@ -1,0 +1,93 @@
+"""Decides what stands against recording a promotion, and words its audit event.
+
+In: evidence, the digest of the weights that node.yaml names now, who and why. Out: objections, an
+audit entry (PS3.15 A.5.3.10, Security Alert: the software configuration is meant to change).
+Never: node.yaml, which a person changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dicom_node.shadow.evidence import Evidence
+from storage import AuditEntry, AuditRecord
+
+PROMOTED = "processor.promoted"
+REFUSED = "processor.promotion_refused"
+DEMOTED = "processor.demoted"
+
+
+def objections(evidence: Evidence, weights: str) -> tuple[str, ...]:
+    """Why a promotion is refused unless somebody overrules it; () if nothing is. In English."""
+    if not evidence.weights:
+        return (f"{evidence.processor} has no run in shadow with a result",)
+    if evidence.weights != weights:
+        return (
+            f"the evidence is of weights {evidence.weights[:12]}, the bundle in node.yaml holds "
+            f"{weights[:12]}",
+        )
+    return ()
+
+
+def promotion(
+    evidence: Evidence,
+    *,
+    who: str,
+    reason: str,
+    against: Sequence[str],
+    overruled: bool,
+    more: Mapping[str, Any],
+) -> AuditEntry:
+    """The event of a promotion, or of one that was refused (PS3.15: 4, minor failure)."""
+    refused = bool(against) and not overruled
+    details = {
+        "processor": evidence.processor,
+        "reason": reason,
+        "version": evidence.version,
+        "weights_sha256": evidence.weights,
+        "studies": evidence.studies,
+        "evidence_sha256": evidence.sha256,
+        "concerns": sorted({one.kind for one in evidence.concerns}),
+        "objections": list(against),
+        "overruled": overruled,
+        **more,
+    }
+    kind = REFUSED if refused else PROMOTED
+    return AuditEntry("110113", "E", 4 if refused else 0, kind, who=who, details=details)
+
+
+def demotion(processor: str, *, who: str, reason: str, more: Mapping[str, Any]) -> AuditEntry:
+    """The event of a processor's way back into shadow."""
+    details = {"processor": processor, "reason": reason, **more}
+    return AuditEntry("110113", "E", 0, DEMOTED, who=who, details=details)
+
+
+def standing(records: Sequence[AuditRecord], processor: str) -> AuditRecord | None:
+    """The last word on a processor: its newest promotion or demotion."""
+    its = [
+        one
+        for one in records
+        if one.entry.kind in (PROMOTED, DEMOTED) and one.entry.details["processor"] == processor
+    ]
+    return its[-1] if its else None
+
+
+def is_promoted(last: AuditRecord | None) -> bool:
+    """Whether the last word on a processor is a promotion."""
+    return last is not None and last.entry.kind == PROMOTED
+
+
+def remark(mode: str, last: AuditRecord | None, shadow_runs: int, weights: str) -> str:
+    """What `dictamen processors list` says of the mode in node.yaml; noted, never blocked.
+
+    weights: of the bundle now; asked for only where `is_promoted`, "" otherwise.
+    """
+    if mode == "shadow":
+        return "promoted, still in shadow" if is_promoted(last) else ""
+    if last is None:
+        return "live without a promotion" if shadow_runs else "live, never in shadow"
+    if not is_promoted(last):
+        return "live, although it was demoted"
+    same = last.entry.details["weights_sha256"] == weights
+    return "" if same else "live with other weights than were promoted"
