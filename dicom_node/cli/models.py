@@ -303,13 +303,18 @@ def time_(
     core: Annotated[
         int | None, typer.Option(min=0, help="Processor core; default: the first.")
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method of explanation, as in `explain:`; repeat for more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Milliseconds on one core: answer, decoder, explanation, beside a product of matrices."""
     try:
         from processors.training.timing import time_bundle
 
-        found = time_bundle(bundle, pairs(table, images), int8, rounds, split, core)
+        both = pairs(table, images)
+        found = time_bundle(bundle, both, int8, rounds, split, core, method or ())
     except ImportError as error:
         raise fail(without_extra("timing", error)) from error
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
