@@ -1,4 +1,4 @@
-"""models: list, pretrain, train, evaluate, card, gate, probe, sheet, export, time; study.
+"""models: list, pretrain, train, evaluate, card, gate, probe, sheet, shap-summary, export, time.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -261,6 +261,29 @@ def sheet(
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
         raise fail(str(error)) from error
     out.print(f"wrote {target}: {rows} images")
+
+
+@app.command("shap-summary")
+def shap_summary(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    target: Annotated[Path, typer.Option("--out", help="The page, one HTML file.")],
+    split: Annotated[str, typer.Option(help="Rows that are averaged.")] = "val",
+    most: Annotated[int, typer.Option(min=5, help="Images of each answer, seconds each.")] = 20,
+) -> None:
+    """What a model uses on the whole: mean SHAP maps of each answer, against named averages."""
+    try:
+        from processors.training.studies.command import write_shap_summary
+
+        both = pairs(table, images)
+        found = write_shap_summary(bundle, both, split, most, target)
+    except ImportError as error:
+        raise fail(without_extra("a summary", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    told = ", ".join(f"{name} {count} images" for name, count in found.items())
+    out.print(f"wrote {target}: {told or 'no answer with enough patients'}")
 
 
 @app.command("export")
