@@ -23,7 +23,7 @@ from processors.explain.subject import Subject
 from processors.vae.latent import Array, nearest
 
 NEEDS = ("shap",)
-COST_MS = 8100  # the first in a process takes some ten seconds more: the package compiles
+COST_MS = 7600  # the first in a process takes some ten seconds more: the package compiles
 SUPERPIXELS = 64
 BACKGROUND = 4  # averages: each costs as much as the whole again
 BATCH = 16  # coalitions at once, each with every average
