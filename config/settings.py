@@ -89,6 +89,13 @@ def _address(value: str) -> str:
     return value
 
 
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} is named twice")
+    return values
+
+
 # The serializers let `Settings.model_dump_json` be read back: the settings in force go to the
 # processes in that form.
 Seconds = Annotated[
@@ -108,6 +115,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ReportKind = Literal["secondary_capture", "structured_report", "text_report", "hl7_oru"]
+ExplainMethod = Literal["traversal", "gradcam", "occlusion", "lime", "shap"]
 ALL_REPORTS: tuple[ReportKind, ...] = (
     "secondary_capture",
     "structured_report",
@@ -199,8 +207,8 @@ class Processor(Part):
     )
     when: dict[str, Any] = Field(description="rule over DICOM keywords, see the guide")
     settle: Settle = Field(Settle(), description="when a study is taken as complete")
-    explain: tuple[Literal["traversal"], ...] = Field(
-        ("traversal",), description="methods of explanation"
+    explain: Annotated[tuple[ExplainMethod, ...], AfterValidator(_once)] = Field(
+        ("traversal",), description="methods of explanation, in the order of the reports"
     )
     mode: Literal["live", "shadow"] = Field("live", description="shadow: judged, sent nowhere")
     reports: tuple[ReportKind, ...] = Field(ALL_REPORTS, description="what a result becomes")

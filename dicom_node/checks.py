@@ -35,7 +35,8 @@ from processors import ProcessorError
 from storage import StorageError, StorageOutdated
 
 Verify = Callable[[], None]
-"""Reads a bundle's files against their checksums; raises ProcessorError if one does not fit."""
+"""Reads a bundle's files against their checksums, and looks whether what explains is installed;
+raises ProcessorError if something does not fit."""
 
 CONTAINER_SECRETS = Path("/run/secrets")
 SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much

@@ -17,6 +17,7 @@ from reports.model import Options
 from reports.wording import Words, not_assessed, percent, words
 
 MOST_PICTURES = 3  # of one study
+STRIP = "traversal"  # the method that makes frames; where it is the only one it is not named
 LINE_WIDTH = 90  # OHIF sets TEXT 121071 in fixed width and does not wrap it
 _RANK = {State.PRESENT: 0, State.UNDETERMINED: 1, State.ABSENT: 2}
 
@@ -84,27 +85,41 @@ def ungrouped(analysis: Analysis) -> tuple[Finding, ...]:
     return tuple(f for f in leading(analysis) if f.label not in held and codes.usable(f.code))
 
 
-def explanation(analysis: Analysis, finding: Finding) -> Explanation | None:
-    """Why the model says this of this image, if it was asked."""
-    return next(
-        (
-            one
-            for one in analysis.explanations
-            if (one.finding, one.instance_uid) == (finding.label, finding.instance_uid)
-        ),
-        None,
+def explanations(analysis: Analysis, finding: Finding) -> tuple[Explanation, ...]:
+    """Why the model says this of this image, by each method that was asked, in their order."""
+    return tuple(
+        one
+        for one in analysis.explanations
+        if (one.finding, one.instance_uid) == (finding.label, finding.instance_uid)
     )
 
 
-def strips(analysis: Analysis) -> tuple[tuple[Explanation, Finding], ...]:
-    """The explanations that passed their tests, with frames, of findings that are not absent."""
-    found, places = [], pictures(analysis)
+def is_map(found: Explanation) -> bool:
+    """Whether it is a map alone: its method makes no frames."""
+    return found.method != STRIP and not found.frames
+
+
+def _passed(analysis: Analysis) -> Iterator[tuple[Explanation, Finding]]:
+    """The explanations that passed their tests, of findings that are not absent and are drawn."""
+    places = pictures(analysis)
     for finding in sorted(analysis.findings, key=_order):
-        one = explanation(analysis, finding)
         drawn = (finding.instance_uid, finding.frame) in places
-        if finding.state is not State.ABSENT and drawn and one and one.shown and one.frames:
-            found.append((one, finding))
-    return tuple(found)
+        if finding.state is not State.ABSENT and drawn:
+            yield from ((e, finding) for e in explanations(analysis, finding) if e.shown)
+
+
+def strips(analysis: Analysis) -> tuple[tuple[Explanation, Finding], ...]:
+    """The explanations that are shown as a strip of frames."""
+    return tuple((one, finding) for one, finding in _passed(analysis) if one.frames)
+
+
+def maps(analysis: Analysis) -> tuple[tuple[Explanation, Finding], ...]:
+    """The explanations that are shown as one map over the film."""
+    return tuple(
+        (one, finding)
+        for one, finding in _passed(analysis)
+        if is_map(one) and one.difference is not None
+    )
 
 
 def sources(analysis: Analysis, study: Study) -> tuple[str, ...]:
@@ -177,6 +192,34 @@ def explanation_line(found: Explanation | None, language: Words) -> str:
     return f"{tested}; {language.distance.format(percent(found.distance, language))}"
 
 
+def explanation_lines(analysis: Analysis, finding: Finding, language: Words) -> list[str]:
+    """What became of each method's explanation, one text a method."""
+    found = explanations(analysis, finding)
+    if not found:
+        return [explanation_line(None, language)]
+    if [one.method for one in found] == [STRIP]:
+        return [explanation_line(found[0], language)]
+    return [f"{method_name(one, language)}: {explanation_line(one, language)}" for one in found]
+
+
+def method_name(found: Explanation, language: Words) -> str:
+    return language.methods.get(found.method, found.method)
+
+
+def map_lines(found: Explanation, language: Words) -> list[str]:
+    """Of a map: how it was made, and each number that was asked of it with its pass mark."""
+    numbers = []
+    for check in found.faithfulness:
+        mark = language.at_least if check.at_least else language.at_most
+        value, limit = (
+            f"{number:.2f}".replace(".", language.decimal) for number in (check.value, check.limit)
+        )
+        name = language.checks.get(check.name, check.name)
+        said = f"{name} {value} ({mark.format(limit)})"
+        numbers.append(said if check.passed else f"{said} {language.failed}")
+    return [line for line in (found.how, "; ".join(numbers)) if line]
+
+
 def report_lines(analysis: Analysis, options: Options) -> Iterator[str]:
     """The findings section of the text report, without the label."""
     language = words(options.language)
@@ -187,7 +230,10 @@ def report_lines(analysis: Analysis, options: Options) -> Iterator[str]:
     for finding in leading(analysis):
         yield finding_line(finding, options)
         if finding.state is not State.ABSENT:
-            yield "  " + explanation_line(explanation(analysis, finding), language)
+            yield from (f"  {line}" for line in explanation_lines(analysis, finding, language))
+            for found in filter(is_map, explanations(analysis, finding)):
+                name = method_name(found, language)
+                yield from (f"    {name}: {line}" for line in map_lines(found, language))
     for note in analysis.notes:
         yield language.note.format(note)
     yield model_line(analysis, options)

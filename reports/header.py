@@ -26,7 +26,13 @@ from reports.identity import agreed, of, quiet, sure_text, valid_date
 from reports.model import Options, ReportError, SourceIdentity
 
 MANUFACTURER = "dictamen project"
-SERIES_NUMBERS = {"overlay": 9801, "strip": 9802, "structured_report": 9803, "text_report": 9804}
+SERIES_NUMBERS = {
+    "overlay": 9801,
+    "strip": 9802,
+    "structured_report": 9803,
+    "text_report": 9804,
+    "map": 9805,
+}
 
 _TYPE_2 = ("PatientSex", "StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName")
 _OPTIONAL = ("PatientAge", "StudyDescription", "TimezoneOffsetFromUTC")

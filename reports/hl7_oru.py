@@ -160,8 +160,7 @@ def _pair(
     if finding.state is State.UNDETERMINED:
         notes.append(content.why_undetermined(finding, options))
     if finding.state is not State.ABSENT:
-        found = content.explanation(analysis, finding)
-        notes.append(content.explanation_line(found, words(options.language)))
+        notes += content.explanation_lines(analysis, finding, words(options.language))
     yield _Observation(
         "NM",
         codes.concept("certainty"),

@@ -1,4 +1,4 @@
-"""The pictures of a result: the overlay of one image, the frames of a strip, a mosaic.
+"""The pictures of a result: the overlay of one image, a map over it, a strip's frames, a mosaic.
 
 Decides what stands in them and how large; drawing.py draws. The rule: whoever stands two metres
 away reads what the model says, how sure it is, that it is a draft, and what is no picture of the
@@ -129,12 +129,13 @@ def _finding_lines(
     limits = language.threshold.format(threshold)
     if finding.state is State.UNDETERMINED and low != high:
         limits = language.band.format(low, high)
-    found = content.explanation(analysis, finding)
-    proven = found is not None and found.shown and bool(found.faithfulness)
+    found = content.explanations(analysis, finding)
+    proven = bool(found) and all(one.shown and one.faithfulness for one in found)
+    told = content.explanation_lines(analysis, finding, language)
     marker, number = mark
     return [
         Line(said, 1 / 24, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
-        Line(content.explanation_line(found, language), colour=WHITE if proven else WARNING),
+        Line(" · ".join(told), colour=WHITE if proven else WARNING, most=3 * len(told)),
     ]
 
 
@@ -157,6 +158,52 @@ def _label(options: Options) -> list[Line]:
     return [
         Line(words(options.language).draft, 1 / 30, YELLOW, bold=True, most=2),
         Line(options.label, colour=YELLOW, most=5),
+    ]
+
+
+def map_overlay(
+    explanation: Explanation, finding: Finding, analysis: Analysis, study: Study, options: Options
+) -> Image.Image:
+    """The original beside the same under the map of one method, and what was asked of the map."""
+    if explanation.difference is None:
+        raise ValueError(f"the explanation {explanation.method} has no map")
+    language = words(options.language)
+    place = (explanation.instance_uid, finding.frame)
+    pixels = study.pixels(*place)
+    ratio = _aspect(study.header(place[0]))
+    base, side = drawing.grey(pixels), _side(max(pixels.shape[1], pixels.shape[0] * ratio))
+    clean = drawing.panel(base, (side, side), ratio)
+    name = content.method_name(explanation, language)
+    signed = bool((explanation.difference < 0).any())
+    titles = (
+        _sized(language.original, clean, base, language),
+        f"{name}: {language.map if signed else language.map_for}",
+    )
+    panels = (clean, drawing.tinted(clean, explanation.difference))
+    wide = clean.width > WIDE * clean.height
+    layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
+    caption = _map_caption(explanation, finding, analysis, options)
+    return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
+
+
+def _map_caption(
+    explanation: Explanation, finding: Finding, analysis: Analysis, options: Options
+) -> list[Line]:
+    """The finding, the method and its numbers, all of them; then the label."""
+    language = words(options.language)
+    probability, _, _, threshold = content.numbers(finding, language)
+    said = f"{content.name_of(finding, options)}: {language.states[finding.state]}  {probability}"
+    limits = language.threshold.format(threshold)
+    name = content.method_name(explanation, language)
+    tested = f"{name}: {content.explanation_line(explanation, language)}"
+    told = content.map_lines(explanation, language)
+    return [
+        Line(said, 1 / 24, WHITE, bold=True, right=limits, most=2),
+        Line(tested, colour=WHITE if explanation.faithfulness else WARNING),
+        *(Line(line, 1 / 40, GREY, most=6) for line in told),
+        Line(language.map_note, 1 / 40, GREY, most=3),
+        *_label(options),
+        Line(content.model_line(analysis, options), 1 / 42, GREY, most=2),
     ]
 
 

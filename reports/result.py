@@ -94,6 +94,7 @@ def _explanation(one: Explanation) -> dict[str, Any]:
         "shown": one.shown,
         "reason": one.reason,
         "distance": None if one.distance is None else _number(one.distance),
+        "how": one.how,
         "faithfulness": {
             check.name: {
                 "value": _number(check.value),

@@ -1,10 +1,11 @@
-"""Writes the pictures: the overlay and the strip, as Secondary Capture (PS3.3 A.8).
+"""Writes the pictures: overlay, strip and maps, as Secondary Capture (PS3.3 A.8).
 
 In: present or undetermined findings and their explanations. Out: one overlay for each image that
 shows something (single-frame SC), and one strip for each explanation that passed its tests
-(multi-frame true colour SC with one label per frame; or single frames; or one mosaic).
-The illustration of the Structured Report, never its substitute. Never: a strip of an explanation
-that failed, a patient's name, a pixel spacing, a modality that sends our output back to us.
+(multi-frame true colour SC with one label per frame; or single frames; or one mosaic), or one
+single-frame SC where the explanation is a map without frames.
+The illustration of the Structured Report, never its substitute. Never: a strip or a map of an
+explanation that failed, a patient's name, a pixel spacing, a modality that sends our output back.
 """
 
 from __future__ import annotations
@@ -43,8 +44,12 @@ class _Shot:
 def write(
     analysis: Analysis, study: Study, options: Options, made_at: datetime
 ) -> tuple[Report, ...]:
-    """The overlays, then the strips; nothing if everything is absent or nothing was judged."""
-    shots = [*_overlays(analysis, study, options), *_strips(analysis, options)]
+    """Overlays, strips, maps; nothing if everything is absent or nothing was judged."""
+    shots = [
+        *_overlays(analysis, study, options),
+        *_strips(analysis, options),
+        *_maps(analysis, study, options),
+    ]
     return tuple(_report(shot, analysis, study, options, made_at) for shot in shots)
 
 
@@ -70,6 +75,15 @@ def _strips(analysis: Analysis, options: Options) -> list[_Shot]:
             continue
         for frame, label in zip(frames, labels, strict=True):
             shots.append(_Shot("strip", len(shots), place, (frame,), (label,)))
+    return shots
+
+
+def _maps(analysis: Analysis, study: Study, options: Options) -> list[_Shot]:
+    shots = []
+    for index, (explanation, finding) in enumerate(content.maps(analysis)):
+        place = (explanation.instance_uid, finding.frame)
+        drawn = pictures.map_overlay(explanation, finding, analysis, study, options)
+        shots.append(_Shot("map", index, place, (drawn,)))
     return shots
 
 

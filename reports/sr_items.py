@@ -145,20 +145,22 @@ def algorithm(analysis: Analysis, parameters: Sequence[str]) -> Iterator[Content
         yield text("algorithm_parameters", parameter, relation)
 
 
-def overlay_evidence(
+def picture_evidence(
     analysis: Analysis, study: Study, options: Options, sources: Sequence[str]
 ) -> list[Dataset]:
-    """The overlays that go out with this report, as references; those on `sources` alone."""
+    """Overlays and maps that go out with this report, as references; those on `sources` alone."""
     if "secondary_capture" not in content.written(options, analysis):
         return []
     key = uids.result_key(analysis, study, options)
+    drawn = [("overlay", n, uid) for n, (uid, _) in enumerate(content.pictures(analysis))]
+    drawn += [("map", n, e.instance_uid) for n, (e, _) in enumerate(content.maps(analysis))]
     found = []
-    for index, (instance, _) in enumerate(content.pictures(analysis)):
+    for kind, index, instance in drawn:
         if instance in sources:
             made = Dataset()
             made.SOPClassUID = SecondaryCaptureImageStorage
-            made.SOPInstanceUID = uids.instance_uid(key, "overlay", index)
-            made.SeriesInstanceUID = uids.series_uid(uids.instance_uid(key, "overlay"))
+            made.SOPInstanceUID = uids.instance_uid(key, kind, index)
+            made.SeriesInstanceUID = uids.series_uid(uids.instance_uid(key, kind))
             found.append(made)
     return found
 
@@ -171,7 +173,7 @@ def report(
     origin = header.source(analysis, study, options, sources[0])
     patient = header.patient_and_study(origin)
     shown = [study.header(one) for one in sources]
-    named = [*shown, *overlay_evidence(analysis, study, options, sources)]
+    named = [*shown, *picture_evidence(analysis, study, options, sources)]
     evidence = [_evidence(patient, one) for one in named]
     key = uids.result_key(analysis, study, options)
     instance = uids.instance_uid(key, document.kind)

@@ -133,8 +133,11 @@ def _evaluations(analysis: Analysis, options: Options) -> ContentItem:
     comments = [options.label, *analysis.notes]
     language = words(options.language)
     for finding, _ in content.groups(analysis):
-        found = content.explanation(analysis, finding)
         name = content.name_of(finding, options)
-        comments.append(f"{name}: {content.explanation_line(found, language)}")
+        said = content.explanation_lines(analysis, finding, language)
+        for found in filter(content.is_map, content.explanations(analysis, finding)):
+            method = content.method_name(found, language)
+            said += [f"{method}: {line}" for line in content.map_lines(found, language)]
+        comments += [f"{name}: {line}" for line in said]
     items += [sr_items.text("comment", comment) for comment in comments]
     return sr_items.container("evaluations", items, "CONTAINS", is_content_continuous=False)

@@ -44,7 +44,7 @@ def _root(
 ) -> ContentItem:
     sources = content.sources(analysis, study)
     headers = [study.header(uid) for uid in sources]
-    pictures = sr_items.overlay_evidence(analysis, study, options, sources)
+    pictures = sr_items.picture_evidence(analysis, study, options, sources)
     found = content.folded(iter([options.label, *content.report_lines(analysis, options)]))
     items: list[ContentItem] = [
         sr_items.language_item(options),

@@ -39,6 +39,14 @@ class Words:
     unchanged: str
     answer: str
     evidence: str
+    map: str
+    map_for: str
+    map_note: str
+    methods: dict[str, str]
+    checks: dict[str, str]
+    at_least: str
+    at_most: str
+    failed: str
     more_findings: str
     more_notes: str
     not_assessed: str
@@ -80,6 +88,27 @@ EN = Words(
     unchanged="unchanged",
     answer="Model's answer to this picture: {}",
     evidence="Evidence: orange raises, blue lowers it",
+    map="orange raises the answer, blue lowers it",
+    map_for="orange raises the answer; what lowers it is not shown",
+    map_note="The map shows what the model uses, not where a disease is. Not for measurement.",
+    methods={
+        "traversal": "Strip",
+        "gradcam": "Grad-CAM",
+        "occlusion": "Occlusion",
+        "lime": "LIME",
+        "shap": "SHAP",
+    },
+    checks={
+        "deletion_area": "answer while what it names is erased",
+        "insertion_area": "answer while only that is shown",
+        "map_stability": "rank correlation under other settings",
+        "map_in_organ": "share in the organ",
+        "surrogate_fit": "R² of the simple model",
+        "network_agreement": "difference of the two networks",
+    },
+    at_least="at least {}",
+    at_most="at most {}",
+    failed="FAILED",
     more_findings="{} more in the text report",
     more_notes="{} more notes in the text report",
     not_assessed="Not assessed because: {}",
@@ -92,6 +121,7 @@ EN = Words(
     series={
         "overlay": "AI DRAFT evidence overlay - not for diagnostic use",
         "strip": "AI DRAFT synthetic series - not for diagnostic use",
+        "map": "AI DRAFT evidence map - not for diagnostic use",
         "structured_report": "AI DRAFT findings - not for diagnostic use",
         "text_report": "AI DRAFT text report - not for diagnostic use",
     },
@@ -100,6 +130,8 @@ EN = Words(
         " the outline of what the model's answer rests on. Not for measurement.",
         "strip": "Images synthesised by a model while it moves along one finding; not pictures of"
         " the patient. Not for measurement.",
+        "map": "Picture for reading beside the original: the source image {}, and the same under a"
+        " map of what the model's answer rests on. Not for measurement.",
     },
     decimal=".",
 )
@@ -131,6 +163,27 @@ ES = Words(
     unchanged="sin cambio",
     answer="Respuesta del modelo a esta imagen: {}",
     evidence="Evidencia: naranja la sube, azul la baja",
+    map="naranja sube la respuesta, azul la baja",
+    map_for="naranja sube la respuesta; lo que la baja no se muestra",
+    map_note="El mapa muestra lo que usa el modelo, no dónde hay enfermedad. No apto para medir.",
+    methods={
+        "traversal": "Tira",
+        "gradcam": "Grad-CAM",
+        "occlusion": "Oclusión",
+        "lime": "LIME",
+        "shap": "SHAP",
+    },
+    checks={
+        "deletion_area": "respuesta al borrar lo señalado",
+        "insertion_area": "respuesta al mostrar solo lo señalado",
+        "map_stability": "correlación de rangos con otros ajustes",
+        "map_in_organ": "parte dentro del órgano",
+        "surrogate_fit": "R² del modelo sencillo",
+        "network_agreement": "diferencia entre las dos redes",
+    },
+    at_least="al menos {}",
+    at_most="como mucho {}",
+    failed="NO SUPERADA",
     more_findings="{} más en el informe de texto",
     more_notes="{} notas más en el informe de texto",
     not_assessed="No valorado porque: {}",
@@ -143,6 +196,7 @@ ES = Words(
     series={
         "overlay": "AI DRAFT contorno de evidencia - no apto para diagnóstico",
         "strip": "AI DRAFT serie sintética - no apta para diagnóstico",
+        "map": "AI DRAFT mapa de evidencia - no apto para diagnóstico",
         "structured_report": "AI DRAFT hallazgos - no apto para diagnóstico",
         "text_report": "AI DRAFT informe de texto - no apto para diagnóstico",
     },
@@ -151,6 +205,8 @@ ES = Words(
         " contorno de aquello en que se basa la respuesta del modelo. No apta para medir.",
         "strip": "Imágenes sintetizadas por un modelo al recorrer un hallazgo; no son imágenes del"
         " paciente. No aptas para medir.",
+        "map": "Imagen para leer junto al original: la imagen de origen {}, y la misma bajo un mapa"
+        " de aquello en que se basa la respuesta del modelo. No apta para medir.",
     },
     decimal=",",
 )

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from dicom_node import courier, events, intake
 from dicom_node.cli.app import app
+from processors.explain import METHODS
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "administrator.md").read_text(encoding="utf-8")
@@ -46,6 +47,15 @@ def test_every_command_has_a_help_and_stands_in_a_guide(path):
     assert command.help
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert f"dictamen {' '.join(path)}" in text or f"`{' '.join(path)}`" in text
+
+
+def test_the_guide_says_what_each_explanation_costs_and_needs() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (nothing|the extra) \| ([\d.]+) \|$", GUIDE, re.M)
+    told = {name: (needs == "the extra", float(seconds)) for name, needs, seconds in rows}
+    assert set(told) == set(METHODS)
+    for name, method in METHODS.items():
+        assert told[name][0] == bool(method.needs)
+        assert told[name][1] == pytest.approx(method.cost_ms / 1000, rel=0.25)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,5 +1,5 @@
-"""models: list, pretrain, train, evaluate, card, gate, probe, audit-bias, sheet, export, time;
-study.
+"""models: list, pretrain, train, evaluate, card, gate, probe, audit-bias, sheet, shap-summary,
+export, time; study.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -299,6 +299,29 @@ def sheet(
     out.print(f"wrote {target}: {rows} images")
 
 
+@app.command("shap-summary")
+def shap_summary(
+    bundle: BundleArgument,
+    table: TablesOption,
+    images: ImagesOption,
+    target: Annotated[Path, typer.Option("--out", help="The page, one HTML file.")],
+    split: Annotated[str, typer.Option(help="Rows that are averaged.")] = "val",
+    most: Annotated[int, typer.Option(min=5, help="Images of each answer, seconds each.")] = 20,
+) -> None:
+    """What a model uses on the whole: mean SHAP maps of each answer, against named averages."""
+    try:
+        from processors.training.studies.command import write_shap_summary
+
+        both = pairs(table, images)
+        found = write_shap_summary(bundle, both, split, most, target)
+    except ImportError as error:
+        raise fail(without_extra("a summary", error)) from error
+    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
+        raise fail(str(error)) from error
+    told = ", ".join(f"{name} {count} images" for name, count in found.items())
+    out.print(f"wrote {target}: {told or 'no answer with enough patients'}")
+
+
 @app.command("export")
 def export_(
     bundle: BundleArgument,
@@ -339,13 +362,18 @@ def time_(
     core: Annotated[
         int | None, typer.Option(min=0, help="Processor core; default: the first.")
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method of explanation, as in `explain:`; repeat for more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Milliseconds on one core: answer, decoder, explanation, beside a product of matrices."""
     try:
         from processors.training.timing import time_bundle
 
-        found = time_bundle(bundle, pairs(table, images), int8, rounds, split, core)
+        both = pairs(table, images)
+        found = time_bundle(bundle, both, int8, rounds, split, core, method or ())
     except ImportError as error:
         raise fail(without_extra("timing", error)) from error
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:

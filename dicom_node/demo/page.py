@@ -59,7 +59,7 @@ def _section(row: Row, pacs: TrialPacs, pictures: Path, text: dict[str, str]) ->
 
 def _picture(kind: str, uid: str, pacs: TrialPacs, pictures: Path) -> str:
     """An overlay as PNG; three frames of a strip side by side; nothing for reports."""
-    if kind not in ("overlay", "strip"):
+    if kind not in ("overlay", "strip", "map"):
         return ""
     pixels = dcmread(pacs.file_of(uid)).pixel_array
     name = f"{kind}-{uid[-16:]}.png"

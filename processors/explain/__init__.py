@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from processors.explain import gradcam, lime, occlusion, shap, traversal
-from processors.explain.method import Method
+from processors.explain.method import Method, MethodNotInstalled, require
 from processors.explain.subject import Film, Scale, Subject
 
 
@@ -28,4 +28,4 @@ METHODS: Mapping[str, Method] = {
     "shap": _method(shap),
 }
 
-__all__ = ["METHODS", "Film", "Method", "Scale", "Subject"]
+__all__ = ["METHODS", "Film", "Method", "MethodNotInstalled", "Scale", "Subject", "require"]

@@ -146,8 +146,10 @@ def stability(found: Array, others: Sequence[Array], grid: int) -> Check:
     """Least rank correlation, over the cells, with the same map by other settings."""
     from scipy.stats import spearmanr  # slow to load, and a strip needs none
 
-    maps = [_ranks(one, grid) for one in (found, *others)]
-    told = [float(spearmanr(maps[0], one)[0]) if np.ptp(one) > 0 else 0.0 for one in maps[1:]]
+    own, *rest = (_ranks(one, grid) for one in (found, *others))
+    varied = [np.ptp(own) > 0 and np.ptp(one) > 0 for one in rest]  # else there is no order
+    pairs = zip(rest, varied, strict=True)
+    told = [float(spearmanr(own, one)[0]) if varies else 0.0 for one, varies in pairs]
     return Check("map_stability", min(told), STABLE)
 
 

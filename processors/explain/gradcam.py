@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from processors.vae.bundle_network import MarginNetwork
 
 NEEDS = ("monai", "safetensors", "torch")
-COST_MS = 0
+COST_MS = 650
 LAYER = "features"  # of `MarginNetwork`: what the trunk ends in, one place a cell
 HOW = {
-    "es": "Grad-CAM sobre el último mapa de rasgos ({side} x {side}); solo lo que sube la "
+    "es": "Sobre el último mapa de rasgos ({side} x {side}); solo lo que sube la "
     "respuesta. Estabilidad: ruido de {noise} en la imagen.",
-    "en": "Grad-CAM on the last feature map ({side} x {side}); only what raises the answer. "
+    "en": "On the last feature map ({side} x {side}); only what raises the answer. "
     "Stability: noise of {noise} on the image.",
 }
 

@@ -19,13 +19,13 @@ from processors.explain.subject import Subject
 from processors.vae.latent import Array
 
 NEEDS = ("lime",)
-COST_MS = 0
+COST_MS = 4400
 SUPERPIXELS = 100
 KERNEL = 0.25  # width, in cosine distance from the whole film: the package's own
 HOW = {
-    "es": "LIME: {parts} superpíxeles (SLIC) en gris medio o no, {samples} muestras, ancho del "
+    "es": "{parts} superpíxeles (SLIC) en gris medio o no, {samples} muestras, ancho del "
     "núcleo {kernel}, R² local {fit}. Estabilidad: otras semillas y muestras.",
-    "en": "LIME: {parts} superpixels (SLIC), mean grey or not, {samples} samples, kernel width "
+    "en": "{parts} superpixels (SLIC), mean grey or not, {samples} samples, kernel width "
     "{kernel}, local R² {fit}. Stability: other seeds and samples.",
 }
 

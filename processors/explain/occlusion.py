@@ -19,12 +19,12 @@ from processors.explain.subject import AT_ONCE, Subject
 from processors.vae.latent import Array
 
 NEEDS = ("monai", "torch")
-COST_MS = 0
+COST_MS = 2700
 PATCH = 10 / 96  # side of the patch, as part of the image's
 HOW = {
-    "es": "Oclusión: parche de {patch} x {patch} píxeles de {size}, paso {step}, gris medio de la "
+    "es": "Parche de {patch} x {patch} píxeles de {size}, paso {step}, gris medio de la "
     "imagen. Estabilidad: parches de {others}.",
-    "en": "Occlusion: patch of {patch} x {patch} pixels of {size}, step {step}, the image's mean "
+    "en": "Patch of {patch} x {patch} pixels of {size}, step {step}, the image's mean "
     "grey. Stability: patches of {others}.",
 }
 

@@ -23,15 +23,15 @@ from processors.explain.subject import Subject
 from processors.vae.latent import Array, nearest
 
 NEEDS = ("shap",)
-COST_MS = 0
+COST_MS = 7600  # the first in a process takes some ten seconds more: the package compiles
 SUPERPIXELS = 64
 BACKGROUND = 4  # averages: each costs as much as the whole again
 BATCH = 16  # coalitions at once, each with every average
 HOW = {
-    "es": "SHAP: {parts} superpíxeles (SLIC), {permutations} permutaciones de ida y vuelta; fondo: "
+    "es": "{parts} superpíxeles (SLIC), {permutations} permutaciones de ida y vuelta; fondo: "
     "los {background} promedios de pacientes sin el hallazgo más parecidos. Estabilidad: otras "
     "semillas y permutaciones.",
-    "en": "SHAP: {parts} superpixels (SLIC), {permutations} permutations both ways; background: "
+    "en": "{parts} superpixels (SLIC), {permutations} permutations both ways; background: "
     "the {background} most similar averages over patients without the finding. Stability: other "
     "seeds and permutations.",
 }

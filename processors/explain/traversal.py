@@ -30,7 +30,7 @@ from processors.vae.latent import (
 )
 
 NEEDS = ()  # numpy and the bundle's own networks
-COST_MS = 0
+COST_MS = 25
 ALPHAS = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)
 NEAREST = 8  # donors an exchange may choose from
 DEEPER = (0.0, 1.0, 2.0, 4.0, 6.0)  # log-odds below the goal, tried in turn until the frame flips

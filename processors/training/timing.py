@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from processors.explain import METHODS, require
 from processors.explain.regions import evidence_map
 from processors.explain.subject import Film, Subject, organ_of, read_film
 from processors.explain.traversal import explain
@@ -38,6 +39,7 @@ _Positive = tuple[tuple[int, int], Film]  # (question, answer) and the image tha
 PEER = 512  # rows and columns of the two float32 matrices whose product is the measure
 WARM = 3  # calls before anything is counted
 FILMS = 12  # of each answer, explained in turn
+FEW = 3  # measurements of another method, some of which take seconds
 FLOORS = {  # ms on one core
     "fp32": {"answer": 2.0, "explanation": 120.0},
     "int8": {"answer": 1.0, "explanation": 120.0},
@@ -162,6 +164,14 @@ def _works(bundle: Bundle, positives: Sequence[_Positive]) -> dict[str, list[Wor
     }
 
 
+def _ways(
+    bundle: Bundle, positives: Sequence[_Positive], methods: Sequence[str]
+) -> dict[str, list[Work]]:
+    """The whole explanation of one finding by each method: maps by all settings, and checks."""
+    subjects = [subject_of(bundle, film, place) for place, film in positives[:FEW]]
+    return {name: [partial(METHODS[name].explain, s, "en") for s in subjects] for name in methods}
+
+
 def missed(kind: str, found: Mapping[str, Mapping[str, float]], by: str) -> list[str]:
     """Floors of `kind` (a key of FLOORS) that a figure `by` (a key of a summary) is above."""
     return [
@@ -186,18 +196,23 @@ def time_bundle(
     rounds: int = 60,
     split: str = "val",
     core: int | None = None,
+    methods: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Milliseconds per image of batch 1 on one core, for JSON.
 
     Args: sources: (table, images) pairs, of which rows of `split` that have a finding are used.
     int8: the bundle's copy by `processors.training.export`. core: the processor's core, default the
-    first allowed one.
+    first allowed one. methods: of explanation, beside the strip, each measured FEW times.
     Returns "fp32" (and "int8"): a `summary` per work (encoder; answer: encoder and head; decoder;
     organ: its outline, once an image; explanation: strip, maps and checks) and of the peer;
-    "missed": floors that the median by the clock is above; "missed_by_cpu": those that are missed
-    even without the waiting for other programs.
-    Raises: ValueError where no image is called what it is labelled, or int8 is of another model.
+    "methods": the same of each method; "missed": floors that the median by the clock is above;
+    "missed_by_cpu": those that are missed even without the waiting for other programs.
+    Raises: ValueError where no image is called what it is labelled, int8 is of another model, or a
+    method is unknown; MethodNotInstalled.
     """
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
+    require(METHODS, methods)
     bundles = {"fp32": open_bundle(path_or_name, "cpu", threads=1)}
     if int8 is not None:
         bundles["int8"] = open_bundle(str(int8), "cpu", threads=1)
@@ -218,6 +233,8 @@ def time_bundle(
         found["core"] = chosen
         for kind, bundle in bundles.items():
             found[kind] = measured(_works(bundle, positives), rounds)
+        if methods:
+            found["methods"] = measured(_ways(bundles["fp32"], positives, methods), FEW)
     for name, by in (("missed", "median"), ("missed_by_cpu", "cpu")):
         found[name] = [line for kind in bundles for line in missed(kind, found[kind], by)]
     return found

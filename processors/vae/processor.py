@@ -27,7 +27,7 @@ from processors.analysis import (
     Status,
     Study,
 )
-from processors.explain import METHODS, Film, Scale, Subject, faithfulness
+from processors.explain import METHODS, Film, Scale, Subject, faithfulness, require
 from processors.explain.field import FIELDS
 from processors.explain.regions import regions
 from processors.explain.subject import donors_of, in_organ, organ_of, read_film, scale_of
@@ -135,6 +135,7 @@ class VaeBundleProcessor:
         unknown = [method for method in explain if method not in METHODS]
         if unknown:
             raise ValueError(f"unknown explanation {unknown[0]!r}; known: {', '.join(METHODS)}")
+        require(METHODS, explain)
         self._name, self._bundle, self._language = name, bundle, language
         self._explain, self._card = tuple(explain), bundle.card
         self._calm = [e["label"] for e in self._card["labels"] if e.get("urgent") is False]

@@ -98,6 +98,36 @@ def test_cfg_wrong_type_of_quantities(
     assert message in found.message
 
 
+@pytest.mark.parametrize(
+    ("value", "message", "suggestion"),
+    [
+        pytest.param(
+            "[traversal, grad-cam]",
+            "'grad-cam' is not one of traversal, gradcam, occlusion, lime, shap",
+            "gradcam",
+            id="nearly a name",
+        ),
+        pytest.param(
+            "[saliency]",
+            "'saliency' is not one of traversal, gradcam, occlusion, lime, shap",
+            "",
+            id="unlike any",
+        ),
+        pytest.param(
+            "[lime, lime]", "this does not fit: lime is named twice", "", id="named twice"
+        ),
+    ],
+)
+def test_cfg_unknown_method_of_explanation(
+    problems: Problems, changed: Changed, value: str, message: str, suggestion: str
+) -> None:
+    (found,) = problems(
+        changed("    bundle: chest\n", f"    bundle: chest\n    explain: {value}\n")
+    )
+    assert (found.line, found.message, found.suggestion) == (9, message, suggestion)
+    assert found.path.startswith("processors[0].explain")
+
+
 def test_cfg_missing_secret(problems: Problems, changed: Changed) -> None:
     url = "  database: postgresql+psycopg://u:${DB_PASSWORD}@${DB_HOST}/d\n"
     text = changed("  ae_title: DICTAMEN\n", "  ae_title: DICTAMEN\n" + url)

@@ -290,3 +290,19 @@ def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "\x1b[31mown" not in shown
     assert "1 of 2 would go wrong" in shown
+
+
+def test_an_explanation_that_cannot_run_is_found_before_the_start(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dicom_node.cli.node import _verify
+    from processors.explain import method
+
+    settings = make()
+    (processor,) = settings.processors
+    asked = processor.model_copy(update={"explain": ("traversal", "shap")})
+    monkeypatch.setattr(method, "find_spec", lambda name: None)
+    _verify(processor)()  # a strip needs nothing
+    found = run(settings, chest=_verify(asked))["processors.chest"]
+    assert not found.ok
+    assert "dictamen[explain]" in found.detail

@@ -1,4 +1,4 @@
-"""What the commands `models study` and `models sheet` do: open, read, call one study.
+"""What the commands `models study`, `sheet` and `shap-summary` do: open, read, call one study.
 
 Runs the bundle as the node runs it (ONNX Runtime). An independent network, where one is asked for,
 is trained first on the images of `train`.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from processors.explain import METHODS
+from processors.explain import METHODS, require
 from processors.runtime import Bundle, open_bundle
 from processors.training.appraise import witnesses
 from processors.training.pretrain import NOTHING, read_start
@@ -20,6 +20,7 @@ from processors.training.studies.marker_models import CAUSE, TASKS
 from processors.training.studies.marker_planting import KINDS
 from processors.training.studies.markers import Asking, study
 from processors.training.studies.methods import methods
+from processors.training.studies.shap_summary import page, summaries
 from processors.training.studies.sheet import sheet
 from processors.training.studies.sheet_drawing import Letters
 
@@ -62,6 +63,20 @@ def write_sheet(
 ) -> int:
     """The rows that were drawn."""
     return sheet(open_bundle(path_or_name, "cpu"), *source, split, count, file, font)
+
+
+def write_shap_summary(
+    path_or_name: str, sources: Sources, split: str, most: int, file: Path
+) -> dict[str, int]:
+    """The page of at most `most` images of each answer; answer -> images that it rests on.
+
+    Raises MethodNotInstalled, and what opening and reading raise.
+    """
+    require(METHODS, ["shap"])
+    bundle = open_bundle(path_or_name, "cpu")
+    found = summaries(bundle, judged(bundle, sources, split, 4 * most), most)
+    file.write_text(page(bundle, split, found), encoding="utf-8")
+    return {one.name: one.images for one in found}
 
 
 def _head(bundle: Bundle, split: str) -> dict[str, Any]:

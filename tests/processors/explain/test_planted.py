@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from planted_bundle import Planted, planted
 
+from config.settings import ExplainMethod
 from processors.explain import METHODS
 from processors.explain.compare import maps
 from processors.runtime import Bundle
@@ -15,6 +18,8 @@ from processors.vae.latent import margin
 FILMS = 20
 LEAST = 0.9  # of the films: largest inside the patch, and for the finding there
 SIGNED = ("occlusion", "lime", "shap")
+LONG = ("lime", "shap")  # a thousand pictures and more for each map
+ALL = [pytest.param(m, marks=[pytest.mark.slow] * (m in LONG), id=m) for m in METHODS]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,11 @@ def test_the_patch_decides(films: list[Planted]) -> None:
         assert one.subject.margins(bare[None])[0] < -1
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_what_may_be_configured_is_what_is_tested_here() -> None:
+    assert get_args(ExplainMethod) == tuple(METHODS)
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_the_map_is_largest_at_the_cause(method: str, films: list[Planted]) -> None:
     found = [maps(one.subject, [method])[method] for one in films]
     pairs = list(zip(found, films, strict=True))
@@ -46,7 +55,7 @@ def test_the_map_is_largest_at_the_cause(method: str, films: list[Planted]) -> N
     assert upside_down < 1 - LEAST  # a map turned over would be noticed
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "traversal"])
+@pytest.mark.parametrize("method", [one for one in ALL if one.id != "traversal"])
 def test_what_speaks_against_the_finding_is_never_for_it(
     method: str, planted_bundle: Bundle
 ) -> None:

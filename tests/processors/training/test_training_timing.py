@@ -113,3 +113,13 @@ def test_variants_take_turns_and_waiting_is_not_work() -> None:
     assert calls == [0, 1, 2] + [0, 1, 2] * 2  # warmed once, then in turn
     assert found["b"]["median"] >= 20 > 10 > found["b"]["cpu"]
     assert np.isfinite([v for part in found.values() for v in part.values()]).all()
+
+
+def test_other_methods_are_timed_when_they_are_named(present: Path, table: Path) -> None:
+    found = time_bundle(
+        str(present), [(table, table.parent)], rounds=2, methods=("traversal", "gradcam")
+    )
+    assert set(found["methods"]) == {"peer", "traversal", "gradcam"}
+    assert found["methods"]["gradcam"]["median"] > found["fp32"]["answer"]["median"]
+    with pytest.raises(ValueError, match="unknown method 'saliency'"):
+        time_bundle(str(present), [(table, table.parent)], methods=("saliency",))

@@ -19,6 +19,7 @@ from processors.analysis import (
     Status,
     Study,
 )
+from processors.explain import MethodNotInstalled, method
 from processors.explain.field import FIELDS
 from processors.explain.subject import Scale, read_film
 from processors.runtime import Bundle, WeightsShape, open_bundle
@@ -353,3 +354,24 @@ def test_the_bundle_folder_is_left_alone(bundle: Bundle) -> None:
     before = listing()
     VaeBundleProcessor("chest", bundle, "es").analyse(_study())
     assert listing() == before
+
+
+def test_methods_explain_in_their_order(bundle: Bundle) -> None:
+    present = _banded(bundle, 0.0, 0.0)
+    methods = ("gradcam", "traversal")
+    analysis = VaeBundleProcessor("chest", present, "es", methods).analyse(_study())
+    assert [one.method for one in analysis.explanations] == list(methods)
+    first = analysis.explanations[0]
+    assert first.frames == ()
+    assert first.difference is not None
+    assert first.difference.shape == (120, 100)
+    assert {check.name for check in first.faithfulness} >= {"network_agreement"}
+
+
+def test_a_method_that_is_not_installed_is_said_at_the_start(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "find_spec", lambda name: None if name == "lime" else object())
+    VaeBundleProcessor("chest", bundle, "en", ("traversal", "shap"))
+    with pytest.raises(MethodNotInstalled, match=r"lime needs lime.*dictamen\[explain\]"):
+        VaeBundleProcessor("chest", bundle, "en", ("traversal", "lime"))
