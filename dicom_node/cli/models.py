@@ -252,6 +252,7 @@ def audit_bias_(
         Path | None, typer.Option("--out", help="Folder of audit.html and audit.json.")
     ] = None,
     language: Annotated[str, typer.Option(help="Of the page: en or es.")] = "en",
+    write_card: Annotated[bool, typer.Option(help="Write what was found into the card.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Does it read the finding, or a mark, the source, the view? For whom does it work worse?"""
@@ -259,7 +260,7 @@ def audit_bias_(
         from processors.training.audit.command import Asked, audit_bias
     except ImportError as error:
         raise fail(without_extra("an audit", error)) from error
-    asked = Asked(pairs(table, images), split, target, language)
+    asked = Asked(pairs(table, images), split, target, language, write_card)
     try:
         with err.status("audit") as status:
             found = audit_bias(bundle, asked, lambda what: status.update(f"audit: {what}"))

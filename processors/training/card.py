@@ -139,9 +139,23 @@ def _unmeasured(name: Mapping[str, str], words: Mapping[str, str]) -> dict[str, 
     }
 
 
+def write_audit(bundle: Bundle, record: Mapping[str, Any]) -> Path:
+    """The record of an audit into a card that was written before; returns the README.
+
+    Raises ValueError for a bundle that was not evaluated: its card says nothing yet.
+    """
+    if not bundle.card.get("evaluation"):
+        raise ValueError(f"{bundle.name} has no card yet: models evaluate --write-card first")
+    kept = {name: record[name] for name in ("split", "answers")}
+    return _write(bundle, {**bundle.card, "audit": kept})
+
+
 def write_card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Path:
     """Metadata, docs/README.md and checksums anew; returns the README."""
-    block = judged(bundle.card, evaluation)
+    return _write(bundle, judged(bundle.card, evaluation))
+
+
+def _write(bundle: Bundle, block: Mapping[str, Any]) -> Path:
     write_json(bundle.folder / "configs" / "metadata.json", {**bundle.metadata, "dictamen": block})
     readme = bundle.folder / "docs" / "README.md"
     readme.parent.mkdir(exist_ok=True)
@@ -153,7 +167,7 @@ def write_card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Path:
 def _readme(metadata: Mapping[str, Any]) -> str:
     card = metadata["dictamen"]
     parts = [_head(metadata), _use(card), _data(card), _results(card), _calibration(card)]
-    parts += [_groups(card), _explained(card), _model(card)]
+    parts += [_groups(card), _explained(card), _audit(card), _model(card)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -289,6 +303,35 @@ def _witness(found: Mapping[str, Any] | None) -> str:
         f"after the strip's last frame in {found['value']:.2f}, after a random change of equal "
         f"size in {found['random']:.2f} (gain {_figure(found['gain'])}){kept}."
     )
+
+
+def _audit(card: Mapping[str, Any]) -> str:
+    """What `models audit-bias` found; nothing of a bundle that was not audited."""
+    if "audit" not in card:
+        return ""
+    lines = [
+        "## Bias audit",
+        "",
+        f"On the {card['audit']['split']} split; what is not asked is not found. AUC lost: when "
+        "a planted mark stands on one side alone, the worse of both sides. Gap: largest less "
+        "smallest AUC of the groups; by chance: what groups drawn at random show.",
+    ]
+    for name, e in card["audit"]["answers"].items():
+        said = "**BIASED**" if e["biased"] else "no bias found"
+        lines.append(f"* {name}: {said}.")
+        lines += [f"  * {reason}" for reason in e["reasons"]]
+        lines += [f"  * noted, may belong to the disease: {reason}" for reason in e["noted"]]
+        for kind, mark in e["marks"].items():
+            worse = max(mark["raises"], mark["lowers"], key=lambda one: one["low"])
+            lines.append(f"  * AUC lost to a {kind}: {_figure(worse)}")
+        for attribute, gap in e["gaps"].items():
+            chance = f"by chance {gap['by_chance']:.3f}"
+            lines.append(f"  * gap by {attribute}: {_figure(gap['gap'])} ({chance})")
+        five = {k: v for k, v in (e["five"] or {}).items() if isinstance(v, dict)}
+        if five:
+            figures = ", ".join(f"{name} {_figure(one)}" for name, one in five.items())
+            lines.append(f"  * strips after DISSECT: {figures}")
+    return "\n".join(lines)
 
 
 def _model(card: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from processors.runtime import Bundle, open_bundle
 from processors.training.audit.page import WORDS, page
 from processors.training.audit.record import Tell, audits
+from processors.training.card import write_audit
 from processors.training.data import ImageSet, is_tuning, join, load
 from processors.training.plan import questions_of
 
@@ -29,6 +30,7 @@ class Asked:
     split: str = "val"
     out: Path | None = None
     language: str = "en"
+    write_card: bool = False
 
 
 def audit_bias(path_or_name: str, asked: Asked, tell: Tell) -> dict[str, Any]:
@@ -59,6 +61,8 @@ def audit_bias(path_or_name: str, asked: Asked, tell: Tell) -> dict[str, Any]:
         (asked.out / "audit.html").write_text(text, encoding="utf-8")
         written = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (asked.out / "audit.json").write_text(written, encoding="utf-8")
+    if asked.write_card:
+        write_audit(bundle, record)
     return record
 
 

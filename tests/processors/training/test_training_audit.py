@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from known_model import SIZE, known_bundle, known_films
 
+from processors.runtime import open_bundle
 from processors.training.audit import page, pictures
 from processors.training.audit.cases import FEWEST, Case, cases
 from processors.training.audit.five import five
@@ -18,7 +21,9 @@ from processors.training.audit.mending import WAYS, mended, without
 from processors.training.audit.probes import Probe, grown, marked, probe
 from processors.training.audit.record import audits
 from processors.training.audit.verdict import verdict
+from processors.training.card import judged, write_audit
 from processors.training.data import ImageSet
+from processors.training.files import write_checksums, write_json
 from processors.training.measure import Estimate
 from processors.training.studies.audits import Model, _share, models
 from processors.training.studies.marker_models import CAUSE
@@ -235,6 +240,24 @@ def test_a_page_names_its_verdict_in_both_languages_and_escapes_what_tables_say(
     assert record["biased"]
     assert {one["kind"] for one in record["mended"]} == set(found[0].verdict.marks)
     assert {one["way"] for one in record["mended"]} == set(WAYS)
+
+
+def test_a_card_takes_what_an_audit_found(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "bundle")
+    found = next(audits(known_bundle(*BOTH), known_films(80), known_films(60), lambda _: None))
+    record = {"split": "val", "answers": {"cause/bacterial": found.record()}}
+    with pytest.raises(ValueError, match="no card yet"):
+        write_audit(open_bundle(str(folder), "cpu"), record)
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    block = metadata["dictamen"]
+    evaluated = {"split": "val", "answers": {}, "ms": {"encoder": 1, "decoder": 1}, "parameters": 9}
+    write_json(folder / "configs" / "metadata.json",
+               {**metadata, "dictamen": judged(block, evaluated)})  # fmt: skip
+    write_checksums(folder)
+    text = write_audit(open_bundle(str(folder), "cpu"), record).read_text()
+    assert "cause/bacterial: **BIASED**" in text
+    assert "AUC lost to a tag" in text
+    assert open_bundle(str(folder), "cpu").card["audit"]["split"] == "val"
 
 
 def test_both_languages_say_the_same() -> None:
