@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from config import Settings, schema, template
+from config.settings import Processor
 from dicom_node import checks, logs, offline, roles, rooms, supervisor
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
@@ -103,7 +104,7 @@ def check(
     results = checks.run(
         settings,
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
-        bundles={p.name: _verify(p.bundle) for p in settings.processors},
+        bundles={p.name: _verify(settings, p) for p in settings.processors},
     )
     checks.render(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
@@ -176,13 +177,13 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
 
 def _verify_all(settings: Settings) -> None:
     for processor in settings.processors:
-        _verify(processor.bundle)()
+        _verify(settings, processor)()
 
 
-def _verify(bundle: str) -> checks.Verify:
+def _verify(settings: Settings, processor: Processor) -> checks.Verify:
     def verify() -> None:
-        from processors.runtime import read_verified  # reads every byte, loads no network
+        from dicom_node import wiring  # the models' runtime
 
-        read_verified(bundle)
+        wiring.verify(settings, processor)
 
     return verify
