@@ -18,6 +18,7 @@ from dicom_node.cli.common import JsonOption, fail, out
 from dicom_node.cli.models_options import (
     BoardOption,
     BundleArgument,
+    Device,
     ImagesOption,
     SeedOption,
     StepsOption,
@@ -303,13 +304,14 @@ def time_(
     core: Annotated[
         int | None, typer.Option(min=0, help="Processor core; default: the first.")
     ] = None,
+    device: Annotated[Device, typer.Option(help="One core of the CPU, or a GPU.")] = Device.CPU,
     as_json: JsonOption = False,
 ) -> None:
-    """Milliseconds on one core: answer, decoder, explanation, beside a product of matrices."""
+    """Milliseconds of answer, decoder, explanation on one core or a GPU; images/s by batch."""
     try:
         from processors.training.timing import time_bundle
 
-        found = time_bundle(bundle, pairs(table, images), int8, rounds, split, core)
+        found = time_bundle(bundle, pairs(table, images), int8, rounds, split, core, device.value)
     except ImportError as error:
         raise fail(without_extra("timing", error)) from error
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:
