@@ -9,6 +9,7 @@ Never: a patient's data; anything that must not be lost.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = "DICTAMEN_NOTICES"  # environment of all processes of a node: where the files lie
@@ -27,8 +28,9 @@ def say(words: str) -> None:
         return
     target = Path(folder) / mine
     written = target.with_suffix(".new")
-    written.write_text(words, encoding="utf-8")
-    written.replace(target)
+    with suppress(OSError):  # of no consequence for the work itself
+        written.write_text(words, encoding="utf-8")
+        written.replace(target)
 
 
 def said(where: str) -> str:

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -147,7 +147,12 @@ class Supervisor:
             self._audit("110113", 8, "110131", settings=str(error))
             return
         old, self.settings = self.settings, new
-        self._watch = _lease_watch(new)
+        self._watch = replace(  # what it has seen of workers and runs still holds
+            self._watch,
+            lease=new.workers.lease,
+            timeout=new.workers.timeout,
+            max_attempts=new.workers.max_attempts,
+        )
         self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))

@@ -188,7 +188,8 @@ def other_version(folder: Path, target: Path) -> Path:
 
 def said_in(path: Path) -> str:
     """All text of a DICOM file."""
-    return str(dcmread(path, stop_before_pixels=True))
+    elements = dcmread(path, stop_before_pixels=True).iterall()
+    return "\n".join(str(element.value) for element in elements if element.VR != "SQ")
 
 
 def test_model_swap(make_node: MakeNode, chest: Path, tmp_path: Path) -> None:
@@ -234,6 +235,33 @@ def test_model_swap(make_node: MakeNode, chest: Path, tmp_path: Path) -> None:
                 text = said_in(storage.spool.path(kinds[kind].path))
                 assert algorithm.version in text, kind
                 assert algorithm.sha256 in text, kind
+
+
+# ---- what it says -------------------------------------------------------------------------------
+def test_report_rambling_is_told_in_the_audit_and_findings_go_out(make_node: MakeNode) -> None:
+    node, film = make_node(), films.ill("RAMBLE")
+    node.start()
+    assert films.send(node.port, film) == [0]
+    assert node.until_done(1, 60).columns["completed"] == 1
+    with node.storage() as storage:
+        run = run_of(storage, film)
+        analysis = storage.runs.analysis(run.id)
+        assert analysis is not None
+        assert analysis["findings"][0]["state"] == "present"
+        assert analysis["impression"] is None
+        assert analysis["impression_withheld"] == "it repeats itself"
+        (row,) = [
+            record.entry
+            for record in storage.audit.list(study_uid=film.StudyInstanceUID, limit=1000)
+            if "draft_withheld" in record.entry.details
+        ]
+        assert row.details["draft_withheld"] == "it repeats itself"
+        kinds = {r.kind: r for r in storage.runs.reports(run.id)}
+        assert "structured_report" in kinds
+        text = said_in(storage.spool.path(kinds["text_report"].path))
+        assert "The draft impression was withheld: it repeats itself." in text
+        assert "opacity" not in text
+    assert node.events("draft.withheld")
 
 
 # ---- unusable -----------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Python runs this at the start of each process of a node that has this folder on PYTHONPATH. Only the
 worker is changed, and of it only what `analyse` does with a patient TEST-CRASH..., TEST-HANG... or
-TEST-LOCK...; with BROKEN_GPU it also takes its model for one on a GPU, which is lost while the file
-of that name exists. Everything else is the product's.
+TEST-LOCK..., and what is said of TEST-RAMBLE...; with BROKEN_GPU it also takes its model for one on
+a GPU, which is lost while the file of that name exists. Everything else is the product's.
 """
 
 import ctypes
@@ -31,16 +31,25 @@ def lock() -> None:
 
 
 def break_the_model() -> None:
-    from processors.analysis import Analysis, Study
+    from processors.analysis import Analysis, Impression, Sentence, Study
+    from processors.vae import processor
     from processors.vae.processor import VaeBundleProcessor
 
-    whole = VaeBundleProcessor.analyse
+    def rambling(*_: object) -> Impression:
+        text = (
+            "An opacity, an opacity on the left, an opacity on the left, on the left, on the left."
+        )
+        return Impression("en", (Sentence(text, (), "generated"),))
+
+    whole, by_rule = VaeBundleProcessor.analyse, processor.impression
 
     def analyse(self: VaeBundleProcessor, study: Study) -> Analysis:
         patient = str(study.instances[0].header.PatientID)
         for fault in (crash, hang, lock):
             if patient.startswith(f"TEST-{fault.__name__.upper()}"):
                 fault()
+        rambles = patient.startswith("TEST-RAMBLE")
+        processor.impression = rambling if rambles else by_rule  # type: ignore[assignment]
         return whole(self, study)
 
     VaeBundleProcessor.analyse = analyse  # type: ignore[method-assign]
