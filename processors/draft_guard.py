@@ -11,6 +11,7 @@ sentence made of right words, a name that stands alone in lower case.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -95,14 +96,23 @@ def why_withheld(
 
 def identifying(headers: Iterable[Dataset]) -> set[str]:
     """What the headers say of patient and staff, as text, for `why_withheld`."""
-    found = (str(header.get(word) or "") for header in headers for word in IDENTIFYING)
-    return {value for value in found if value.strip()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote what they warn of
+        found = {_said(header, word) for header in headers for word in IDENTIFYING}
+    return found - {""}
 
 
 IDENTIFYING = (
     "PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber",
     "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "PatientAddress",
 )  # fmt: skip
+
+
+def _said(header: Dataset, word: str) -> str:
+    try:
+        return str(header.get(word) or "").strip()
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds; what nobody can read is not quoted
+        return ""
 
 
 def _folded(text: str) -> str:
