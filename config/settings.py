@@ -232,6 +232,9 @@ class Workers(Part):
         "auto", description="workers at once"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
+    memory: Bytes = Field(
+        2 * 2**30, ge=16 * 2**20, description="most that one pass of a network takes"
+    )
     timeout: Seconds = Field(120.0, gt=0, description="longest run before its worker is killed")
     lease: Seconds = Field(30.0, gt=0, description="silence of a worker before its run is freed")
     max_attempts: int = Field(3, ge=1, le=10, description="then a run is set aside")

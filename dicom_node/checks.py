@@ -35,8 +35,8 @@ from processors import ProcessorError
 from storage import StorageError, StorageOutdated
 
 Verify = Callable[[], None]
-"""Reads a bundle's files against their checksums, and looks whether what explains is installed;
-raises ProcessorError if something does not fit."""
+"""Opens a bundle, and looks whether what explains is installed; raises ProcessorError if it
+cannot be used."""
 
 CONTAINER_SECRETS = Path("/run/secrets")
 SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much
@@ -134,7 +134,7 @@ def _bundle(verify: Verify) -> str:
         verify()
     except (ProcessorError, OSError) as error:
         raise _Wrong(str(error)) from error
-    return "files match their checksums"
+    return "can be opened, and its files match their checksums"
 
 
 # ---- this machine -----------------------------------------------------------------------------

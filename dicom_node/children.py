@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from config import Settings
+from dicom_node import notices
 from dicom_node.events import Event
 from dicom_node.roles import PARENT, Role
 
@@ -85,8 +86,15 @@ class Children:
                 _spawn(child, settings)
 
     def missing(self) -> list[str]:
-        """The processes that do not run, in words."""
-        return [f"{c.role} {c.number} is not running" for c in self._all if not c.runs()]
+        """The processes that do not run, in words, with the last of their own."""
+        return [
+            f"{c.role} {c.number} is not running" + _colon(c) for c in self._all if not c.runs()
+        ]
+
+    def hindered(self) -> list[str]:
+        """What the processes that run say they go on without."""
+        found = [(child, _colon(child)) for child in self._all if child.runs()]
+        return [f"{child.role} {child.number}{words}" for child, words in found if words]
 
     def kill(self, owner: str) -> bool:
         """End the worker that claims runs under this name; False if it is none of ours."""
@@ -125,6 +133,11 @@ class Children:
             child.process = None
 
 
+def _colon(child: Child) -> str:
+    words = notices.said(notices.place(child.role, child.number))
+    return f": {words}" if words else ""
+
+
 def _spawn(child: Child, settings: Settings) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "dicom_node.roles", child.role],
@@ -134,6 +147,7 @@ def _spawn(child: Child, settings: Settings) -> None:
             "OMP_NUM_THREADS": "1",  # one core a worker, or they take each other's
             "TCP_NODELAY": "1",
             PARENT: str(os.getpid()),
+            notices.PLACE: notices.place(child.role, child.number),
         },
     )
     child.process, child.started = process, time.monotonic()

@@ -65,7 +65,7 @@ def _new(storage: Storage, study_uid: str, wanted: Sequence[PlannedRun]) -> bool
 
 @dataclass(slots=True)
 class LeaseWatch:
-    """Frees the runs of workers that no longer beat, and names those that run too long."""
+    """Frees the runs of workers that no longer beat, and ends those that never come back."""
 
     lease: float
     timeout: float
@@ -73,6 +73,7 @@ class LeaseWatch:
     monotonic: Callable[[], float] = time.monotonic
     _beats: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
     _begun: dict[tuple[int, int], float] = field(default_factory=dict)
+    _silent: dict[str, float] = field(default_factory=dict)  # owner -> when its time is up
 
     def look(self, storage: Storage, kill: Callable[[str], bool]) -> None:
         """One look at all running runs; `kill(owner)` ends a worker of ours, False if not ours."""
@@ -86,16 +87,27 @@ class LeaseWatch:
             # A worker of another machine cannot be killed from here; its run is taken away, and the
             # fence refuses what it may still file.
             late = now - begun
-            if late > self.timeout + self.lease or (late > self.timeout and kill(run.owner)):
+            if late > self.timeout and (kill(run.owner) or late > self.timeout + self.lease):
                 self._free(storage, run, f"took longer than {self.timeout:g} s")
             elif now - self._beats[key][1] > self.lease:
                 self._free(storage, run, f"its worker was silent for {self.lease:g} s")
+                self._silent[run.owner] = begun + self.timeout
+            else:
+                self._silent.pop(run.owner, None)  # it came back
+        self._end_the_silent(now, kill)
         for stale in set(self._beats) - seen:
             self._beats.pop(stale)
             self._begun.pop(stale, None)
 
+    def _end_the_silent(self, now: float, kill: Callable[[str], bool]) -> None:
+        """A native call that keeps the interpreter's lock stops the beat and never returns."""
+        for owner in [owner for owner, until in self._silent.items() if now > until]:
+            del self._silent[owner]
+            kill(owner)
+
     def died(self, storage: Storage, owner: str, how: str) -> None:
         """A worker of ours ended: free what it held without waiting for the lease."""
+        self._silent.pop(owner, None)
         for run in storage.runs.running():
             if run.owner == owner:
                 self._free(storage, run, how)

@@ -2,8 +2,8 @@
 
 `judge` is pure but for the pixels it reads and is all that `dictamen analyse` needs; `file` puts
 the outcome into the database in one transaction, after the reports' bytes are durable. What a
-processor raises on purpose fails the run with its reason; anything else is a bug: it fails the
-run too, with its traceback in the log and not in the report.
+processor raises on purpose fails the run with its reason, or lets it wait (TryLater); anything else
+is a bug: it fails the run too, with its traceback in the log and not in the report.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node import metrics, strata
 from dicom_node.events import Event
-from processors import Analysis, Instance, Processor, ProcessorError, Status, Study
+from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
 from processors.pixels import colour, read_dataset, render
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
@@ -31,6 +31,7 @@ from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
+WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
 _INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
     "es": "No valorado por un error interno; el registro tiene los detalles.",
@@ -82,7 +83,10 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
 def judge(
     processor: Processor, study: Study, options: Options, kinds: Callable[[Status], Sequence[str]]
 ) -> Judged:
-    """Ask the processor, write the reports that its status calls for. Raises IdentityUnclear."""
+    """Ask the processor, write the reports that its status calls for.
+
+    Raises IdentityUnclear; TryLater.
+    """
     for instance in study.instances:
         of(instance.header)
     began = time.perf_counter()
@@ -113,6 +117,8 @@ def run(
         judged = judge(processor, study, _with_predecessor(storage, claimed, options), kinds)
     except IdentityUnclear as error:
         return _hold(storage, claimed, str(error))
+    except TryLater as error:
+        return _postpone(storage, claimed, str(error))
     except (ProcessorError, ReportError) as error:
         judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
     state = _file(storage, claimed, judged, destinations)
@@ -138,6 +144,8 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
                 kind=refusal.kind,
             )
         return processor.analyse(study)
+    except TryLater:
+        raise
     except ProcessorError as error:
         return failed(processor, study.uid, str(error))
     except Exception:
@@ -217,6 +225,14 @@ def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:
     return RunState.SET_ASIDE
 
 
+def _postpone(storage: Storage, claimed: Run, reason: str) -> RunState:
+    """The worker lacks the means, so the run waits; it is no attempt of the study's."""
+    storage.runs.postpone(claimed, reason, WAIT)
+    metrics.count(Event.RUN_POSTPONED)
+    log.warning(Event.RUN_POSTPONED, study=claimed.study_uid, run=claimed.id, why=reason)
+    return RunState.WAITING
+
+
 def _file(
     storage: Storage,
     claimed: Run,
@@ -276,6 +292,7 @@ def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
             "reason": analysis.reason,
             "weights_sha256": analysis.algorithm.sha256,
             "mode": claimed.mode,
+            "draft_withheld": analysis.withheld,
         },
     )
 
@@ -286,6 +303,9 @@ def _measure(claimed: Run, analysis: Analysis, seconds: float) -> None:
     for stage, milliseconds in analysis.timings_ms.items():
         metrics.STAGE_SECONDS.labels(*whose, stage).observe(milliseconds / 1e3)
     metrics.STAGE_SECONDS.labels(*whose, "run").observe(seconds)
+    if analysis.withheld:
+        metrics.count(Event.DRAFT_WITHHELD)
+        log.warning(Event.DRAFT_WITHHELD, processor=claimed.processor, why=analysis.withheld)
     log.info(
         Event.RUN_ENDED,
         processor=claimed.processor,

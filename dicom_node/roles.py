@@ -22,8 +22,9 @@ from typing import Literal, get_args
 import structlog
 
 from config import Settings
-from dicom_node import logs, metrics, rooms
+from dicom_node import logs, metrics, notices, rooms
 from dicom_node.events import Event
+from processors import ProcessorError
 
 Role = Literal["intake", "worker", "courier"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -70,7 +71,10 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
 
     storage = rooms.storage(settings, "worker")
     try:
-        worker.serve(storage, wiring.judges(settings), stopping, lease=settings.workers.lease)
+        devices = worker.Devices(settings.workers.device, stopping)
+        judges = wiring.judges(settings, devices.trouble)
+        notices.say(devices.words)
+        worker.serve(storage, judges, stopping, lease=settings.workers.lease)
     finally:
         storage.close()
 
@@ -116,6 +120,10 @@ def main() -> int:
     stop_on_signals(stopping)
     try:
         run(role, settings, stopping)
+    except ProcessorError as error:  # a model that cannot be used: readiness names it
+        notices.say(str(error))
+        log.error(Event.PROCESS_CRASHED, role=role, error=str(error))
+        return 1
     except Exception:
         log.exception(Event.PROCESS_CRASHED, role=role)
         return 1

@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics over HTTP, on loopback by default.
 
-healthz: this process answers. readyz: the node would do its work now, or the reasons why not.
+healthz: this process answers. readyz: the node would do its work now, or the reasons why not; and
+whether it does so degraded, for example on the CPU because its GPU was lost.
 metrics: Prometheus text; counters of all processes, gauges from the database at this moment.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,6 +20,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from dicom_node import ports
 from storage import Storage, StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """reasons: why the node is not ready. degraded: what it goes on without. Both in words."""
+
+    reasons: Callable[[], Sequence[str]]
+    degraded: Callable[[], Sequence[str]]
 
 
 class _Gauges:
@@ -60,17 +70,15 @@ class _Gauges:
         )
 
 
-def serve(
-    address: str, storage: Storage, reasons: Callable[[], Sequence[str]], metrics_dir: str
-) -> ThreadingHTTPServer:
+def serve(address: str, storage: Storage, health: Health, metrics_dir: str) -> ThreadingHTTPServer:
     """Start answering in threads of their own; the caller shuts the server down."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=metrics_dir)  # type: ignore[no-untyped-call]
     registry.register(_Gauges(storage))
 
     def ready() -> tuple[int, str, bytes]:
-        why = list(reasons())
-        body = json.dumps({"ready": not why, "reasons": why}).encode()
+        why, without = list(health.reasons()), list(health.degraded())
+        body = json.dumps({"ready": not why, "degraded": without, "reasons": why}).encode()
         return (503 if why else 200), "application/json", body
 
     def scrape() -> tuple[int, str, bytes]:

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
 from config import Settings, SettingsError, load
-from dicom_node import clock, intake, ports, product, rooms, rules, status
+from dicom_node import clock, intake, notices, ports, product, rooms, rules, status
 from dicom_node.children import Child, Children
 from dicom_node.events import Event
 from dicom_node.roles import Role
@@ -69,9 +69,14 @@ class Supervisor:
         self._watch = _lease_watch(self.settings)
         self._children = Children(self._child_ended)
         self._take_up()
-        with tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir:
+        with (
+            tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir,
+            tempfile.TemporaryDirectory(prefix="dictamen-notices-") as notices_dir,
+        ):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
-            server = status.serve(node.status, self._storage, self.reasons, metrics_dir)
+            os.environ[notices.FOLDER] = notices_dir
+            health = status.Health(self.reasons, self.hindrances)
+            server = status.serve(node.status, self._storage, health, metrics_dir)
             scheduler = self._clock()
             self._hear()
             self._audit("110100", kind="110120", version=product.VERSION)
@@ -99,6 +104,10 @@ class Supervisor:
         except StorageError as error:
             found.append(f"database: {error}")
         return found
+
+    def hindrances(self) -> list[str]:
+        """What the node goes on without, though it does its work."""
+        return self._children.hindered()
 
     # ---- start and watch --------------------------------------------------------------------
     def _take_up(self) -> None:
@@ -138,7 +147,12 @@ class Supervisor:
             self._audit("110113", 8, "110131", settings=str(error))
             return
         old, self.settings = self.settings, new
-        self._watch = _lease_watch(new)
+        self._watch = replace(  # what it has seen of workers and runs still holds
+            self._watch,
+            lease=new.workers.lease,
+            timeout=new.workers.timeout,
+            max_attempts=new.workers.max_attempts,
+        )
         self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))

@@ -14,10 +14,15 @@ from pathlib import Path
 import config.settings as cfg
 from config import Settings
 from dicom_node import product
-from processors import Processor, Status
+from processors import Processor, ProcessorError, Status
+from processors.bounded import Trouble
 from processors.runtime import open_bundle
 from processors.vae.processor import VaeBundleProcessor
 from reports import Options, Receiver, Report
+
+
+class UnusableProcessor(ProcessorError):
+    """A processor of node.yaml cannot be built; names the key, the file and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,18 @@ class Judges:
         return self.processors[name]
 
 
-def judges(settings: Settings) -> Judges:
-    """Build and warm every processor. Raises processors.ProcessorError for an unusable bundle."""
-    return Judges({p.name: _judge(settings, p) for p in settings.processors})
+def judges(settings: Settings, on_trouble: Trouble = lambda _: None) -> Judges:
+    """Build and warm every processor; on_trouble hears of a device that is full or lost.
+
+    Raises UnusableProcessor.
+    """
+    return Judges({p.name: _built(settings, p, on_trouble) for p in settings.processors})
+
+
+def verify(settings: Settings, processor: cfg.Processor) -> None:
+    """Build one processor on the CPU and drop it: what a start would raise, raised before it."""
+    on_cpu = settings.workers.model_copy(update={"device": "cpu"})
+    _built(settings.model_copy(update={"workers": on_cpu}), processor, lambda _: None)
 
 
 def options(settings: Settings, processor: cfg.Processor) -> Options:
@@ -80,8 +94,18 @@ def bundle_of(processor: cfg.Processor) -> str:
     return processor.bundle if "/" not in processor.bundle else str(Path(processor.bundle))
 
 
-def _judge(settings: Settings, processor: cfg.Processor) -> Judge:
-    bundle = open_bundle(bundle_of(processor), device=settings.workers.device)
+def _built(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Judge:
+    try:
+        return _judge(settings, processor, on_trouble)
+    except ProcessorError as error:
+        raise UnusableProcessor(f"processors.{processor.name}.bundle: {error}") from error
+
+
+def _judge(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Judge:
+    workers = settings.workers
+    bundle = open_bundle(
+        bundle_of(processor), workers.device, memory=workers.memory, on_trouble=on_trouble
+    )
     return Judge(
         processor=VaeBundleProcessor(
             processor.name, bundle, settings.node.language, explain=processor.explain

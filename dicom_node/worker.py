@@ -1,7 +1,9 @@
 """One worker process: claims runs one at a time and carries each to its end.
 
 Crash-only: it may be killed at any moment. A beat thread says that it lives; the supervisor ends
-it from outside when a run takes too long, and frees its run when the beat stops.
+it from outside when a run takes too long, and frees its run when the beat stops. A device that is
+lost is said in readiness; where no other may be used, the process ends, since only a new one can
+have the device back.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
-from dicom_node import metrics, pipeline
+from dicom_node import metrics, notices, pipeline
 from dicom_node.events import Event
 from dicom_node.wiring import Judges
+from processors import TryLater
+from processors.bounded import DeviceLost
 from storage import LeaseLost, Run, Storage, StorageError
 
 log = structlog.get_logger()
@@ -27,6 +31,33 @@ POLL = 0.25  # seconds between two looks for a run; a run takes longer than that
 def owner() -> str:
     """Who holds a lease: host and process; a supervisor knows its children by it."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(slots=True)
+class Devices:
+    """What becomes of this process when a device fails. device: workers.device of node.yaml.
+
+    words: what it goes on without, for readiness.
+    """
+
+    device: str
+    stopping: threading.Event
+    words: str = ""
+
+    def trouble(self, error: TryLater) -> None:
+        """Count and log it; of a lost device say it too, and end if nothing else may be used."""
+        lost = isinstance(error, DeviceLost)
+        event = Event.DEVICE_LOST if lost else Event.DEVICE_FULL
+        metrics.count(event)
+        log.warning(event, error=str(error), device=self.device)
+        if not lost:
+            return
+        if self.device == "auto":
+            self.words = f"{error} Models run on the CPU."
+        else:
+            self.words = str(error)
+            self.stopping.set()
+        notices.say(self.words)
 
 
 def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease: float) -> None:

@@ -24,6 +24,7 @@ from processors.analysis import (
     State,
     Status,
     Study,
+    TryLater,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "State",
     "Status",
     "Study",
+    "TryLater",
 ]

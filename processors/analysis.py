@@ -44,6 +44,10 @@ class ProcessorError(Exception):
         super().__init__(f"{what} {then}".strip())
 
 
+class TryLater(ProcessorError):
+    """Nothing is wrong with the study: the run waits and is tried again, however often it takes."""
+
+
 class UnreadablePixels(ProcessorError):
     """An instance's pixels cannot be decoded (codec, truncated, contradicting attributes)."""
 
@@ -232,6 +236,7 @@ class Study:
 class Analysis:
     """What a processor says of a study; `reason` is empty only when status is completed.
 
+    withheld: why a draft impression was made and may not leave, or "" (`processors.draft_guard`).
     notes: sentences that belong in every report of this result (age unknown, model validated
     only for ..., weaker than the trivial baseline in adults ...), in the node's language.
     """
@@ -245,6 +250,7 @@ class Analysis:
     findings: tuple[Finding, ...] = ()
     explanations: tuple[Explanation, ...] = ()
     impression: Impression | None = None
+    withheld: str = ""
     notes: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 

@@ -1,9 +1,10 @@
-"""Opens a bundle and runs its networks: ONNX Runtime on a CPU, torch on a GPU.
+"""Opens a bundle and runs its networks, warm: ONNX Runtime on a CPU, torch on a GPU.
 
 A bundle is a folder in MONAI layout with `checksums.sha256` over every other file. Each file is
 read once, checked, and used from the bytes that were checked, so that weights replaced meanwhile
 change nothing. Refused: links, names that leave the folder, files not listed, pickles of any kind.
-On the CPU path neither torch nor MONAI is imported.
+Passes are bounded in memory (`processors.bounded`). On the CPU path neither torch nor MONAI is
+imported.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from processors.analysis import Algorithm, BundleError, ModelOutputNotFinite
+from processors.analysis import Algorithm, BundleError, ModelOutputNotFinite, TryLater
+from processors.bounded import Bounded, DeviceFull, DeviceLost, Networks, Trouble, largest_batch
 from processors.vae.latent import Array, Row
 
 CHECKSUMS = "checksums.sha256"
 SHIPPED = Path(__file__).parent / "bundles"
 PICKLE_NAMES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".ts", ".joblib"})
+MEMORY = 2 * 2**30  # bytes of one pass of a network, where nobody says otherwise
 LARGEST = 64 * 2**20  # bytes of one file; a shipped bundle has 15 MB in all
 
 
@@ -56,14 +59,6 @@ class Head:
     weight: Array
     bias: Array
     frame: int
-
-
-class Networks(Protocol):
-    """Encoder and decoder on some device."""
-
-    def encode(self, images: Array) -> Array: ...
-
-    def decode(self, latents: Array) -> Array: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +211,20 @@ class OnnxNetworks:
         return self._encoder.get_inputs()[0].shape[1:], self._decoder.get_inputs()[0].shape[1:]
 
     def encode(self, images: Array) -> Array:
-        return np.asarray(self._encoder.run(["mean"], {"image": images})[0])
+        return _ran(self._encoder, "mean", {"image": images})
 
     def decode(self, latents: Array) -> Array:
-        return np.asarray(self._decoder.run(["image"], {"latent": latents})[0])
+        return _ran(self._decoder, "image", {"latent": latents})
+
+
+def _ran(session: Any, output: str, given: Mapping[str, Array]) -> Array:
+    try:
+        return np.asarray(session.run([output], given)[0])
+    except Exception as error:  # RuntimeException, Fail: of a private module
+        if "alloc" not in str(error).lower():
+            raise
+        said = "The computer's memory is full."
+        raise DeviceFull(said, then="It is tried again later.") from error
 
 
 def _session(files: Mapping[str, bytes], name: str, options: ort.SessionOptions) -> Any:
@@ -232,9 +237,32 @@ def _session(files: Mapping[str, bytes], name: str, options: ort.SessionOptions)
 
 
 def _cuda_networks(files: Mapping[str, bytes], card: Mapping[str, Any]) -> Networks:
+    """Raises DeviceFull, DeviceLost."""
     from processors.vae.device import TorchNetworks
 
     return TorchNetworks(files["models/model.safetensors"], card, "cuda")
+
+
+def _bounded(
+    files: Mapping[str, bytes],
+    card: Mapping[str, Any],
+    on_cpu: Networks,
+    device: str,
+    memory: int,
+    on_trouble: Trouble,
+) -> Networks:
+    """The networks on the device that is asked for, those on the CPU as their spare if auto."""
+    most = largest_batch(memory, int(card["size"]), int(card["widths"]["narrow"]))
+    if device == "cpu" or (device == "auto" and not _cuda_is_there()):
+        return Bounded(on_cpu, None, most, on_trouble)
+    try:
+        on_cuda = _cuda_networks(files, card)
+    except TryLater as error:
+        if device == "cuda":
+            raise
+        on_trouble(DeviceLost(str(error)))  # full at the start: nothing is loaded there, either
+        return Bounded(on_cpu, None, most, on_trouble)
+    return Bounded(on_cuda, on_cpu if device == "auto" else None, most, on_trouble)
 
 
 def _cuda_is_there() -> bool:
@@ -265,10 +293,18 @@ def _check_networks(card: Mapping[str, Any], networks: OnnxNetworks) -> None:
             raise WeightsShape(f"The {name} takes {found}, the card says {want}.")
 
 
-def open_bundle(path_or_name: str, device: str = "auto", threads: int = 1) -> Bundle:
+def open_bundle(
+    path_or_name: str,
+    device: str = "auto",
+    threads: int = 1,
+    memory: int = MEMORY,
+    on_trouble: Trouble = lambda _: None,
+) -> Bundle:
     """A ready bundle, or one BundleError that says what is wrong with which file.
 
-    device: cpu (ONNX Runtime), cuda (torch; WeightsMissing without a GPU), auto (cuda if there).
+    device: cpu (ONNX Runtime), cuda (torch; DeviceLost without a GPU), auto (cuda if there, else
+    and in need the CPU). memory: bytes that one pass of a network may take. on_trouble: hears of a
+    device that is full or lost.
     """
     folder, files = read_verified(path_or_name)
     for needed in ("configs/metadata.json", "models/donors.npz"):
@@ -282,12 +318,11 @@ def open_bundle(path_or_name: str, device: str = "auto", threads: int = 1) -> Bu
         _check_shapes(card, head, donors)
     except KeyError as error:
         raise WeightsShape(f"The card or donors.npz of {folder.name} lacks {error}.") from error
-    networks = OnnxNetworks(files, threads)
-    _check_networks(card, networks)
-    on_cuda = device == "cuda" or (device == "auto" and _cuda_is_there())
-    chosen = _cuda_networks(files, card) if on_cuda else networks
+    on_cpu = OnnxNetworks(files, threads)
+    _check_networks(card, on_cpu)
+    networks = _bounded(files, card, on_cpu, device, memory, on_trouble)
     algorithm = Algorithm(str(metadata["name"]), str(metadata["version"]), weights_digest(files))
-    return Bundle(folder, folder.name, metadata, algorithm, head, donors, chosen)
+    return Bundle(folder, folder.name, metadata, algorithm, head, donors, networks)
 
 
 def weights_digest(files: Mapping[str, bytes]) -> str:

@@ -40,6 +40,7 @@ def result(
                 for one in impression.sentences
             ],
         },
+        "impression_withheld": analysis.withheld,
         "explanations": [_explanation(one) for one in analysis.explanations],
         "reports": [
             {"kind": one.kind, "uid": one.uid, "file": names.get(one.uid)} for one in reports
@@ -58,6 +59,7 @@ def unpicked(study_instance_uid: str, reason: str) -> dict[str, Any]:
         "reason": reason,
         "findings": [],
         "impression": None,
+        "impression_withheld": "",
         "explanations": [],
         "reports": [],
         "timings_ms": {},

@@ -8,7 +8,7 @@ UNVERIFIED, always. Never: a reference to what is not listed as evidence, a veri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,7 @@ from pydicom.uid import (
 from processors.analysis import Analysis, Code, Finding, Study
 from reports import codes, content, header, uids
 from reports.identity import quiet
-from reports.model import Options, Report
+from reports.model import Options, Report, ReportError
 from reports.wording import exact, printable, words
 
 _CLASSES = {
@@ -178,6 +178,10 @@ def report(
     key = uids.result_key(analysis, study, options)
     instance = uids.instance_uid(key, document.kind)
     language = words(options.language)
+    children = document.root.ContentSequence
+    # highdicom copies what it is given and searches it again and again: it gets the first item
+    document.root.ContentSequence = ContentSequence(children[:1])
+    _all_named(children, {str(one.SOPInstanceUID) for one in named})
     with quiet():
         made: Dataset = _CLASSES[document.sop_class](
             evidence=evidence,
@@ -193,6 +197,7 @@ def report(
             series_description=language.series[document.kind],
             specific_character_set="ISO_IR 192",
         )
+    made.ContentSequence = children
     made.update(patient)
     _true_classes(made, {str(one.SOPInstanceUID): str(one.SOPClassUID) for one in named})
     header.dates(made, header.local(made_at, origin.header))
@@ -212,6 +217,16 @@ def _evidence(patient: Dataset, source: Dataset) -> Dataset:
     made.Modality = str(source.get("Modality") or "OT")
     made.Rows, made.Columns = source.get("Rows", 1), source.get("Columns", 1)
     return made
+
+
+def _all_named(items: Iterable[Dataset], evidence: Set[str]) -> None:
+    """Raises ReportError if an item points at an instance that the evidence does not name."""
+    for item in items:
+        for reference in item.get("ReferencedSOPSequence") or ():
+            if reference.ReferencedSOPInstanceUID not in evidence:
+                uid = reference.ReferencedSOPInstanceUID
+                raise ReportError(f"The report points at {uid}, which its evidence does not name.")
+        _all_named(item.get("ContentSequence") or (), evidence)
 
 
 def _true_classes(made: Dataset, classes: Mapping[str, str]) -> None:

@@ -29,6 +29,10 @@ RIS = "tests/faults/test_destination_ris.py"
 CONFIG = "tests/config/test_config_faults.py"
 SYSTEM_CONFIG = "tests/faults/test_config_system.py"
 ROUTING = "tests/dicom_node/test_routing.py"
+CLOCK = "tests/dicom_node/test_clock.py"
+BOUNDED = "tests/processors/test_bounded.py"
+DRAFT = "tests/processors/test_draft_guard.py"
+MODEL_NODE = "tests/faults/test_model_node.py"
 
 ROWS = (
     # ---- storage ----------------------------------------------------------------------------
@@ -236,4 +240,63 @@ ROWS = (
     Row("model-nan", "processors/runtime.py",
         "    if not np.isfinite(values).all():", "    if False:",
         "tests/processors/test_runtime.py::test_model_nan"),
+    Row("weights-missing", "dicom_node/wiring.py",
+        "f\"processors.{processor.name}.bundle: {error}\"", "str(error)",
+        f"{MODEL_NODE}::test_weights_missing_refuse_the_start"),
+    Row("weights-shape", "dicom_node/cli/node.py",
+        "        wiring.verify(settings, processor)\n",
+        "        from processors.runtime import read_verified\n\n"
+        "        read_verified(processor.bundle)\n",
+        f"{MODEL_NODE}::test_weights_shape_refuse_the_start"),
+    Row("weights-corrupt", "dicom_node/roles.py",
+        "        notices.say(str(error))\n", "",
+        f"{MODEL_NODE}::test_weights_corrupt_below_a_running_node_are_named_and_never_run"),
+    Row("model-swap", "processors/vae/processor.py",
+        "            gate.warm(self._card, bundle.folder)\n", "",
+        "tests/processors/vae/test_vae_processor.py::"
+        "test_model_swap_leaves_the_gate_that_was_read_at_the_start"),
+    Row("model-crash", "dicom_node/supervisor.py",
+        "            self._watch.died(self._storage, child.owner, f\"its worker {how}\")",
+        "            pass",
+        f"{MODEL_NODE}::test_model_crash_ends_only_the_worker"),
+    Row("model-hang", "dicom_node/clock.py",
+        "if late > self.timeout and (kill(run.owner) or late > self.timeout + self.lease):",
+        "if late > self.timeout + self.lease or (late > self.timeout and kill(run.owner)):",
+        f"{CLOCK}::test_model_hang_is_ended_however_late_it_is_seen"),
+    Row("model-hang", "dicom_node/clock.py",
+        "            del self._silent[owner]\n            kill(owner)\n",
+        "            del self._silent[owner]\n",
+        f"{CLOCK}::test_model_hang_that_stops_the_beat_ends_with_its_worker"),
+    Row("model-oom-gpu", "processors/bounded.py",
+        "            if len(part) == 1:\n", "            if True:\n",
+        f"{BOUNDED}::test_model_oom_gpu"),
+    Row("model-oom-gpu", "processors/bounded.py",
+        "memory // (LIVE * largest)", "MOST",
+        f"{BOUNDED}::test_a_pass_stays_within_its_memory"),
+    Row("model-oom-gpu", "storage/_runs.py",
+        "                \"tries\": func.coalesce(runs.c.tries, 1) - 1,\n            }\n"
+        "            statement = update(runs).where(*_finish.fence(run)).values(values)\n"
+        "            if transaction.connection.execute(statement).rowcount != 1:",
+        "            }\n"
+        "            statement = update(runs).where(*_finish.fence(run)).values(values)\n"
+        "            if transaction.connection.execute(statement).rowcount != 1:",
+        "tests/storage/test_storage_runs.py::"
+        "test_a_postponed_run_waits_its_time_and_loses_no_attempt"),
+    Row("gpu-lost", "processors/bounded.py",
+        "            self._networks, self._spare = self._spare, None\n"
+        "            return self._part(part, one_pass)",
+        "            return one_pass(self._spare, part)",
+        f"{BOUNDED}::test_gpu_lost"),
+    Row("gpu-lost", "dicom_node/pipeline.py",
+        "    except TryLater:\n        raise\n", "",
+        f"{MODEL_NODE}::test_gpu_lost_lets_runs_wait_where_only_the_gpu_may_be_used"),
+    Row("report-rambling", "processors/draft_guard.py",
+        "                if found and not DENIALS", "                if False and not DENIALS",
+        f"{DRAFT}::test_report_rambling"),
+    Row("report-rambling", "processors/vae/processor.py",
+        "            impression=None if withheld else draft,", "            impression=draft,",
+        f"{DRAFT}::test_report_rambling_leaves_the_structured_findings"),
+    Row("report-phi", "processors/draft_guard.py",
+        "    if _identifies(own, patient):", "    if False:",
+        f"{DRAFT}::test_report_phi"),
 )  # fmt: skip

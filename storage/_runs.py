@@ -99,6 +99,27 @@ class Runs:
 
         self._database.write(work)
 
+    def postpone(self, run: Run, reason: str, wait: timedelta) -> None:
+        """Its worker cannot do it now, and the study is not to blame: it waits, uncounted.
+
+        Raises LeaseLost if the run is no longer its own.
+        """
+
+        def work(transaction: Transaction) -> None:
+            values = {
+                "state": RunState.WAITING,
+                "not_before": transaction.now + wait,
+                "owner": "",
+                "reason": reason,
+                "tries": func.coalesce(runs.c.tries, 1) - 1,
+            }
+            statement = update(runs).where(*_finish.fence(run)).values(values)
+            if transaction.connection.execute(statement).rowcount != 1:
+                raise LeaseLost(f"Run {run.id}, attempt {run.attempt}, is no longer ours.")
+            transaction.audit(_event("run.postponed", run, 4, {"reason": reason}))
+
+        self._database.write(work)
+
     def finish(
         self,
         run: Run,

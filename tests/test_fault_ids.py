@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-GROUPS = ("storage", "queue", "clinical", "destination", "config")
+GROUPS = ("storage", "queue", "clinical", "destination", "config", "model")
 # storage commitment is not built yet, and node.yaml has no key for it
 NOT_BUILT = {"commit-missing"}
 

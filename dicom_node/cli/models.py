@@ -19,6 +19,7 @@ from dicom_node.cli.common import JsonOption, err, fail, out
 from dicom_node.cli.models_options import (
     BoardOption,
     BundleArgument,
+    Device,
     ImagesOption,
     SeedOption,
     StepsOption,
@@ -367,14 +368,15 @@ def time_(
         list[str] | None,
         typer.Option(help="A method of explanation, as in `explain:`; repeat for more."),
     ] = None,
+    device: Annotated[Device, typer.Option(help="One core of the CPU, or a GPU.")] = Device.CPU,
     as_json: JsonOption = False,
 ) -> None:
-    """Milliseconds on one core: answer, decoder, explanation, beside a product of matrices."""
+    """Milliseconds of answer, decoder, explanation on one core or a GPU; images/s by batch."""
     try:
         from processors.training.timing import time_bundle
 
         both = pairs(table, images)
-        found = time_bundle(bundle, both, int8, rounds, split, core, method or ())
+        found = time_bundle(bundle, both, int8, rounds, split, core, method or (), device.value)
     except ImportError as error:
         raise fail(without_extra("timing", error)) from error
     except (OSError, ProcessorError, ValueError, RuntimeError) as error:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+
+class Device(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
 
 BundleArgument = Annotated[str, typer.Argument(help="A shipped bundle's name or a folder.")]
 TablesOption = Annotated[

@@ -104,7 +104,7 @@ def check(
     results = checks.run(
         settings,
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
-        bundles={p.name: _verify(p) for p in settings.processors},
+        bundles={p.name: _verify(settings, p) for p in settings.processors},
     )
     checks.render(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
@@ -177,15 +177,13 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
 
 def _verify_all(settings: Settings) -> None:
     for processor in settings.processors:
-        _verify(processor)()
+        _verify(settings, processor)()
 
 
-def _verify(processor: Processor) -> checks.Verify:
+def _verify(settings: Settings, processor: Processor) -> checks.Verify:
     def verify() -> None:
-        from processors.explain import METHODS, require
-        from processors.runtime import read_verified  # reads every byte, loads no network
+        from dicom_node import wiring  # the models' runtime
 
-        read_verified(processor.bundle)
-        require(METHODS, processor.explain)
+        wiring.verify(settings, processor)
 
     return verify

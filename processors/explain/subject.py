@@ -7,8 +7,8 @@ film, so that no frame's probability rests on a shortcut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,22 +71,39 @@ def scale_of(answer: Mapping[str, Any]) -> Scale:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One instance: its picture at most LONGEST px long (0..1), the network's input, the latent."""
+    """One instance: its picture at most LONGEST px long (0..1), the network's input, the latent.
+
+    stored: rows and columns of the instance's own pixels; of a picture without an instance, none.
+    """
 
     instance_uid: str
     picture: Array
     greys: Greys
     network: Array
     latent: Array
+    stored: tuple[int, int] = (0, 0)
 
 
 def read_film(instance_uid: str, pixels: Array, bundle: Bundle) -> Film:
     """Everything that explaining one instance needs; one pass of the encoder."""
-    network, greys = network_input(pixels, bundle.size)
+    return read_films([(instance_uid, pixels)], bundle)[0]
+
+
+def read_films(images: Iterable[tuple[str, Array]], bundle: Bundle) -> list[Film]:
+    """As `read_film`, of each (instance UID, pixels); the encoder gets all inputs in batches."""
+    read = [_unread(uid, pixels, bundle.size) for uid, pixels in images]
+    latents = bundle.encode(np.stack([film.network for film in read]))
+    return [replace(film, latent=latent) for film, latent in zip(read, latents, strict=True)]
+
+
+def _unread(instance_uid: str, pixels: Array, size: int) -> Film:
+    """A film that the encoder has not seen; it takes the place of pixels that are no more held."""
+    network, greys = network_input(pixels, size)
     ratio = min(1.0, LONGEST / max(pixels.shape))
     rows, columns = (max(1, round(side * ratio)) for side in pixels.shape)
     picture = np.clip(resize_area(pixels, rows, columns), 0, 1)
-    return Film(instance_uid, picture, greys, network, bundle.encode(network[None])[0])
+    stored = (int(pixels.shape[0]), int(pixels.shape[1]))
+    return Film(instance_uid, picture, greys, network, np.empty(0, np.float32), stored)
 
 
 def organ_of(film: Film, field: str) -> NDArray[np.bool_] | None:

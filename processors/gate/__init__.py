@@ -27,7 +27,7 @@ from processors.gate._card import Terms, terms
 from processors.gate._header import is_colour, refused_kind, rules
 from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see, with_terms
 
-__all__ = ["Verdict", "age_in_years", "check", "judge", "picture_refusal"]
+__all__ = ["Verdict", "age_in_years", "check", "judge", "picture_refusal", "warm"]
 
 COLOURED = 0.01  # share of coloured pixels above which a picture is no grey one with marks on it
 SURE = 0.7  # probability from which a view is named; below, the picture is merely strange
@@ -79,6 +79,13 @@ def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: 
         verdict = _judge(study, terms(card), bundle_folder, language)
     _latest[:] = [(study, card, bundle_folder, language, verdict)]
     return verdict
+
+
+def warm(card: Mapping[str, Any], bundle_folder: Path) -> None:
+    """Read the gate file now, and not with the first study. Raises BundleError."""
+    allowed = terms(card)
+    if allowed.file:
+        _weights(allowed, bundle_folder)
 
 
 def picture_refusal(

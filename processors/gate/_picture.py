@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def with_terms(weights: Weights, least: float | None, farthest: float | None) ->
     )
 
 
-@lru_cache(maxsize=4)
+@cache  # what was read at the start is used to the end
 def load_weights(file: Path) -> Weights:
     """The gate file of a bundle; no pickled object in it is ever read. Raises BundleError."""
     try:

@@ -1,9 +1,10 @@
-"""What a bundle costs on one core: the answer, the decoder, a whole explanation.
+"""What a bundle costs on one core or on a GPU: the answer, the decoder, an explanation, batches.
 
 In: a bundle, perhaps its 8-bit copy, labelled images. Out: milliseconds (median, 5th and 95th
 percentile), the share of them that the core worked for us, each beside a fixed product of matrices
-measured in the same round, and which floors are missed. A machine that others use is slow and
-uneven: there the ratio to the product (`of_peer`) and `cpu` say more than the clock does.
+measured in the same round, and which floors of one core are missed; images a second by batch. A
+machine that others use is slow and uneven: there the ratio to the product (`of_peer`) and `cpu` say
+more than the clock does.
 Never: what reading, decoding or the gate cost; a judgement of the answers.
 """
 
@@ -31,13 +32,14 @@ from processors.training.data import read_images, read_table
 from processors.training.evaluate import answers
 from processors.training.explained import subject_of
 from processors.training.plan import questions_of
-from processors.vae.latent import Row, evidence, probability
+from processors.vae.latent import Array, Row, evidence, probability
 
 Sources = Sequence[tuple[Path, Path]]
 Work = Callable[[], object]
 _Positive = tuple[tuple[int, int], Film]  # (question, answer) and the image that has it
 PEER = 512  # rows and columns of the two float32 matrices whose product is the measure
 WARM = 3  # calls before anything is counted
+BATCHES = (1, 8, 32)
 FILMS = 12  # of each answer, explained in turn
 FEW = 3  # measurements of another method, some of which take seconds
 FLOORS = {  # ms on one core
@@ -172,6 +174,31 @@ def _ways(
     return {name: [partial(METHODS[name].explain, s, "en") for s in subjects] for name in methods}
 
 
+def batches(bundle: Bundle, inputs: Array, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Encoder and decoder by number of images in one pass, inputs (n, size, size) in turn.
+
+    latency (median), p5, p95: ms of a pass; images_per_second; cpu: ms of this thread an image.
+    """
+    passes = {"encoder": (bundle.encode, inputs), "decoder": (bundle.decode, bundle.encode(inputs))}
+    works = {
+        (name, count): [partial(work, np.resize(values, (count, *values.shape[1:])))]
+        for name, (work, values) in passes.items()
+        for count in BATCHES
+    }
+    timed = measured({f"{name} {count}": work for (name, count), work in works.items()}, rounds)
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in passes}
+    for name, count in works:
+        one = timed[f"{name} {count}"]
+        found[name][str(count)] = {
+            "latency": one["median"],
+            "p5": one["p5"],
+            "p95": one["p95"],
+            "images_per_second": round(1000 * count / one["median"], 1),
+            "cpu": round(one["cpu"] / count, 3),
+        }
+    return found
+
+
 def missed(kind: str, found: Mapping[str, Mapping[str, float]], by: str) -> list[str]:
     """Floors of `kind` (a key of FLOORS) that a figure `by` (a key of a summary) is above."""
     return [
@@ -197,23 +224,29 @@ def time_bundle(
     split: str = "val",
     core: int | None = None,
     methods: Sequence[str] = (),
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """Milliseconds per image of batch 1 on one core, for JSON.
+    """Milliseconds per image of batch 1, and what batches give, for JSON.
 
     Args: sources: (table, images) pairs, of which rows of `split` that have a finding are used.
     int8: the bundle's copy by `processors.training.export`. core: the processor's core, default the
-    first allowed one. methods: of explanation, beside the strip, each measured FEW times.
-    Returns "fp32" (and "int8"): a `summary` per work (encoder; answer: encoder and head; decoder;
-    organ: its outline, once an image; explanation: strip, maps and checks) and of the peer;
-    "methods": the same of each method; "missed": floors that the median by the clock is above;
-    "missed_by_cpu": those that are missed even without the waiting for other programs.
-    Raises: ValueError where no image is called what it is labelled, int8 is of another model, or a
-    method is unknown; MethodNotInstalled.
+    first allowed one. methods: of explanation, beside the strip, each measured FEW times. device:
+    cpu (one core) or cuda.
+    Returns "batches": see `batches`; "fp32" (and "int8"): a `summary` per work (encoder; answer:
+    encoder and head; decoder; organ: its outline, once an image; explanation: strip, maps and
+    checks) and of the peer; "methods": the same of each method; "missed": floors that the median by
+    the clock is above; "missed_by_cpu": those that are missed even without the waiting for other
+    programs; on a GPU there are no floors.
+    Raises: ValueError where no image is called what it is labelled, int8 is of another model or
+    asked of a GPU, or a method is unknown; MethodNotInstalled; ProcessorError where the bundle or
+    the device cannot be used.
     """
     if unknown := sorted(set(methods) - set(METHODS)):
         raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
     require(METHODS, methods)
-    bundles = {"fp32": open_bundle(path_or_name, "cpu", threads=1)}
+    bundles = {"fp32": open_bundle(path_or_name, device, threads=1)}
+    if int8 is not None and device != "cpu":
+        raise ValueError("the copy in 8-bit integers runs on the CPU alone")
     if int8 is not None:
         bundles["int8"] = open_bundle(str(int8), "cpu", threads=1)
         if bundles["int8"].card["questions"] != bundles["fp32"].card["questions"]:
@@ -228,13 +261,17 @@ def time_bundle(
         "films": len(positives),
         "longest_side": max(max(shape) for shape in shapes),
         "rounds": rounds,
+        "device": device,
     }
+    inputs = np.stack([film.network for _, film in positives])
     with one_core(core) as chosen:
         found["core"] = chosen
+        found["batches"] = batches(bundles["fp32"], inputs, max(2, rounds // 4))
         for kind, bundle in bundles.items():
             found[kind] = measured(_works(bundle, positives), rounds)
         if methods:
             found["methods"] = measured(_ways(bundles["fp32"], positives, methods), FEW)
     for name, by in (("missed", "median"), ("missed_by_cpu", "cpu")):
-        found[name] = [line for kind in bundles for line in missed(kind, found[kind], by)]
+        lines = [line for kind in bundles for line in missed(kind, found[kind], by)]
+        found[name] = lines if device == "cpu" else []
     return found

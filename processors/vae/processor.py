@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from processors import gate
+from processors import draft_guard, gate
 from processors.analysis import (
     Algorithm,
     Analysis,
     Code,
     Explanation,
     Finding,
+    Impression,
     Refusal,
     State,
     Status,
@@ -30,7 +31,7 @@ from processors.analysis import (
 from processors.explain import METHODS, Film, Scale, Subject, faithfulness, require
 from processors.explain.field import FIELDS
 from processors.explain.regions import regions
-from processors.explain.subject import donors_of, in_organ, organ_of, read_film, scale_of
+from processors.explain.subject import donors_of, in_organ, organ_of, read_films, scale_of
 from processors.gate import age_in_years
 from processors.impression_rules import impression
 from processors.runtime import Bundle, WeightsShape
@@ -54,6 +55,10 @@ BOTH = {
     "alternativas, no juntas.",
     "en": "On one image the model calls answers present that exclude each other: they are "
     "alternatives, not both.",
+}
+WITHHELD = {
+    "es": "El borrador de la impresión se retuvo: {why}.",
+    "en": "The draft impression was withheld: {why}.",
 }
 RANK = {State.ABSENT: 0, State.UNDETERMINED: 1, State.PRESENT: 2}
 MOST_EXPLAINED = 3  # images of one study; a series of slices would give a picture for each
@@ -148,6 +153,7 @@ class VaeBundleProcessor:
             self._rows = {(q, k): bundle.row(q, k) for q, k, _ in answers}
             self._scales = {(q, k): scale_of(answer) for q, k, answer in answers}
             self._donors = {(q, k): donors_of(bundle, q, k) for q, k, _ in answers}
+            gate.warm(self._card, bundle.folder)
         except KeyError as error:
             raise WeightsShape(f"The card or donors.npz has no {error}.") from error
         if self._field not in ("", *FIELDS):
@@ -174,7 +180,8 @@ class VaeBundleProcessor:
         if verdict.refusal is not None:
             return self._unsuitable(study, verdict.refusal)
         gated = time.perf_counter()
-        judged = [self._judge(study, uid) for uid in verdict.accepted]
+        pixels = ((uid, study.pixels(uid, 1)) for uid in verdict.accepted)
+        judged = [self._judge(study, film) for film in read_films(pixels, self._bundle)]
         findings = tuple(f for found, _ in judged for f, _ in found)
         read = time.perf_counter()
         chosen = _chosen(judged)
@@ -187,6 +194,10 @@ class VaeBundleProcessor:
         if len(chosen) > MOST_EXPLAINED:
             said = self._spoken(MANY_IMAGES)
             notes = (*notes, said.format(judged=len(judged), drawn=MOST_EXPLAINED))
+        draft = impression(findings, self._names(), notes, self._language, self._calm)
+        withheld = self._why_withheld(study, draft, findings, notes)
+        if withheld:
+            notes = (*notes, self._spoken(WITHHELD).format(why=withheld))
         times = {"gate": gated - begin, "inference": read - gated, "explanation": done - read}
         return Analysis(
             study_instance_uid=study.uid,
@@ -195,7 +206,8 @@ class VaeBundleProcessor:
             status=Status.COMPLETED,
             findings=findings,
             explanations=explanations,
-            impression=impression(findings, self._names(), notes, self._language, self._calm),
+            impression=None if withheld else draft,
+            withheld=withheld,
             notes=notes,
             timings_ms={k: round(1000 * v, 1) for k, v in times.items()},
         )
@@ -212,6 +224,12 @@ class VaeBundleProcessor:
 
     def _names(self) -> dict[str, Mapping[str, str]]:
         return {entry["label"]: entry["name"] for entry in self._card["labels"]}
+
+    def _why_withheld(
+        self, study: Study, draft: Impression, findings: Sequence[Finding], notes: Sequence[str]
+    ) -> str:
+        patient = draft_guard.identifying(instance.header for instance in study.instances)
+        return draft_guard.why_withheld(draft, findings, self._names(), notes, patient)
 
     def _asked(self, study: Study, uid: str) -> list[int]:
         return fitting(age_in_years(study.header(uid)), self._card["questions"])
@@ -233,18 +251,15 @@ class VaeBundleProcessor:
                 found.append(self._spoken(question.get("region_note")) if drawn else "")
         return tuple(dict.fromkeys(note for note in found if note))
 
-    def _judge(self, study: Study, uid: str) -> _Judged:
-        pixels = study.pixels(uid, 1)
-        film = read_film(uid, pixels, self._bundle)
-        asked = self._asked(study, uid)
-        shape = (int(pixels.shape[0]), int(pixels.shape[1]))
+    def _judge(self, study: Study, film: Film) -> _Judged:
+        asked = self._asked(study, film.instance_uid)
         organ = organ_of(film, self._field)
         answers = [self._answer(film, q, k, organ) for q, k in self._rows if q in asked]
         found = []
         for entry in self._card["labels"]:
             same = [a for a in answers if self._label(a) == entry["label"]]
             if same:
-                found.append(self._finding(entry, film, same, shape))
+                found.append(self._finding(entry, film, same))
         return found, film
 
     def _label(self, answer: _Answer) -> str:
@@ -262,7 +277,6 @@ class VaeBundleProcessor:
         entry: Mapping[str, Any],
         film: Film,
         answers: Sequence[_Answer],
-        shape: tuple[int, int],
     ) -> tuple[Finding, _Answer]:
         top = max(answers, key=lambda answer: (RANK[answer.state], answer.excess))
         agreed = len({answer.state for answer in answers}) == 1
@@ -278,7 +292,7 @@ class VaeBundleProcessor:
             band=top.scale.band,
             code=_code(entry.get("code")),
             site=_code(entry.get("site")),
-            regions=regions(cells, film.instance_uid, shape) if drawn else (),
+            regions=regions(cells, film.instance_uid, film.stored) if drawn else (),
         )
         return finding, top
 

@@ -90,6 +90,39 @@ def test_model_hang_ends_with_its_worker(node: Node, claimed):
     assert watch.killed == ["host:1"]
 
 
+def test_model_hang_is_ended_however_late_it_is_seen(node: Node, claimed):
+    """The watch itself was away for minutes: the worker still hangs and must still be ended."""
+    watch = Watch(node, ours=True)
+    watch.look(0)
+    node.storage.runs.beat(claimed)
+    watch.look(100)
+    node.storage.runs.beat(claimed)
+    assert watch.look(500) is RunState.READY
+    assert watch.killed == ["host:1"]
+
+
+def test_model_hang_that_stops_the_beat_ends_with_its_worker(node: Node, claimed):
+    """Its run is freed with the lease; the worker itself is ended when its time is up."""
+    watch = Watch(node, ours=True)
+    assert [watch.look(t) for t in (0, 31, 119)] == [
+        RunState.RUNNING, RunState.READY, RunState.READY,
+    ]  # fmt: skip
+    assert watch.killed == []
+    watch.look(121)
+    watch.look(200)
+    assert watch.killed == ["host:1"]
+
+
+def test_a_silent_worker_that_comes_back_is_left_alone(node: Node, claimed):
+    watch = Watch(node, ours=True)
+    assert [watch.look(t) for t in (0, 31)][-1] is RunState.READY
+    again = node.storage.runs.claim("host:1")
+    for moment in (60, 119, 121, 140):
+        node.storage.runs.beat(again)
+        assert watch.look(moment) is RunState.RUNNING
+    assert watch.killed == []
+
+
 def test_a_hanging_worker_of_another_machine_loses_its_run_without_being_killed(
     node: Node, claimed
 ):

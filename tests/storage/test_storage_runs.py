@@ -89,10 +89,15 @@ def _beat(storage: Storage, run: Run) -> None:
     storage.runs.beat(run)
 
 
+def _postpone(storage: Storage, run: Run) -> None:
+    storage.runs.postpone(run, "no memory", timedelta(minutes=1))
+
+
 ALLOWED = {
     "retry": (_retry, {RunState.FAILED, RunState.SET_ASIDE}),
     "release": (_release, {RunState.READY, RunState.RUNNING}),  # ready already: nothing changes
     "give_back": (_give_back, {RunState.RUNNING}),
+    "postpone": (_fenced(_postpone), {RunState.RUNNING}),
     "beat": (_fenced(_beat), {RunState.RUNNING}),
     "finish": (_fenced(lambda s, r: finish(s, r, reports=[])), {RunState.RUNNING}),
 }
@@ -139,6 +144,18 @@ def test_a_graceful_stop_does_not_count(node: Node) -> None:
     run = claimed(node.storage)
     assert run.attempt == 6
     assert node.storage.runs.release(run, "died", max_attempts=2) is RunState.READY
+
+
+def test_a_postponed_run_waits_its_time_and_loses_no_attempt(node: Node) -> None:
+    waiting(node.storage)
+    for _ in range(5):
+        run = claimed(node.storage)
+        assert run.tries == 1
+        node.storage.runs.postpone(run, "no memory", timedelta(minutes=1))
+        assert node.storage.runs.get(run.id).reason == "no memory"
+        assert node.storage.runs.claim("worker") is None
+        node.clock.forward(minutes=2)
+    assert claimed(node.storage).attempt == 6
 
 
 def test_finish_is_all_or_nothing(node: Node) -> None:

@@ -69,6 +69,7 @@ class NodeUnderTest:
         self.key_file.write_text(KEY)
         self.key_file.chmod(0o600)
         self.settings = merged(self._defaults(database), changes or {})
+        self.environment: dict[str, str] = {}  # laid over the test's own
         self.write()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -112,6 +113,7 @@ class NodeUnderTest:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_node.cli", "serve", str(self.file)],
                 cwd=ROOT,
+                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

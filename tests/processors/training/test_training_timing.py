@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from threadpoolctl import threadpool_info
 from tiny_bundle import tiny_images
 
+from processors.bounded import DeviceLost
 from processors.training import timing
 from processors.training.files import write_checksums
 from processors.training.timing import Sample, measured, one_core, summary, time_bundle
@@ -59,6 +61,25 @@ def test_every_part_is_timed_beside_its_peer(present: Path, table: Path) -> None
             assert part["p5"] <= part["median"] <= part["p95"]
         assert parts["explanation"]["median"] > parts["answer"]["median"] > 0
     json.dumps(found)
+
+
+def test_batches_are_timed_by_their_number_of_images(present: Path, table: Path) -> None:
+    found = time_bundle(str(present), [(table, table.parent)], rounds=4)
+    assert (found["device"], set(found["batches"])) == ("cpu", {"encoder", "decoder"})
+    for timed in found["batches"].values():
+        assert set(timed) == {"1", "8", "32"}
+        for count, one in timed.items():
+            assert one["images_per_second"] == pytest.approx(
+                1000 * int(count) / one["latency"], abs=0.06
+            )
+            assert one["p5"] <= one["latency"] <= one["p95"]
+        assert timed["32"]["latency"] > timed["1"]["latency"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said(present: Path, table: Path) -> None:
+    with pytest.raises(DeviceLost, match="CUDA"):
+        time_bundle(str(present), [(table, table.parent)], rounds=2, device="cuda")
 
 
 @pytest.mark.parametrize(

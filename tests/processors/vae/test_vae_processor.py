@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from processors.analysis import (
 from processors.explain import MethodNotInstalled, method
 from processors.explain.field import FIELDS
 from processors.explain.subject import Scale, read_film
-from processors.runtime import Bundle, WeightsShape, open_bundle
+from processors.runtime import SHIPPED, Bundle, WeightsShape, open_bundle
 from processors.vae.processor import (
     VaeBundleProcessor,
     _Answer,
@@ -324,6 +325,15 @@ def test_model_nan(bundle: Bundle) -> None:
     processor = VaeBundleProcessor("chest", replace(bundle, networks=Broken()), "es")
     with pytest.raises(ModelOutputNotFinite):
         processor.analyse(_study())
+
+
+def test_model_swap_leaves_the_gate_that_was_read_at_the_start(tmp_path: Path) -> None:
+    """The gate's weights are replaced between the start and the first study."""
+    folder = Path(shutil.copytree(SHIPPED / "chest", tmp_path / "chest"))
+    processor = VaeBundleProcessor("chest", open_bundle(str(folder), "cpu"), "en")
+    (folder / "models" / "gate.npz").write_bytes(b"of another version")
+    refusal = processor.accepts(_study())
+    assert refusal is None or refusal.kind == "out-of-distribution"
 
 
 @pytest.mark.parametrize("key", ["low", "temperature", "none"])
