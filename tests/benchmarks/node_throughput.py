@@ -7,9 +7,8 @@ The real node on loopback with SQLite: films come in by C-STORE, each a study of
 shipped chest model calls present and explains, so that overlay, strip, structured report, text
 report and message are all written and filed. --side enlarges the films to a detector's size.
 --deliver sends them to a folder too. The clock runs from the first C-STORE until the last run is
-filed. CPU seconds are those of the node's own processes. Where other programs share the cores (the
-load tells), `by_cpu` says more: what all cores would carry if each second of theirs were the
-node's.
+filed. CPU seconds are those of the node's own processes. Where other programs share the cores (see
+the load), `by_cpu` says more: what all cores would carry if each second of theirs were the node's.
 Exit 1 if the floor is missed by the clock.
 """
 
