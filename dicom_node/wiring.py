@@ -14,9 +14,8 @@ from pathlib import Path
 import config.settings as cfg
 from config import Settings
 from dicom_node import product
-from processors import Processor, Status
-from processors.runtime import open_bundle
-from processors.vae.processor import VaeBundleProcessor
+from dicom_node.endpoint import poster
+from processors import Processor, Status, kinds
 from reports import Options, Receiver, Report
 
 
@@ -58,6 +57,8 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
         settings.reports.model_dump(mode="json"),
         processor.model_dump(mode="json", include={"explain", "bundle", "kind"}),
     ]
+    if processor.endpoint:
+        shape.append(processor.endpoint.url)
     return Options(
         language=settings.node.language,
         label=settings.node.label,
@@ -76,12 +77,24 @@ def bundle_of(processor: cfg.Processor) -> str:
     return processor.bundle if "/" not in processor.bundle else str(Path(processor.bundle))
 
 
+def build(settings: Settings, processor: cfg.Processor) -> Processor:
+    """The model of one processor, ready. Raises processors.ProcessorError."""
+    endpoint = processor.endpoint
+    wanted = kinds.Wanted(
+        name=processor.name,
+        bundle=bundle_of(processor),
+        language=settings.node.language,
+        device=settings.workers.device,
+        explain=processor.explain,
+        post=poster(endpoint) if endpoint else None,
+        pixels=endpoint.pixels if endpoint else "png",
+    )
+    return kinds.build(processor.kind, wanted)
+
+
 def _judge(settings: Settings, processor: cfg.Processor) -> Judge:
-    bundle = open_bundle(bundle_of(processor), device=settings.workers.device)
     return Judge(
-        processor=VaeBundleProcessor(
-            processor.name, bundle, settings.node.language, explain=processor.explain
-        ),
+        processor=build(settings, processor),
         options=options(settings, processor),
         kinds=lambda status: (
             processor.unsuitable if status is Status.UNSUITABLE else processor.reports

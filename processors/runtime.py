@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -27,6 +27,8 @@ CHECKSUMS = "checksums.sha256"
 SHIPPED = Path(__file__).parent / "bundles"
 PICKLE_NAMES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".ts", ".joblib"})
 LARGEST = 64 * 2**20  # bytes of one file; a shipped bundle has 15 MB in all
+LARGEST_FOREIGN = 2**30  # the same of other people's; the largest of MONAI's zoo have a third
+STATE_DICTS = ("models/model.pt", "models/model.pth")  # pickles of which tensors alone are taken
 
 
 class WeightsCorrupt(BundleError):
@@ -145,14 +147,14 @@ def _listed(folder: Path) -> dict[str, str]:
     return entries
 
 
-def _check_tree(folder: Path, entries: Mapping[str, str]) -> None:
+def _check_tree(folder: Path, entries: Mapping[str, str], weights_only: Collection[str]) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             raise UnsafeBundle(f"{name} in bundle {folder.name} is a link.")
         if path.is_dir() or name == CHECKSUMS or "__pycache__" in path.parts:
             continue
-        if path.suffix.lower() in PICKLE_NAMES:
+        if path.suffix.lower() in PICKLE_NAMES and name not in weights_only:
             said = f"{name} in bundle {folder.name} is a pickle."
             raise PickleWeights(said, then="Use safetensors or ONNX.")
         if name not in entries:
@@ -166,20 +168,26 @@ def _is_pickle(data: bytes) -> bool:
     )
 
 
-def read_verified(path_or_name: str) -> tuple[Path, dict[str, bytes]]:
-    """The bundle's folder and the bytes of all its files, each equal to its digest."""
+def read_verified(
+    path_or_name: str, *, weights_only: Collection[str] = (), largest: int = LARGEST
+) -> tuple[Path, dict[str, bytes]]:
+    """The bundle's folder and the bytes of all its files, each equal to its digest.
+
+    weights_only: names that may be pickles, because whoever reads them takes tensors alone.
+    largest: bytes of one file.
+    """
     folder = _location(path_or_name)
     entries = _listed(folder)
-    _check_tree(folder, entries)
+    _check_tree(folder, entries, weights_only)
     files: dict[str, bytes] = {}
     for name, digest in entries.items():
         path = folder / name
         if not path.is_file():
             raise WeightsMissing(f"{path} is absent.", then="Restore the bundle.")
-        if path.stat().st_size > LARGEST:
-            raise UnsafeBundle(f"{name} in bundle {folder.name} is larger than {LARGEST} bytes.")
+        if path.stat().st_size > largest:
+            raise UnsafeBundle(f"{name} in bundle {folder.name} is larger than {largest} bytes.")
         data = path.read_bytes()
-        if _is_pickle(data):
+        if name not in weights_only and _is_pickle(data):
             raise PickleWeights(f"{name} in bundle {folder.name} is a pickle.")
         if hashlib.sha256(data).hexdigest() != digest:
             raise WeightsCorrupt(
@@ -237,7 +245,8 @@ def _cuda_networks(files: Mapping[str, bytes], card: Mapping[str, Any]) -> Netwo
     return TorchNetworks(files["models/model.safetensors"], card, "cuda")
 
 
-def _cuda_is_there() -> bool:
+def cuda_is_there() -> bool:
+    """Whether torch is installed and sees a GPU."""
     try:
         import torch
     except ImportError:
@@ -284,7 +293,7 @@ def open_bundle(path_or_name: str, device: str = "auto", threads: int = 1) -> Bu
         raise WeightsShape(f"The card or donors.npz of {folder.name} lacks {error}.") from error
     networks = OnnxNetworks(files, threads)
     _check_networks(card, networks)
-    on_cuda = device == "cuda" or (device == "auto" and _cuda_is_there())
+    on_cuda = device == "cuda" or (device == "auto" and cuda_is_there())
     chosen = _cuda_networks(files, card) if on_cuda else networks
     algorithm = Algorithm(str(metadata["name"]), str(metadata["version"]), weights_digest(files))
     return Bundle(folder, folder.name, metadata, algorithm, head, donors, chosen)

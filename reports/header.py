@@ -26,7 +26,13 @@ from reports.identity import agreed, of, quiet, sure_text, valid_date
 from reports.model import Options, ReportError, SourceIdentity
 
 MANUFACTURER = "dictamen project"
-SERIES_NUMBERS = {"overlay": 9801, "strip": 9802, "structured_report": 9803, "text_report": 9804}
+SERIES_NUMBERS = {
+    "overlay": 9801,
+    "strip": 9802,
+    "structured_report": 9803,
+    "text_report": 9804,
+    "segmentation": 9805,
+}
 
 _TYPE_2 = ("PatientSex", "StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName")
 _OPTIONAL = ("PatientAge", "StudyDescription", "TimezoneOffsetFromUTC")
@@ -169,10 +175,14 @@ def equipment(made: Dataset, analysis: Analysis, options: Options, made_at: date
     item.ContributionDateTime = timestamp(made_at)
     item.ContributionDescription = (
         "Automated image analysis; result not reviewed by a radiologist. "
-        f"Weights sha256 {analysis.algorithm.sha256}. Code table {codes.table().version}."
+        f"Weights {_weights(analysis.algorithm)}. Code table {codes.table().version}."
     )
     item.PurposeOfReferenceCodeSequence = [code_item(codes.concept("processing_equipment"))]
     made.ContributingEquipmentSequence = [item]
+
+
+def _weights(algorithm: Algorithm) -> str:
+    return f"sha256 {algorithm.sha256}" if algorithm.sha256 else "unknown"
 
 
 def dates(made: Dataset, made_at: datetime) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from processors.analysis import Analysis, Explanation, Finding, Status
+from processors.analysis import Analysis, Explanation, Finding, Mask, Status
 from reports.model import Report
 
 
@@ -40,6 +40,7 @@ def result(
                 for one in impression.sentences
             ],
         },
+        "masks": [_mask(one) for one in analysis.masks],
         "explanations": [_explanation(one) for one in analysis.explanations],
         "reports": [
             {"kind": one.kind, "uid": one.uid, "file": names.get(one.uid)} for one in reports
@@ -58,6 +59,7 @@ def unpicked(study_instance_uid: str, reason: str) -> dict[str, Any]:
         "reason": reason,
         "findings": [],
         "impression": None,
+        "masks": [],
         "explanations": [],
         "reports": [],
         "timings_ms": {},
@@ -84,6 +86,12 @@ def _finding(finding: Finding) -> dict[str, Any]:
             for region in finding.regions
         ],
     }
+
+
+def _mask(one: Mask) -> dict[str, Any]:
+    """How much a mask covers; its pixels are in the segmentation."""
+    pixels = {uid: int(plane.sum()) for uid, plane in sorted(one.planes.items())}
+    return {"label": one.label, "pixels": pixels}
 
 
 def _explanation(one: Explanation) -> dict[str, Any]:

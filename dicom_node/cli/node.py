@@ -103,7 +103,7 @@ def check(
     results = checks.run(
         settings,
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
-        bundles={p.name: _verify(p.bundle) for p in settings.processors},
+        bundles={p.name: _verify(p.kind, p.bundle) for p in settings.processors},
     )
     checks.render(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
@@ -176,13 +176,13 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
 
 def _verify_all(settings: Settings) -> None:
     for processor in settings.processors:
-        _verify(processor.bundle)()
+        _verify(processor.kind, processor.bundle)()
 
 
-def _verify(bundle: str) -> checks.Verify:
+def _verify(kind: str, bundle: str) -> checks.Verify:
     def verify() -> None:
-        from processors.runtime import read_verified  # reads every byte, loads no network
+        from processors import kinds  # the models' runtime; reads every byte, loads no network
 
-        read_verified(bundle)
+        kinds.verify(kind, bundle)
 
     return verify
