@@ -2,7 +2,8 @@
 
 Present or undetermined: pictures, structured report if a finding has a region, segmentation if
 there is a mask, text, message. All absent: text and message. Unsuitable: text or message with the
-reason, as far as asked for. Failed: nothing. Never: a kind that was not asked for; a reference to a document that is not written.
+reason, as far as asked for. Failed: nothing. Never: a kind that was not asked for; a reference to a
+document that is not written.
 """
 
 from __future__ import annotations

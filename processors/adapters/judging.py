@@ -157,7 +157,8 @@ class SiteProcessor:
     def _sentences(self, notes: Sequence[str]) -> tuple[str, ...]:
         block = self._card.block
         said = [block.research.in_(self._language)]
-        said.append(words.say(words.NO_EXPLANATION[block.kind], self._language))
+        # a picture has room for two: what the number is comes before why there is no strip
         said += [words.say(words.NOTES[name], self._language) for name in notes]
+        said.append(words.say(words.NO_EXPLANATION[block.kind], self._language))
         said += [note.in_(self._language) for note in block.notes]
         return tuple(said)

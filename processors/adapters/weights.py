@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
     """What torch says, without its advice to switch the check off."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("WeightsUnpickler error", "Unsupported"))]
-    return (said or lines or [type(error).__name__])[0][:200]
+    return (said or lines or [type(error).__name__])[0].partition(" Please use ")[0][:200]
 
 
 def _state_dict(name: str, found: Any) -> dict[str, Tensor]:

@@ -64,8 +64,8 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     bare = Settings.model_validate_json(
         '{"node": {"ae_title": "DICTAMEN", "audit_key_file": "k"}, "processors": [{"name": "chest",'
         ' "bundle": "chest", "when": {}}, {"name": "nodules", "kind": "monai_bundle", "bundle":'
-        ' "b", "when": {}, "mode": "shadow"}, {"name": "second-look", "kind": "http_endpoint", "mode":'
-        ' "shadow", "bundle": "b", "when": {}, "endpoint": {"url": "https://h"}}],'
+        ' "b", "when": {}, "mode": "shadow"}, {"name": "second-look", "kind": "http_endpoint",'
+        ' "mode": "shadow", "bundle": "b", "when": {}, "endpoint": {"url": "https://h"}}],'
         ' "intake": {"accept_from": "anyone"}, "destinations": {'
         ' "pacs": {"kind": "dicom", "ae_title": "PACS", "host": "h"}, "ris": {"kind": "mllp",'
         ' "host": "h", "application": "RIS", "facility": "HOSPITAL"},'
