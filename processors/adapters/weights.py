@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,9 @@ def tensors(name: str, data: bytes) -> dict[str, Tensor]:
 
 def _unpickled(name: str, data: bytes) -> Any:
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles before it refuses them
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise PickleWeights(
             f"{name} is a pickle that needs more than tensors: {_reason(error)}",
