@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from monai.networks.nets import DenseNet, UNet
+from onnx import TensorProto, helper
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from safetensors.torch import save_file
@@ -107,12 +109,13 @@ def ball_network(dims: int) -> tuple[dict[str, Any], nn.Module]:
     random = torch.Generator().manual_seed(0)
     side, batch = (32, 8) if dims == 2 else (16, 4)
     grid = torch.stack(torch.meshgrid(*[torch.arange(side)] * dims, indexing="ij")).float()
-    for _ in range(120):
+    for _ in range(120 if dims == 2 else 300):
         middle = torch.rand((batch, dims, *[1] * dims), generator=random) * side
-        reach = 2 + torch.rand((batch, *[1] * dims), generator=random) * side / 4
+        reach = 2 + torch.rand((batch, *[1] * dims), generator=random) * side * 0.4
         ball = (grid[None] - middle).norm(dim=1) < reach
-        tissue = torch.rand((batch, *[1] * dims), generator=random).round() * 0.5
-        image = torch.where(ball, 0.9, tissue + 0.0 * ball)
+        edge = (torch.rand((batch, *[1] * dims), generator=random) * 2 - 0.5) * side
+        tissue = torch.where(grid[int(torch.rand((), generator=random) * dims)] > edge, 0.5, 0.0)
+        image = torch.where(ball, 0.9, tissue)
         image = image + 0.03 * torch.randn(image.shape, generator=random)
         loss = F.cross_entropy(network(image[:, None]), ball.long())
         optimiser.zero_grad()
@@ -125,7 +128,7 @@ def segmenter(folder: Path, dims: int) -> Path:
     """The ball in CT: as zoo bundles are written, with the dictionary forms of the transforms."""
     shape, network = ball_network(dims)
     save(folder, network.state_dict())
-    labels = [label("nodule", 1, NODULE, site=LUNG, least=0.5)]
+    labels = [label("nodule", 1, NODULE, site=LUNG, threshold=0.7, least=0.5)]
     block = {"labels": labels, "activation": "softmax", "gate": CT_GATE}
     steps: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": "image"},
@@ -243,6 +246,50 @@ def endpoint_card(folder: Path) -> Path:
     return write(folder, {"name": "remote", "version": "declared", "dictamen": card}, None)
 
 
+def onnx_classifier(folder: Path, *, channels: int = 1, endless: bool = False) -> Path:
+    """The mean of a picture and its opposite; or a loop that never ends."""
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, channels, 64, 64])
+    answer = helper.make_tensor_value_info("pred", TensorProto.FLOAT, [None, 2])
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Neg", ["mean"], ["opposite"]),
+        helper.make_node("Concat", ["mean", "opposite"], ["short"], axis=1),
+    ]
+    constants = []
+    if endless:
+        loop = [
+            helper.make_tensor_value_info("n", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2]),
+        ]
+        out = [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2]),
+        ]
+        body = [
+            helper.make_node("Identity", ["go"], ["on"]),
+            helper.make_node("Sin", ["x"], ["y"]),
+        ]
+        constants = [
+            helper.make_tensor("times", TensorProto.INT64, [], [2**62]),
+            helper.make_tensor("start", TensorProto.BOOL, [], [True]),
+        ]
+        nodes.append(
+            helper.make_node(
+                "Loop", ["times", "start", "short"], ["pred"],
+                body=helper.make_graph(body, "body", loop, out),
+            )
+        )  # fmt: skip
+    else:
+        nodes.append(helper.make_node("Identity", ["short"], ["pred"]))
+    graph = helper.make_graph(nodes, "tiny", [given], [answer], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (folder / "models" / "model.safetensors").unlink(missing_ok=True)
+    onnx.save(model, folder / "models" / "model.onnx")
+    write_checksums(folder)
+    return folder
+
+
 # ---- what they judge --------------------------------------------------------------------------
 def dataset(grey: np.ndarray, **said: Any) -> Dataset:
     """One image of a made-up patient, 16 bit, as its modality would write it."""
@@ -305,7 +352,7 @@ def ct_series(**said: Any) -> list[Dataset]:
     body = ((rows - 48) / 40) ** 2 + ((columns - 64) / 56) ** 2 < 1
     values = np.where(body, TISSUE, AIR)
     values[ball_in_ct()] = BALL
-    values[[0, -1]] = AIR  # the first and the last slice show nothing, as in a real series
+    values[0] = AIR  # one end shows nothing, as real series do
     values = values + np.random.default_rng(1).normal(0, 8, values.shape)
     usual = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "SeriesInstanceUID": uid("ct"),

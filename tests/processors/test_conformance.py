@@ -10,7 +10,6 @@ from pathlib import Path
 
 import foreign_bundles as foreign
 import pytest
-from adapters.test_monai_bundle import onnx_classifier
 from endpoint_server import Remote, running
 
 from config.settings import Endpoint
@@ -63,7 +62,7 @@ def test_every_kind_of_model_keeps_the_contract(name: str, remote: Remote, tmp_p
 
 
 def test_an_endless_loop_is_ended_from_outside(tmp_path: Path) -> None:
-    folder = onnx_classifier(foreign.classifier(tmp_path / "endless"), endless=True)
+    folder = foreign.onnx_classifier(foreign.classifier(tmp_path / "endless"), endless=True)
     first, *rest = run(subject(str(folder)), limit=20)
     assert (first.name, first.state) == ("returns", "failed")
     assert "did not come back within 20 s" in first.said

@@ -10,11 +10,9 @@ from typing import Any
 
 import foreign_bundles as foreign
 import numpy as np
-import onnx
 import pytest
 import torch
 from monai.networks.nets import DenseNet, UNet
-from onnx import TensorProto, helper
 from safetensors.torch import load_file
 
 from processors import kinds
@@ -316,52 +314,8 @@ def test_no_finding_is_made_of_what_is_no_number(copied: Folders) -> None:
 
 
 # ---- ONNX ---------------------------------------------------------------------------------------
-def onnx_classifier(folder: Path, *, channels: int = 1, endless: bool = False) -> Path:
-    """The mean of a picture and its opposite; or a loop that never ends."""
-    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, channels, 64, 64])
-    answer = helper.make_tensor_value_info("pred", TensorProto.FLOAT, [None, 2])
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Neg", ["mean"], ["opposite"]),
-        helper.make_node("Concat", ["mean", "opposite"], ["short"], axis=1),
-    ]
-    constants = []
-    if endless:
-        loop = [
-            helper.make_tensor_value_info("n", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2]),
-        ]
-        out = [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2]),
-        ]
-        body = [
-            helper.make_node("Identity", ["go"], ["on"]),
-            helper.make_node("Sin", ["x"], ["y"]),
-        ]
-        constants = [
-            helper.make_tensor("times", TensorProto.INT64, [], [2**62]),
-            helper.make_tensor("start", TensorProto.BOOL, [], [True]),
-        ]
-        nodes.append(
-            helper.make_node(
-                "Loop", ["times", "start", "short"], ["pred"],
-                body=helper.make_graph(body, "body", loop, out),
-            )
-        )  # fmt: skip
-    else:
-        nodes.append(helper.make_node("Identity", ["short"], ["pred"]))
-    graph = helper.make_graph(nodes, "tiny", [given], [answer], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    (folder / "models" / "model.safetensors").unlink(missing_ok=True)
-    onnx.save(model, folder / "models" / "model.onnx")
-    write_checksums(folder)
-    return folder
-
-
 def test_a_graph_in_onnx_is_run(copied: Folders) -> None:
-    folder = onnx_classifier(copied("classifier"))
+    folder = foreign.onnx_classifier(copied("classifier"))
     study = foreign.study(foreign.film())
     nodule, effusion = opened(folder).analyse(study).findings
     mean = float(study.pixels(study.instances[0].uid, 1).mean())
@@ -371,4 +325,4 @@ def test_a_graph_in_onnx_is_run(copied: Folders) -> None:
 
 def test_a_graph_of_another_input_is_refused(copied: Folders) -> None:
     with pytest.raises(WeightsShape, match=r"takes .* the metadata says"):
-        opened(onnx_classifier(copied("classifier"), channels=3))
+        opened(foreign.onnx_classifier(copied("classifier"), channels=3))
