@@ -102,6 +102,7 @@ class SiteProcessor:
     ) -> None:
         self._name, self._card, self._model, self._language = name, card, model, language
         self._algorithm = Algorithm(card.name, card.version, sha256)
+        self._calibrated = not notes  # a note says what the numbers are instead
         self._always = self._sentences(notes)
 
     @property
@@ -144,7 +145,9 @@ class SiteProcessor:
             algorithm=replace(self._algorithm, version=answer.version or self._algorithm.version),
             status=Status.COMPLETED,
             findings=answer.findings,
-            impression=impression(answer.findings, names, notes, self._language, calm),
+            impression=impression(
+                answer.findings, names, notes, self._language, calm, calibrated=self._calibrated
+            ),
             masks=answer.masks,
             notes=notes,
             timings_ms={stage: round(1000 * took, 1) for stage, took in times.items()},
