@@ -9,6 +9,7 @@ limit both ways, one time limit for the whole answer; what may pass by itself is
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -45,15 +46,20 @@ class _Way:
 
 
 def poster(settings: cfg.Endpoint) -> Post:
-    """The way to one endpoint. Raises OSError where a key or a certificate cannot be read."""
+    """The way to one endpoint. Raises EndpointRefuses without its certificate or token."""
     address = urlsplit(settings.url)
-    context = None
-    if address.scheme == "https":
-        trusted = str(settings.trusted) if settings.trusted else None
-        context = ssl.create_default_context(cafile=trusted)
-    headers = {"User-Agent": "dictamen"}
-    if settings.token_file:
-        headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
+    context, headers = None, {"User-Agent": "dictamen"}
+    try:
+        if address.scheme == "https":
+            trusted = str(settings.trusted) if settings.trusted else None
+            context = ssl.create_default_context(cafile=trusted)
+        if settings.token_file:
+            headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise EndpointRefuses(
+            f"The certificate or token of the endpoint cannot be read: {error}.",
+            then="Correct endpoint.trusted or endpoint.token_file.",
+        ) from error
     way = _Way(address, settings, context, headers)
     return lambda question: _asked(way, question)
 
@@ -84,9 +90,10 @@ def _once(way: _Way, question: Question) -> bytes:
             body=question.body,
             headers={**way.headers, **question.headers},
         )
+        sock = link.sock  # the answer keeps it open when the link lets go of it
         answer = link.getresponse()
         _judge(way, answer)
-        return _read(way, link, answer, until)
+        return _read(way, sock, answer, until)
     except ssl.SSLCertVerificationError as error:
         raise EndpointRefuses(
             f"The certificate of {way.shown} is not to be trusted: {error.verify_message}.",
@@ -129,17 +136,14 @@ def _judge(way: _Way, answer: http.client.HTTPResponse) -> None:
         )
 
 
-def _read(
-    way: _Way, link: http.client.HTTPConnection, answer: http.client.HTTPResponse, until: float
-) -> bytes:
+def _read(way: _Way, sock: socket.socket, answer: http.client.HTTPResponse, until: float) -> bytes:
     """The body, as long as neither its size nor the time runs out."""
     found = bytearray()
     while True:
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
-        if link.sock is not None:
-            link.sock.settimeout(left)
+        sock.settimeout(left)
         part = answer.read1(CHUNK)
         if not part:
             break

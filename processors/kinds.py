@@ -90,8 +90,9 @@ def build(kind: str, wanted: Wanted) -> Processor:
     try:
         return BUILDERS[kind](wanted)
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
         raise ExtraMissing(
-            f"A model of kind {kind} needs the package {error.name}.", then=EXTRA
+            f"A model of kind {kind} needs the package {package}.", then=EXTRA
         ) from error
 
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from config import Settings, schema, template
+from config.settings import Processor
 from dicom_node import checks, logs, offline, roles, rooms, supervisor
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
@@ -103,7 +104,7 @@ def check(
     results = checks.run(
         settings,
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
-        bundles={p.name: _verify(p.kind, p.bundle) for p in settings.processors},
+        bundles={p.name: _verify(p) for p in settings.processors},
     )
     checks.render(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
@@ -176,13 +177,16 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
 
 def _verify_all(settings: Settings) -> None:
     for processor in settings.processors:
-        _verify(processor.kind, processor.bundle)()
+        _verify(processor)()
 
 
-def _verify(kind: str, bundle: str) -> checks.Verify:
+def _verify(processor: Processor) -> checks.Verify:
     def verify() -> None:
-        from processors import kinds  # the models' runtime; reads every byte, loads no network
+        from dicom_node import endpoint  # the models' runtime; reads every byte, loads no network
+        from processors import kinds
 
-        kinds.verify(kind, bundle)
+        kinds.verify(processor.kind, processor.bundle)
+        if processor.endpoint:
+            endpoint.poster(processor.endpoint)
 
     return verify

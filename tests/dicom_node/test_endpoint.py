@@ -235,3 +235,8 @@ def copied_with_weights(tmp_path: Path) -> Callable[[Path], Path]:
         return folder
 
     return made
+
+
+def test_a_token_that_is_not_there(card: Path, tmp_path: Path) -> None:
+    with pytest.raises(EndpointRefuses, match="token_file"):
+        asked("http://127.0.0.1:9/", card, token_file=tmp_path / "nothing")
