@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -114,11 +115,15 @@ AETitle = Annotated[str, AfterValidator(_ae_title)]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-ReportKind = Literal["secondary_capture", "structured_report", "text_report", "hl7_oru"]
+ReportKind = Literal[
+    "secondary_capture", "structured_report", "segmentation", "text_report", "hl7_oru"
+]
 ExplainMethod = Literal["traversal", "gradcam", "occlusion", "lime", "shap"]
+_HERE = ("127.0.0.1", "::1", "localhost")  # where http without TLS leaves no machine
 ALL_REPORTS: tuple[ReportKind, ...] = (
     "secondary_capture",
     "structured_report",
+    "segmentation",
     "text_report",
     "hl7_oru",
 )
@@ -197,14 +202,37 @@ class Expect(Part):
     instances: int = Field(ge=1, description="this many matching instances end the wait")
 
 
+def _endpoint_url(value: str) -> str:
+    found = urlsplit(value)
+    secure = found.scheme == "https" or (found.scheme == "http" and found.hostname in _HERE)
+    plain = not (found.username or found.password or found.fragment)
+    if not (secure and plain and found.hostname):
+        raise ValueError("write https://host:port/path; http only to this machine, no password")
+    return value
+
+
+class Endpoint(Part):
+    url: Annotated[str, AfterValidator(_endpoint_url)] = Field(description="where images are sent")
+    pixels: Literal["png", "npy"] = Field("png", description="16-bit grey PNG, or float32 npy")
+    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    attempts: int = Field(3, ge=1, le=10, description="for one image, before the run fails")
+    largest_request: Bytes = Field(64 * 2**20, ge=1024, description="longest image sent")
+    largest_answer: Bytes = Field(2**20, ge=1024, description="longest answer taken")
+    trusted: Path | None = Field(None, description="authorities in place of the system's (PEM)")
+    token_file: Path | None = Field(None, description="holds a bearer token for the endpoint")
+
+
 class Processor(Part):
     name: Name = Field(description="stands in logs, reports and file names")
-    kind: Literal["vae_bundle"] = Field("vae_bundle", description="which kind of model")
+    kind: Literal["vae_bundle", "monai_bundle", "torchxrayvision", "http_endpoint"] = Field(
+        "vae_bundle", description="which kind of model"
+    )
     bundle: str = Field(
         description="a shipped name or a path",
         min_length=1,
         json_schema_extra={"x-path": "unless a plain name"},
     )
+    endpoint: Endpoint | None = Field(None, description="of an http_endpoint alone")
     when: dict[str, Any] = Field(description="rule over DICOM keywords, see the guide")
     settle: Settle = Field(Settle(), description="when a study is taken as complete")
     explain: Annotated[tuple[ExplainMethod, ...], AfterValidator(_once)] = Field(
@@ -218,6 +246,12 @@ class Processor(Part):
     send_to: tuple[Name, ...] = Field(
         (), description="names of destinations; each takes the kinds it can carry"
     )
+
+    @model_validator(mode="after")
+    def _endpoint_fits(self) -> Processor:
+        if (self.kind == "http_endpoint") != (self.endpoint is not None):
+            raise ValueError("kind http_endpoint and the key endpoint belong together")
+        return self
 
 
 class Reports(Part):

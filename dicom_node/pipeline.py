@@ -24,7 +24,7 @@ from dicom_node import metrics, strata
 from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
-from processors.pixels import colour, read_dataset, render
+from processors.pixels import colour, read_dataset, render, values
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
 from reports.identity import of
 from reports.result import result
@@ -76,8 +76,11 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
     def coloured(instance_uid: str, frame: int) -> float:
         return colour(read(instance_uid, pixels=True), frame)
 
+    def measured(instance_uid: str, frame: int) -> Pixels:
+        return values(read(instance_uid, pixels=True), frame)
+
     headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
-    return Study(uid, headers, pixels, coloured)
+    return Study(uid, headers, pixels, coloured, measured)
 
 
 def judge(
@@ -290,7 +293,7 @@ def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
             "attempt": claimed.attempt,
             "status": analysis.status.value,
             "reason": analysis.reason,
-            "weights_sha256": analysis.algorithm.sha256,
+            "weights_sha256": analysis.algorithm.sha256 or "unknown",
             "mode": claimed.mode,
             "draft_withheld": analysis.withheld,
         },

@@ -14,10 +14,9 @@ from pathlib import Path
 import config.settings as cfg
 from config import Settings
 from dicom_node import product
-from processors import Processor, ProcessorError, Status
+from dicom_node.endpoint import poster
+from processors import Processor, ProcessorError, Status, kinds
 from processors.bounded import Trouble
-from processors.runtime import open_bundle
-from processors.vae.processor import VaeBundleProcessor
 from reports import Options, Receiver, Report
 
 
@@ -76,6 +75,8 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
         settings.reports.model_dump(mode="json"),
         processor.model_dump(mode="json", include={"explain", "bundle", "kind"}),
     ]
+    if processor.endpoint:
+        shape.append(processor.endpoint.url)
     return Options(
         language=settings.node.language,
         label=settings.node.label,
@@ -101,15 +102,26 @@ def _built(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) ->
         raise UnusableProcessor(f"processors.{processor.name}.bundle: {error}") from error
 
 
-def _judge(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Judge:
-    workers = settings.workers
-    bundle = open_bundle(
-        bundle_of(processor), workers.device, memory=workers.memory, on_trouble=on_trouble
+def build(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Processor:
+    """The model of one processor, ready. Raises processors.ProcessorError."""
+    endpoint = processor.endpoint
+    wanted = kinds.Wanted(
+        name=processor.name,
+        bundle=bundle_of(processor),
+        language=settings.node.language,
+        device=settings.workers.device,
+        memory=settings.workers.memory,
+        on_trouble=on_trouble,
+        explain=processor.explain,
+        post=poster(endpoint) if endpoint else None,
+        pixels=endpoint.pixels if endpoint else "png",
     )
+    return kinds.build(processor.kind, wanted)
+
+
+def _judge(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Judge:
     return Judge(
-        processor=VaeBundleProcessor(
-            processor.name, bundle, settings.node.language, explain=processor.explain
-        ),
+        processor=build(settings, processor, on_trouble),
         options=options(settings, processor),
         kinds=lambda status: (
             processor.unsuitable if status is Status.UNSUITABLE else processor.reports

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +75,14 @@ class Region:
 
     points: (column, row) with (0, 0) the top left corner of the top left pixel, in the pixel grid
     of the stored source frame (PS3.3 C.18.6); the last point equals the first; at least 7 points.
+    shows: what the answer rests on (evidence), or how far the thing reaches as the model drew it
+    (extent).
     """
 
     instance_uid: str
     points: tuple[tuple[float, float], ...]
     frame: int = 1
+    shows: Literal["evidence", "extent"] = "evidence"
 
     def __post_init__(self) -> None:
         if len(self.points) < 4 or self.points[0] != self.points[-1]:
@@ -108,6 +111,24 @@ class Finding:
     def __post_init__(self) -> None:
         if not (0.0 <= self.probability <= 1.0 and 0.0 <= self.threshold <= 1.0):
             raise ValueError(f"{self.label}: probability and threshold lie in 0..1")
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What one label covers in one series of CT or MR slices; becomes one segment of a SEG.
+
+    label: of the Finding that has its code and site. category: what kind of thing it is (PS3.16
+    CID 7150). planes: SOP Instance UID -> bool (rows, columns) on the stored pixel grid; only
+    planes with something on them.
+    """
+
+    label: str
+    category: Code
+    planes: Mapping[str, NDArray[np.bool_]]
+
+    def __post_init__(self) -> None:
+        if not self.planes or not all(plane.any() for plane in self.planes.values()):
+            raise ValueError(f"{self.label}: a mask has planes, each with something on it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +205,20 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """What computed a result; sha256: of its weights, 64 hexadecimal digits."""
+    """What computed a result.
+
+    sha256: of its weights, 64 hexadecimal digits; empty where the weights are elsewhere and nobody
+    here can know them (a remote model).
+    """
 
     name: str
     version: str
     sha256: str
+
+    @property
+    def weights(self) -> str:
+        """The weights as reports and the audit log name them."""
+        return f"sha256:{self.sha256}" if self.sha256 else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +243,19 @@ class Instance:
     header: Dataset
 
 
+def no_values(_uid: str, _frame: int) -> Pixels:
+    """The reader of a study whose pixels are a picture and nothing that was measured."""
+    raise UnreadablePixels("This study has no measured values.")
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     """The accepted instances of one study, in a stable order, with their pixels on demand.
 
     pixels(instance_uid, frame): float32 (rows, columns), 0..1, as a radiologist sees it (bone
     bright), on the stored pixel grid. Raises UnreadablePixels.
+    values(instance_uid, frame): float32 (rows, columns) as measured: after the modality LUT and
+    without any window (CT: Hounsfield units). Raises UnreadablePixels.
     colour(instance_uid, frame): the share of the frame's pixels that are coloured, 0..1, which the
     grey of `pixels` no longer shows. Raises UnreadablePixels.
     """
@@ -227,6 +264,7 @@ class Study:
     instances: tuple[Instance, ...]
     pixels: PixelReader
     colour: ColourReader = field(default=lambda _uid, _frame: 0.0)
+    values: PixelReader = field(default=no_values)
 
     def header(self, instance_uid: str) -> Dataset:
         return next(i.header for i in self.instances if i.uid == instance_uid)
@@ -251,6 +289,7 @@ class Analysis:
     explanations: tuple[Explanation, ...] = ()
     impression: Impression | None = None
     withheld: str = ""
+    masks: tuple[Mask, ...] = ()
     notes: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 

@@ -8,25 +8,28 @@ The learned impressions replace this one; it remains what they fall back to.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from processors.analysis import Finding, Impression, Sentence, State
 
 Names = Mapping[str, Mapping[str, str]]
 
-TEXTS = {
+TEXTS: dict[str, dict[str, Any]] = {
     "es": {
-        State.PRESENT: "Signos compatibles con {name} (probabilidad del modelo {p} %{where}).",
-        State.UNDETERMINED: "Indeterminado para {name} (probabilidad del modelo {p} %{where}); "
+        State.PRESENT: "Signos compatibles con {name} ({number} del modelo {p} %{where}).",
+        State.UNDETERMINED: "Indeterminado para {name} ({number} del modelo {p} %{where}); "
         "requiere la valoración del radiólogo.",
-        State.ABSENT: "El modelo no encuentra signos de {name} (probabilidad {p} %).",
+        State.ABSENT: "El modelo no encuentra signos de {name} ({number} {p} %).",
+        "number": ("probabilidad", "puntuación"),
         "images": ", en {n} imágenes",
         "limits": "El modelo solo busca: {names}. No valora ningún otro hallazgo.",
     },
     "en": {
-        State.PRESENT: "Findings consistent with {name} (model probability {p}%{where}).",
-        State.UNDETERMINED: "Indeterminate for {name} (model probability {p}%{where}); "
+        State.PRESENT: "Findings consistent with {name} (model {number} {p}%{where}).",
+        State.UNDETERMINED: "Indeterminate for {name} (model {number} {p}%{where}); "
         "needs the radiologist's judgement.",
-        State.ABSENT: "The model finds no sign of {name} (probability {p}%).",
+        State.ABSENT: "The model finds no sign of {name} ({number} {p}%).",
+        "number": ("probability", "score"),
         "images": ", on {n} images",
         "limits": "The model looks only for: {names}. It judges no other finding.",
     },
@@ -47,13 +50,15 @@ def _percent(probability: float) -> int:
     return min(99, max(1, round(100 * probability)))
 
 
-def _sentence(same: Sequence[Finding], names: Names, language: str) -> Sentence:
+def _sentence(same: Sequence[Finding], names: Names, language: str, calibrated: bool) -> Sentence:
     words, top = TEXTS[language], same[0]
     alike = [f for f in same if f.state is top.state]
     several = top.state is not State.ABSENT and len(alike) > 1
     where = words["images"].format(n=len(alike)) if several else ""
     name = names.get(top.label, {}).get(language, top.label)
-    text = words[top.state].format(name=name, p=_percent(top.probability), where=where)
+    number = words["number"][0 if calibrated else 1]
+    p = _percent(top.probability)
+    text = words[top.state].format(name=name, number=number, p=p, where=where)
     return Sentence(text, (top.label,))
 
 
@@ -63,10 +68,13 @@ def impression(
     notes: Sequence[str],
     language: str,
     calm: Collection[str] = (),
+    *,
+    calibrated: bool = True,
 ) -> Impression:
     """Most critical sentence first, then what the model cannot say, then the notes.
 
     calm: labels whose presence is no reason to hurry; they stand behind the others.
+    calibrated: False calls the numbers scores, which they are until somebody calibrates them.
     """
     language = language if language in TEXTS else "en"
     groups = sorted(
@@ -78,7 +86,7 @@ def impression(
             same[0].label,
         ),
     )
-    sentences = [_sentence(same, names, language) for same in groups]
+    sentences = [_sentence(same, names, language, calibrated) for same in groups]
     labels = tuple(same[0].label for same in groups)
     listed = ", ".join(names.get(label, {}).get(language, label) for label in labels)
     sentences.append(Sentence(TEXTS[language]["limits"].format(names=listed), labels))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +30,8 @@ SHIPPED = Path(__file__).parent / "bundles"
 PICKLE_NAMES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".ts", ".joblib"})
 MEMORY = 2 * 2**30  # bytes of one pass of a network, where nobody says otherwise
 LARGEST = 64 * 2**20  # bytes of one file; a shipped bundle has 15 MB in all
+LARGEST_FOREIGN = 2**30  # the same of other people's; the largest of MONAI's zoo have a third
+STATE_DICTS = ("models/model.pt", "models/model.pth")  # pickles of which tensors alone are taken
 
 
 class WeightsCorrupt(BundleError):
@@ -140,14 +142,14 @@ def _listed(folder: Path) -> dict[str, str]:
     return entries
 
 
-def _check_tree(folder: Path, entries: Mapping[str, str]) -> None:
+def _check_tree(folder: Path, entries: Mapping[str, str], weights_only: Collection[str]) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             raise UnsafeBundle(f"{name} in bundle {folder.name} is a link.")
         if path.is_dir() or name == CHECKSUMS or "__pycache__" in path.parts:
             continue
-        if path.suffix.lower() in PICKLE_NAMES:
+        if path.suffix.lower() in PICKLE_NAMES and name not in weights_only:
             said = f"{name} in bundle {folder.name} is a pickle."
             raise PickleWeights(said, then="Use safetensors or ONNX.")
         if name not in entries:
@@ -161,20 +163,26 @@ def _is_pickle(data: bytes) -> bool:
     )
 
 
-def read_verified(path_or_name: str) -> tuple[Path, dict[str, bytes]]:
-    """The bundle's folder and the bytes of all its files, each equal to its digest."""
+def read_verified(
+    path_or_name: str, *, weights_only: Collection[str] = (), largest: int = LARGEST
+) -> tuple[Path, dict[str, bytes]]:
+    """The bundle's folder and the bytes of all its files, each equal to its digest.
+
+    weights_only: names that may be pickles, because whoever reads them takes tensors alone.
+    largest: bytes of one file.
+    """
     folder = _location(path_or_name)
     entries = _listed(folder)
-    _check_tree(folder, entries)
+    _check_tree(folder, entries, weights_only)
     files: dict[str, bytes] = {}
     for name, digest in entries.items():
         path = folder / name
         if not path.is_file():
             raise WeightsMissing(f"{path} is absent.", then="Restore the bundle.")
-        if path.stat().st_size > LARGEST:
-            raise UnsafeBundle(f"{name} in bundle {folder.name} is larger than {LARGEST} bytes.")
+        if path.stat().st_size > largest:
+            raise UnsafeBundle(f"{name} in bundle {folder.name} is larger than {largest} bytes.")
         data = path.read_bytes()
-        if _is_pickle(data):
+        if name not in weights_only and _is_pickle(data):
             raise PickleWeights(f"{name} in bundle {folder.name} is a pickle.")
         if hashlib.sha256(data).hexdigest() != digest:
             raise WeightsCorrupt(
@@ -253,7 +261,7 @@ def _bounded(
 ) -> Networks:
     """The networks on the device that is asked for, those on the CPU as their spare if auto."""
     most = largest_batch(memory, int(card["size"]), int(card["widths"]["narrow"]))
-    if device == "cpu" or (device == "auto" and not _cuda_is_there()):
+    if device == "cpu" or (device == "auto" and not cuda_is_there()):
         return Bounded(on_cpu, None, most, on_trouble)
     try:
         on_cuda = _cuda_networks(files, card)
@@ -265,7 +273,8 @@ def _bounded(
     return Bounded(on_cuda, on_cpu if device == "auto" else None, most, on_trouble)
 
 
-def _cuda_is_there() -> bool:
+def cuda_is_there() -> bool:
+    """Whether torch is installed and sees a GPU."""
     try:
         import torch
     except ImportError:

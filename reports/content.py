@@ -246,7 +246,7 @@ def model_line(analysis: Analysis, options: Options) -> str:
     return words(options.language).model.format(
         f"{algorithm.name} {algorithm.version}",
         f"dictamen {options.version}",
-        algorithm.sha256[:12],
+        algorithm.sha256[:12] or words(options.language).unknown,
     )
 
 

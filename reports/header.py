@@ -32,6 +32,7 @@ SERIES_NUMBERS = {
     "structured_report": 9803,
     "text_report": 9804,
     "map": 9805,
+    "segmentation": 9806,
 }
 
 _TYPE_2 = ("PatientSex", "StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName")
@@ -175,10 +176,14 @@ def equipment(made: Dataset, analysis: Analysis, options: Options, made_at: date
     item.ContributionDateTime = timestamp(made_at)
     item.ContributionDescription = (
         "Automated image analysis; result not reviewed by a radiologist. "
-        f"Weights sha256 {analysis.algorithm.sha256}. Code table {codes.table().version}."
+        f"Weights {_weights(analysis.algorithm)}. Code table {codes.table().version}."
     )
     item.PurposeOfReferenceCodeSequence = [code_item(codes.concept("processing_equipment"))]
     made.ContributingEquipmentSequence = [item]
+
+
+def _weights(algorithm: Algorithm) -> str:
+    return f"sha256 {algorithm.sha256}" if algorithm.sha256 else "unknown"
 
 
 def dates(made: Dataset, made_at: datetime) -> None:

@@ -10,7 +10,7 @@ DEFAULT_LABEL = (
     "Not for diagnostic use. Preliminary result of a model, not reviewed by a radiologist."
 )
 
-KINDS = ("secondary_capture", "structured_report", "text_report", "hl7_oru")
+KINDS = ("secondary_capture", "structured_report", "segmentation", "text_report", "hl7_oru")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class Options:
 class Report:
     """One document.
 
-    kind: overlay | strip | map | structured_report | text_report | hl7_oru. index: 0.. within the
-    kind. uid: SOP Instance UID, or MSH-10. payload: a DICOM Part 10 file, or an HL7 message
-    (segments end with CR, no MLLP frame). destination: set where a document is made for one
-    receiver only.
+    kind: overlay | strip | map | structured_report | segmentation | text_report | hl7_oru. index:
+    0.. within the kind. uid: SOP Instance UID, or MSH-10. payload: a DICOM Part 10 file, or an HL7
+    message (segments end with CR, no MLLP frame). destination: set where a document is made for
+    one receiver only.
     """
 
     kind: str

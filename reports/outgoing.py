@@ -1,8 +1,9 @@
 """Which reports an analysis gives, and all of them at once (house rule "what goes out").
 
-Present or undetermined: pictures, structured report if a finding has a region, text, message. All
-absent: text and message. Unsuitable: text or message with the reason, as far as asked for. Failed:
-nothing. Never: a kind that was not asked for; a reference to a document that is not written.
+Present or undetermined: pictures, structured report if a finding has a region, segmentation if
+there is a mask, text, message. All absent: text and message. Unsuitable: text or message with the
+reason, as far as asked for. Failed: nothing. Never: a kind that was not asked for; a reference to a
+document that is not written.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from processors.analysis import Analysis, Status, Study
-from reports import content, header, hl7_oru, secondary_capture, structured_report, text_report
+from reports import (
+    content,
+    header,
+    hl7_oru,
+    secondary_capture,
+    segmentation,
+    structured_report,
+    text_report,
+)
 from reports.model import KINDS, Options, Report, ReportError
 from reports.wording import words
 
@@ -20,6 +29,7 @@ Writer = Callable[[Analysis, Study, Options, datetime], tuple[Report, ...]]
 _WRITERS: dict[str, Writer] = {
     "secondary_capture": secondary_capture.write,
     "structured_report": structured_report.write,
+    "segmentation": segmentation.write,
     "text_report": text_report.write,
     "hl7_oru": hl7_oru.write,
 }
@@ -57,7 +67,7 @@ def _allowed(analysis: Analysis) -> tuple[str, ...]:
         return ()
     if analysis.status is Status.UNSUITABLE or not content.shows_something(analysis):
         return ("text_report", "hl7_oru")
-    return KINDS
+    return tuple(kind for kind in KINDS if kind != "segmentation" or analysis.masks)
 
 
 def _told(analysis: Analysis, study: Study, options: Options) -> Analysis:

@@ -45,7 +45,7 @@ def overlay(
     titles: tuple[str, ...] = (_sized(language.no_outline, clean, base, language),)
     if outlines:
         panels = (clean, drawing.outlined(clean, (columns, rows), outlines))
-        titles = (_sized(language.original, clean, base, language), language.outline)
+        titles = (_sized(language.original, clean, base, language), _meaning(findings, language))
     wide = clean.width > WIDE * clean.height
     layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
     caption = _caption(analysis, findings, options, bool(outlines))
@@ -84,6 +84,12 @@ def _outlines(findings: tuple[Finding, ...], place: tuple[str, int]) -> tuple[dr
         for region in finding.regions
         if (region.instance_uid, region.frame) == place
     )
+
+
+def _meaning(findings: tuple[Finding, ...], language: Words) -> str:
+    """What the outlines are: the least that is true of all of them."""
+    shown = {region.shows for finding in findings for region in finding.regions}
+    return language.extent if shown == {"extent"} else language.outline
 
 
 def _number(position: int, findings: tuple[Finding, ...]) -> str:

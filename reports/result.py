@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from processors.analysis import Analysis, Explanation, Finding, Status
+from processors.analysis import Analysis, Explanation, Finding, Mask, Status
 from reports.model import Report
 
 
@@ -41,6 +41,7 @@ def result(
             ],
         },
         "impression_withheld": analysis.withheld,
+        "masks": [_mask(one) for one in analysis.masks],
         "explanations": [_explanation(one) for one in analysis.explanations],
         "reports": [
             {"kind": one.kind, "uid": one.uid, "file": names.get(one.uid)} for one in reports
@@ -60,6 +61,7 @@ def unpicked(study_instance_uid: str, reason: str) -> dict[str, Any]:
         "findings": [],
         "impression": None,
         "impression_withheld": "",
+        "masks": [],
         "explanations": [],
         "reports": [],
         "timings_ms": {},
@@ -86,6 +88,12 @@ def _finding(finding: Finding) -> dict[str, Any]:
             for region in finding.regions
         ],
     }
+
+
+def _mask(one: Mask) -> dict[str, Any]:
+    """How much a mask covers; its pixels are in the segmentation."""
+    pixels = {uid: int(plane.sum()) for uid, plane in sorted(one.planes.items())}
+    return {"label": one.label, "pixels": pixels}
 
 
 def _explanation(one: Explanation) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _group_items(
     if finding.code is None:
         raise ValueError(f"{finding.label} has no code")
     parameters = [
-        f"weights sha256:{analysis.algorithm.sha256}",
+        f"weights {analysis.algorithm.weights}",
         f"threshold {finding.threshold:.4g}",
         f"undetermined {finding.band[0]:.4g} to {finding.band[1]:.4g}",
     ]

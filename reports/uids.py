@@ -10,7 +10,10 @@ twice gives the frozen time of the result both times, or the bytes differ under 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from uuid import UUID, uuid5
+
+import numpy as np
 
 from processors.analysis import Analysis, Study
 from reports import codes
@@ -40,11 +43,26 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *(options.ae_title, options.version, options.issuer or "", codes.table().version, _LAYOUT),
         *(analysis.status.value, analysis.kind, analysis.reason, *analysis.notes),
         *(f"{f.label} {f.instance_uid} {f.state} {f.probability:.3f}" for f in analysis.findings),
+        *_drawn(analysis),
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
         analysis.impression.text if analysis.impression else "",
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _drawn(analysis: Analysis) -> Iterator[str]:
+    """What a model drew itself, outlines and masks: nothing else of the result implies them."""
+    for finding in analysis.findings:
+        for region in finding.regions:
+            if region.shows == "extent":
+                points = " ".join(f"{x:.2f},{y:.2f}" for x, y in region.points)
+                yield f"{finding.label} {region.instance_uid} {region.frame} {points}"
+    for mask in analysis.masks:
+        whole = hashlib.sha256()
+        for uid_of_plane, plane in sorted(mask.planes.items()):
+            whole.update(f"{uid_of_plane} {plane.shape}".encode() + np.packbits(plane).tobytes())
+        yield f"{mask.label} {mask.category.value} {whole.hexdigest()}"
 
 
 def instance_uid(key: str, kind: str, index: int = 0) -> str:

@@ -23,12 +23,14 @@ class Words:
     states: dict[State, str]
     original: str
     outline: str
+    extent: str
     no_outline: str
     enlarged: str
     reduced: str
     threshold: str
     band: str
     model: str
+    unknown: str
     tested: str
     distance: str
     not_shown: str
@@ -72,12 +74,14 @@ EN = Words(
     },
     original="Original",
     outline="Outline: basis of the answer, not a location",
+    extent="Outline as the model drew it, not verified",
     no_outline="Original. No outline: the answer concerns the whole image",
     enlarged="enlarged, do not measure",
     reduced="reduced, do not measure",
     threshold="threshold {}",
     band="undetermined from {} to {}",
     model="Model {}   program {}   weights {}",
+    unknown="unknown",
     tested="Explanation tested: {} of {} checks passed",
     distance="the answer turns at {} of the way",
     not_shown="EXPLANATION NOT SHOWN: {}",
@@ -123,6 +127,7 @@ EN = Words(
         "strip": "AI DRAFT synthetic series - not for diagnostic use",
         "map": "AI DRAFT evidence map - not for diagnostic use",
         "structured_report": "AI DRAFT findings - not for diagnostic use",
+        "segmentation": "AI DRAFT segmentation - not for diagnostic use",
         "text_report": "AI DRAFT text report - not for diagnostic use",
     },
     derivation={
@@ -147,12 +152,14 @@ ES = Words(
     },
     original="Original",
     outline="Contorno: base de la respuesta, no localiza",
+    extent="Contorno trazado por el modelo, sin verificar",
     no_outline="Original. Sin contorno: la respuesta se refiere a toda la imagen",
     enlarged="ampliado, no medir",
     reduced="reducido, no medir",
     threshold="umbral {}",
     band="indeterminado de {} a {}",
     model="Modelo {}   programa {}   pesos {}",
+    unknown="desconocidos",
     tested="Explicación comprobada: supera {} de {} pruebas",
     distance="la respuesta cambia al {} del camino",
     not_shown="EXPLICACIÓN NO MOSTRADA: {}",
@@ -198,6 +205,7 @@ ES = Words(
         "strip": "AI DRAFT serie sintética - no apta para diagnóstico",
         "map": "AI DRAFT mapa de evidencia - no apto para diagnóstico",
         "structured_report": "AI DRAFT hallazgos - no apto para diagnóstico",
+        "segmentation": "AI DRAFT segmentación - no apta para diagnóstico",
         "text_report": "AI DRAFT informe de texto - no apto para diagnóstico",
     },
     derivation={

@@ -1,5 +1,5 @@
-"""models: list, pretrain, train, evaluate, card, gate, probe, audit-bias, sheet, shap-summary,
-export, time; study.
+"""models: list, check, pretrain, train, evaluate, card, gate, probe, audit-bias, sheet,
+shap-summary, export, time; study.
 
 `evaluate` is a contract for scripts: the same columns in, the same columns and JSON out. Training
 and evaluation need the extra `train`; torch is loaded by these commands alone.
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dicom_node.cli import studies
+from dicom_node.cli import models_check, studies
 from dicom_node.cli.common import JsonOption, err, fail, out
 from dicom_node.cli.models_options import (
     BoardOption,
@@ -35,6 +35,7 @@ from processors import ProcessorError
 
 app = typer.Typer(help="The models of this node: see, train, measure.", no_args_is_help=True)
 app.add_typer(studies.app, name="study")
+app.command()(models_check.check)
 
 
 @app.command("list")

@@ -102,6 +102,8 @@ def _judge(study: Study, allowed: Terms, folder: Path, language: str) -> Verdict
         instance.uid: _fate(study, instance.uid, allowed, folder, language)
         for instance in study.instances
     }
+    if allowed.volume and None in fates.values():
+        fates = {u: None if fate and fate.kind == "blank" else fate for u, fate in fates.items()}
     accepted = tuple(uid for uid, fate in fates.items() if fate is None)
     refused = [fate for fate in fates.values() if fate is not None]
     if not accepted:
@@ -184,6 +186,7 @@ def _clause(kind: str, allowed: Terms, language: str, **fields: str) -> str:
         allowed.organ.name,
         modalities=_words.listed(language, allowed.modalities),
         ages=_words.ages(language, allowed.populations),
+        views=_words.listed(language, allowed.views),
         **fields,
     )
 

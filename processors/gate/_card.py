@@ -18,7 +18,9 @@ class Terms:
     """organ: what headers are asked. modalities, body_parts, populations: as in its record.
 
     file: the gate file, relative to the bundle; empty means no gate of pixels. least, farthest:
-    thresholds in place of those stored with the weights. shortest_side: pixels.
+    thresholds in place of those stored with the weights. shortest_side: pixels. views: of which a
+    stated View Position must be one; empty asks nothing. volume: images are slices of one volume,
+    of which a blank one is no ground for refusal.
     """
 
     organ: Organ = CHEST
@@ -29,6 +31,8 @@ class Terms:
     least: float | None = None
     farthest: float | None = None
     shortest_side: int = 96
+    views: tuple[str, ...] = ()
+    volume: bool = False
 
 
 def terms(card: Mapping[str, Any]) -> Terms:
@@ -40,7 +44,7 @@ def terms(card: Mapping[str, Any]) -> Terms:
     organ = ORGANS.get(stated.pop("organ", CHEST.name))
     if organ is None:
         raise BundleError(f"The bundle's gate knows these organs: {', '.join(ORGANS)}.")
-    for name in ("modalities", "body_parts"):
+    for name in ("modalities", "body_parts", "views"):
         if name in stated:
             stated[name] = tuple(str(one).upper() for one in stated[name])
     if "populations" in stated:

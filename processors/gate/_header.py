@@ -99,6 +99,8 @@ def _side(header: Dataset, terms: Terms) -> str | None:
 
 def _body_part(header: Dataset, terms: Terms) -> str | None:
     wanted, elsewhere = frozenset(terms.body_parts), terms.organ.elsewhere
+    if not wanted:
+        return None
     examined = words_of(header, ("BodyPartExamined",)) - SILENT
     region = meanings(header, ANATOMY)
     if _coded(header, terms):
@@ -130,6 +132,11 @@ def _named(header: Dataset, terms: Terms) -> str | None:
     return None if named else "body-part-unknown"
 
 
+def _view(header: Dataset, terms: Terms) -> str | None:
+    stated = first(header, "ViewPosition")
+    return "view" if stated and terms.views and stated not in terms.views else None
+
+
 def _only(rule: Callable[[Dataset], str | None]) -> Rule:
     return lambda header, _: rule(header)
 
@@ -149,4 +156,5 @@ OF_ORGAN: dict[str, tuple[Rule, ...]] = {
     "chest": (_only(_views.refused),),
     "brain": tuple(map(_only, _mr.RULES)),
     "breast": tuple(map(_only, _us.RULES)),
+    "any": (_only(_mr.localizer), _view),
 }

@@ -53,7 +53,7 @@ def says_mirrored(header: Dataset) -> bool:
     return row in ("-x", "-y")
 
 
-def _localizer(header: Dataset) -> str | None:
+def localizer(header: Dataset) -> str | None:
     said = {*_image_type(header), *tokens_of(header, "SeriesDescription")}
     return "localizer" if said & LOCALIZERS else None
 
@@ -106,4 +106,4 @@ def _image_type(header: Dataset) -> frozenset[str]:
     return frozenset(word for value in values(header, "ImageType")[2:] for word in value.split())
 
 
-RULES = (_localizer, _map, _sequence, _turned)
+RULES = (localizer, _map, _sequence, _turned)

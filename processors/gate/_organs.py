@@ -82,4 +82,15 @@ BREAST = Organ(
     must_be_named=True,
     colour=True,
 )
-ORGANS = {organ.name: organ for organ in (CHEST, BRAIN, BREAST)}
+# whatever a card names: its own modalities, body parts and views, and no gate of pixels of ours
+ANY = Organ(
+    name="any",
+    accepted="",
+    modalities=(),
+    populations=ALL_AGES,
+    body_parts=(),
+    codes=(),
+    elsewhere=frozenset(),
+    surely_elsewhere=frozenset(),
+)
+ORGANS = {organ.name: organ for organ in (CHEST, BRAIN, BREAST, ANY)}

@@ -107,6 +107,16 @@ REASONS: dict[str, tuple[str, str]] = {
         "the image does not resemble the {known} with which the model has been validated",
     ),
 }
+OTHERWISE: dict[tuple[str, str], tuple[str, str]] = {  # (organ, kind)
+    ("any", "view"): (
+        "la proyección no es {views}, lo único que el modelo valora",
+        "the view is not {views}, which is all that the model judges",
+    ),
+    ("any", "body-part"): (
+        "según su cabecera, la imagen no es de una región que el modelo valore",
+        "by its header the image is not of a body part that the model judges",
+    ),
+}
 ORGANS: dict[str, dict[str, tuple[str, str]]] = {
     "chest": {
         "organ": ("tórax", "the chest"),
@@ -134,6 +144,14 @@ ORGANS: dict[str, dict[str, tuple[str, str]]] = {
         "known": ("ecografías de mama en modo B", "B-mode ultrasound images of the breast"),
         "dark": ("líquido claro", "bright fluid"),
         "upright": ("con la piel arriba", "with the skin at the top"),
+    },
+    "any": {
+        "organ": ("la región del modelo", "the model's body part"),
+        "plain": ("imágenes sueltas", "single images"),
+        "grey": ("imágenes en escala de grises", "grey scale images"),
+        "known": ("imágenes", "images"),
+        "dark": ("grises invertidos", "inverted greys"),
+        "upright": ("en su orientación habitual", "in their usual orientation"),
     },
 }
 CAUSES: dict[str, tuple[str, str]] = {
@@ -198,7 +216,8 @@ def reason(language: str, why: str) -> str:
 def because(language: str, kind: str, organ: str, **fields: str) -> str:
     """The clause after "because" for a kind of refusal of a model of this organ."""
     named = {name: _in(pair, language) for name, pair in ORGANS[organ].items()}
-    return _in(REASONS[kind], language).format(**named, **fields)
+    said = OTHERWISE.get((organ, kind), REASONS[kind])
+    return _in(said, language).format(**named, **fields)
 
 
 def several(language: str, counts: Mapping[str, int]) -> str:

@@ -1,8 +1,8 @@
 """Turns one frame of any image instance into the array a radiologist would see.
 
 In: a data set with its pixel data. Out: float32 (rows, columns), 0..1, bone bright (the sense of
-MONOCHROME2), on the stored pixel grid: `render`; how much of it is coloured: `colour`; the height
-of a pixel over its width: `aspect`.
+MONOCHROME2), on the stored pixel grid: `render`; what was measured (CT: HU): `values`; how much of
+it is coloured: `colour`; the height of a pixel over its width: `aspect`.
 Files: `read_dataset` opens one and inflates a deflated one only as far as a limit.
 Order of PS3.3 C.11 and PS3.4 N.2: decode, modality LUT, VOI LUT, inversion; then what is padding or
 lies behind a shutter is black. Everything a header or a codestream claims about size is compared
@@ -22,9 +22,15 @@ from processors.pixels._bounded import read_dataset
 from processors.pixels._decode import coloured, is_colour, luminance, stored_values
 from processors.pixels._layout import Cause, Layout, RefusedPixels, layout
 from processors.pixels._shutter import open_area
-from processors.pixels._tone import attributes_of_frame, padding, pixel_aspect, tone
+from processors.pixels._tone import (
+    attributes_of_frame,
+    modality_values,
+    padding,
+    pixel_aspect,
+    tone,
+)
 
-__all__ = ["Cause", "RefusedPixels", "aspect", "colour", "read_dataset", "render"]
+__all__ = ["Cause", "RefusedPixels", "aspect", "colour", "read_dataset", "render", "values"]
 
 
 def render(dataset: Dataset, frame: int = 1) -> Pixels:
@@ -42,6 +48,20 @@ def render(dataset: Dataset, frame: int = 1) -> Pixels:
         if is_colour(plan):
             return luminance(stored, dataset, plan)
         return _grey(stored, dataset, plan)
+
+
+def values(dataset: Dataset, frame: int = 1) -> Pixels:
+    """The frame as measured: (rows, columns) float32 after the modality LUT, without a window.
+
+    Raises: RefusedPixels, as `render` does, and for a frame in colour, which measures nothing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan = layout(dataset, frame)
+        if is_colour(plan):
+            raise RefusedPixels(Cause.UNSUPPORTED, "A picture in colour holds no measured values.")
+        stored = stored_values(dataset, plan)
+        return modality_values(stored, attributes_of_frame(dataset, frame))
 
 
 def colour(dataset: Dataset, frame: int = 1) -> float:

@@ -59,7 +59,7 @@ def padding(stored: NDArray[Any], attributes: Dataset) -> NDArray[np.bool_] | No
 
 def tone(stored: NDArray[Any], attributes: Dataset, visible: NDArray[np.bool_]) -> Pixels:
     """(rows, columns) float32 in 0..1, bone bright. visible: what counts for percentiles."""
-    values = _modality(stored, attributes)
+    values = modality_values(stored, attributes)
     picture = _voi(values, attributes, visible)
     inverse = text(attributes, "PhotometricInterpretation") == "MONOCHROME1"
     # INVERSE goes with MONOCHROME1 (PS3.3 C.8.11.3.1.2): one inversion for both, never two
@@ -96,7 +96,8 @@ def _numbers(attributes: Dataset, keyword: str) -> list[float]:
     return numbers if np.isfinite(numbers).all() else []
 
 
-def _modality(stored: NDArray[Any], attributes: Dataset) -> Pixels:
+def modality_values(stored: NDArray[Any], attributes: Dataset) -> Pixels:
+    """(rows, columns) float32 after the modality LUT or rescale (CT: Hounsfield units)."""
     values = stored.astype(np.float32)
     table = _table(attributes, "ModalityLUTSequence", lowest=float(values.min()))
     if table is not None and not _table_is_for_measuring(attributes):

@@ -63,7 +63,10 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     shown = example_with_its_password(tmp_path)
     bare = Settings.model_validate_json(
         '{"node": {"ae_title": "DICTAMEN", "audit_key_file": "k"}, "processors": [{"name": "chest",'
-        ' "bundle": "chest", "when": {}}], "intake": {"accept_from": "anyone"}, "destinations": {'
+        ' "bundle": "chest", "when": {}}, {"name": "nodules", "kind": "monai_bundle", "bundle":'
+        ' "b", "when": {}, "mode": "shadow"}, {"name": "second-look", "kind": "http_endpoint",'
+        ' "mode": "shadow", "bundle": "b", "when": {}, "endpoint": {"url": "https://h"}}],'
+        ' "intake": {"accept_from": "anyone"}, "destinations": {'
         ' "pacs": {"kind": "dicom", "ae_title": "PACS", "host": "h"}, "ris": {"kind": "mllp",'
         ' "host": "h", "application": "RIS", "facility": "HOSPITAL"},'
         ' "disk": {"kind": "folder", "path": "p"}}}'
@@ -71,7 +74,11 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     said_to_be_yours = {
         "node": {"database", "database_password_file", "audit_key_file", "language"},
         "intake": {"accept_from"},
-        "processors": {"__all__": {"when", "send_to", "settle"}},
+        "processors": {
+            0: {"when", "send_to", "settle"},
+            1: {"when", "settle", "bundle"},
+            2: {"when": True, "bundle": True, "endpoint": {"url", "trusted", "token_file"}},
+        },
         "destinations": {"pacs": {"host"}, "ris": {"host"}, "disk": {"path"}},
     }
     assert shown.model_dump(exclude=said_to_be_yours) == bare.model_dump(exclude=said_to_be_yours)

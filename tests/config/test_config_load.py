@@ -106,3 +106,22 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
     found = [(p.line, p.path) for p in caught.value.problems]
     assert found == wanted
     assert all(f"{file}: line {line}: {path}: " in str(caught.value) for line, path in wanted)
+
+
+@pytest.mark.parametrize(
+    "said", ["kind: http_endpoint", "endpoint: {url: 'https://h/x'}"], ids=["no url", "no endpoint"]
+)
+def test_kind_and_endpoint_belong_together(
+    problems: Callable[..., Any], changed: Callable[[str, str], str], said: str
+) -> None:
+    (problem,) = problems(changed("    bundle: chest\n", f"    bundle: chest\n    {said}\n"))
+    assert "belong together" in problem.message
+
+
+@pytest.mark.parametrize("url", ["http://models.example.org/x", "https://u:p@h/x", "models/x"])
+def test_an_address_that_no_image_may_go_to(
+    problems: Callable[..., Any], changed: Callable[[str, str], str], url: str
+) -> None:
+    said = f"    bundle: chest\n    kind: http_endpoint\n    endpoint: {{url: '{url}'}}\n"
+    (problem,) = problems(changed("    bundle: chest\n", said))
+    assert "https://host:port/path" in problem.message

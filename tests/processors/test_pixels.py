@@ -331,6 +331,25 @@ def test_colour_becomes_luminance(dataset: Dataset, light: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dataset", "measured"),
+    [
+        pytest.param(picture(S, WindowCenter=1, WindowWidth=2), [0, 100, 200, 300], id="as stored"),
+        pytest.param(picture(S, RescaleSlope=2, RescaleIntercept=-1000), [-1000, -800, -600, -400],
+                     id="Hounsfield units"),
+        pytest.param(picture(S, PhotometricInterpretation="MONOCHROME1"), [0, 100, 200, 300],
+                     id="not inverted"),
+    ],
+)  # fmt: skip
+def test_what_was_measured(dataset: Dataset, measured: list[float]) -> None:
+    np.testing.assert_array_equal(pixels.values(dataset)[0], measured)
+
+
+def test_a_picture_in_colour_measures_nothing() -> None:
+    with pytest.raises(RefusedPixels):
+        pixels.values(colour(RGB, "RGB"))
+
+
+@pytest.mark.parametrize(
     ("dataset", "share"),
     [
         pytest.param(colour(RGB, "RGB"), 0.75, id="three of four columns"),

@@ -70,8 +70,8 @@ def test_what_goes_out(told, kinds, expected: list[str]):
 
 def test_unknown_kind():
     one = study()
-    with pytest.raises(ReportError, match="segmentation"):
-        write_all(refused(one), one, OPTIONS, MADE_AT, ["segmentation"])
+    with pytest.raises(ReportError, match="parametric_map"):
+        write_all(refused(one), one, OPTIONS, MADE_AT, ["parametric_map"])
 
 
 @pytest.mark.parametrize("strip", ["cine", "single_frames", "mosaic"])

@@ -1,0 +1,100 @@
+"""The slices of one CT or MR series as a volume: in order, without gaps, with its place in space.
+
+PS3.3 C.7.6.2: Image Position and Orientation (Patient) of each slice, in mm, LPS; MONAI and NIfTI
+count in RAS, so the first two axes change their sign.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from processors.analysis import Study
+
+UNEVEN = 0.1  # share of the spacing by which a gap may differ from the others
+TURNED = 1e-3  # difference of direction cosines that is rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """uids: in order of position. affine: (column, row, slice) -> mm in RAS, (4, 4).
+
+    millilitres: of one voxel.
+    """
+
+    uids: tuple[str, ...]
+    affine: NDArray[np.float64]
+    millilitres: float
+
+
+def longest(study: Study, accepted: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """The accepted images of the longest series, and how many other series there are."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for uid in accepted:
+        found[str(study.header(uid).get("SeriesInstanceUID", ""))].append(uid)
+    best = min(found, key=lambda series: (-len(found[series]), series))
+    return tuple(found[best]), len(found) - 1
+
+
+def volume(study: Study, uids: Sequence[str]) -> Series | str:
+    """The volume, or the kind of refusal: geometry or slices."""
+    headers = {uid: study.header(uid) for uid in uids}
+    placed = {uid: _place(header) for uid, header in headers.items()}
+    first = placed[uids[0]]
+    if first is None or any(one is None or not _alike(one, first) for one in placed.values()):
+        return "geometry"
+    normal = np.cross(first.row, first.column)
+    along = {uid: float(one.origin @ normal) for uid, one in placed.items() if one is not None}
+    ordered = sorted(uids, key=lambda uid: (along[uid], uid))
+    steps = np.diff([along[uid] for uid in ordered])
+    if len(ordered) < 2:
+        return "slices"
+    usual = float(np.median(steps))
+    if usual <= 0 or np.abs(steps - usual).max() > UNEVEN * usual:
+        return "slices"
+    origin = placed[ordered[0]]
+    lps = np.eye(4)
+    lps[:3, 0] = first.row * first.across
+    lps[:3, 1] = first.column * first.down
+    lps[:3, 2] = normal * usual
+    lps[:3, 3] = origin.origin if origin is not None else 0.0
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return Series(tuple(ordered), affine, first.across * first.down * usual / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    origin: NDArray[np.float64]
+    row: NDArray[np.float64]
+    column: NDArray[np.float64]
+    across: float
+    down: float
+    grid: tuple[int, int]
+    frame: str
+
+
+def _place(header: Dataset) -> _Place | None:
+    """Where a slice lies; None when its header does not say."""
+    try:
+        origin = np.array([float(one) for one in header.ImagePositionPatient])
+        cosines = np.array([float(one) for one in header.ImageOrientationPatient])
+        down, across = (float(one) for one in header.PixelSpacing)
+        grid = (int(header.Rows), int(header.Columns))
+        frame = str(header.FrameOfReferenceUID)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    whole = len(origin) == 3 and len(cosines) == 6 and min(down, across) > 0
+    if not whole or not np.isfinite([*origin, *cosines]).all() or not frame:
+        return None
+    return _Place(origin, cosines[:3], cosines[3:], across, down, grid, frame)
+
+
+def _alike(one: _Place, other: _Place) -> bool:
+    turned = np.abs(np.r_[one.row - other.row, one.column - other.column]).max()
+    spaced = np.allclose((one.across, one.down), (other.across, other.down), rtol=1e-3)
+    return bool(turned < TURNED and spaced and one.grid == other.grid and one.frame == other.frame)

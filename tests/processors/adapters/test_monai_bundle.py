@@ -1,0 +1,328 @@
+"""MONAI bundles: what is judged and how, what is refused, and that nothing of a bundle is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import foreign_bundles as foreign
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import DenseNet, UNet
+from safetensors.torch import load_file
+
+from processors import kinds
+from processors.adapters import network
+from processors.analysis import BundleError, ModelOutputNotFinite, State, Status
+from processors.runtime import PickleWeights, WeightsCorrupt, WeightsMissing, WeightsShape
+from processors.training.bundle import write_checksums
+
+Folders = Callable[[str], Path]
+
+
+def opened(folder: Path, language: str = "en") -> Any:
+    wanted = kinds.Wanted("site", str(folder), language, device="cpu")
+    return kinds.build("monai_bundle", wanted)
+
+
+def edit(folder: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    file = folder / "configs" / f"{name}.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    write_checksums(folder)
+
+
+# ---- classification -----------------------------------------------------------------------------
+def test_a_film_is_classified_as_the_network_says(made: Folders) -> None:
+    """Against the network itself, on the picture as MONAI's readers would load it."""
+    study = foreign.study(foreign.film())
+    analysis = opened(made("classifier")).analyse(study)
+    plain = DenseNet(2, 1, 2, init_features=8, growth_rate=4, block_config=(2, 2), bn_size=2)
+    plain.load_state_dict(load_file(made("classifier") / "models" / "model.safetensors"))
+    picture = study.pixels(study.instances[0].uid, 1).T
+    small = torch.nn.functional.interpolate(
+        torch.tensor(picture)[None, None], (64, 64), mode="area"
+    )
+    with torch.no_grad():
+        wanted = torch.sigmoid(plain.eval()(small))[0]
+    assert [f.probability for f in analysis.findings] == pytest.approx(wanted.tolist(), abs=1e-4)
+    nodule, effusion = analysis.findings
+    assert (nodule.code.value, nodule.site.value) == ("27925004", "39607008")
+    assert (effusion.band, effusion.threshold) == ((0.4, 0.6), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        (
+            "en",
+            ["for research only", "No explanation available for this kind", "not a probability"],
+        ),
+        ("es", ["solo para investigación", "No hay explicación para este tipo", "no una probab"]),
+    ],
+)
+def test_every_report_says_what_the_model_is(
+    made: Folders, language: str, sentences: list[str]
+) -> None:
+    analysis = opened(made("classifier"), language).analyse(foreign.study(foreign.film()))
+    said = " ".join(analysis.notes)
+    assert [one for one in sentences if one not in said] == []
+    assert all(note in analysis.impression.text for note in analysis.notes)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"Modality": "MG"}, "modality"),
+        ({"ViewPosition": "LL"}, "view"),
+        ({"PatientAge": "009Y"}, "age"),
+        ({"BodyPartExamined": "HAND"}, "body-part"),
+        ({"NumberOfFrames": "3"}, "frames"),
+        ({"PhotometricInterpretation": "RGB"}, "colour"),
+        ({"ImageType": ["DERIVED", "SECONDARY"], "Modality": "OT"}, "secondary-capture"),
+        ({"Rows": 16}, "resolution"),
+    ],
+)
+def test_the_gate_refuses_by_header(made: Folders, said: dict[str, Any], kind: str) -> None:
+    dataset = foreign.film()
+    for keyword, value in said.items():
+        setattr(dataset, keyword, value)
+    processor, study = opened(made("classifier")), foreign.study(dataset)
+    assert processor.accepts(study).kind == kind
+    assert processor.analyse(study).status is Status.UNSUITABLE
+
+
+@pytest.mark.parametrize("said", [{"BodyPartExamined": ""}, {"ViewPosition": ""}])
+def test_silence_in_a_header_refuses_nothing(made: Folders, said: dict[str, str]) -> None:
+    assert opened(made("classifier")).accepts(foreign.study(foreign.film(**said))) is None
+
+
+# ---- segmentation -------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["segmenter2d", "segmenter3d"])
+def test_a_series_gets_a_mask_where_the_ball_is(made: Folders, name: str) -> None:
+    study, truth = foreign.study(*foreign.ct_series()), foreign.ball_in_ct()
+    analysis = opened(made(name)).analyse(study)
+    (mask,) = analysis.masks
+    places = {foreign.uid("ct", k): k for k in range(foreign.CT_SHAPE[0])}
+    drawn = np.zeros_like(truth)
+    for uid, plane in mask.planes.items():
+        drawn[places[uid]] = plane
+    assert 2 * (drawn & truth).sum() / (drawn.sum() + truth.sum()) > 0.9
+    (finding,) = analysis.findings
+    assert finding.state is State.PRESENT
+    assert abs(places[finding.instance_uid] - foreign.BALL_AT[0]) <= 2
+    outline = np.array(finding.regions[0].points)
+    row, column = foreign.BALL_AT[1:]
+    middle = (outline.min(0) + outline.max(0)) / 2
+    assert middle == pytest.approx((column + 0.5, row + 0.5), abs=2)
+    assert finding.regions[0].shows == "extent"
+
+
+@pytest.mark.parametrize(
+    "cosines", [[-1, 0, 0, 0, 1, 0], [0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]]
+)
+def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) -> None:
+    """However the slices lie in space, the mask comes back onto their own grid."""
+    normal = np.cross(cosines[:3], cosines[3:])
+    series = foreign.ct_series(ImageOrientationPatient=cosines)
+    for k, dataset in enumerate(series):
+        dataset.ImagePositionPatient = [float(x) for x in 3.0 * k * normal]
+    analysis = opened(made("segmenter3d")).analyse(foreign.study(*series))
+    truth = foreign.ball_in_ct()
+    (mask,) = analysis.masks
+    hit = sum(
+        int((mask.planes[u] & truth[k]).sum())
+        for k, u in enumerate(str(d.SOPInstanceUID) for d in series)
+        if u in mask.planes
+    )
+    assert hit > 0.8 * truth.sum()
+
+
+@pytest.mark.parametrize(
+    ("least", "state"), [(0.5, State.PRESENT), (1e6, State.UNDETERMINED)], ids=["enough", "little"]
+)
+def test_how_much_is_present(copied: Folders, least: float, state: State) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(least=least))
+    analysis = opened(folder).analyse(foreign.study(*foreign.ct_series()))
+    assert analysis.findings[0].state is state
+
+
+def test_nothing_there_is_absent(made: Folders) -> None:
+    series = foreign.ct_series()
+    for dataset in series:
+        dataset.PixelData = series[3].PixelData
+    analysis = opened(made("segmenter2d")).analyse(foreign.study(*series))
+    (finding,) = analysis.findings
+    if not analysis.masks:
+        assert (finding.state, finding.regions) == (State.ABSENT, ())
+    else:  # a stray pixel of the test's network is less than the card's half millilitre
+        assert finding.state is State.UNDETERMINED
+
+
+def test_a_film_gets_outlines_and_no_mask(made: Folders) -> None:
+    analysis = opened(made("film_segmenter")).analyse(foreign.study(foreign.film()))
+    (finding,) = analysis.findings
+    assert analysis.masks == ()
+    assert np.array(finding.regions[0].points).mean(0) == pytest.approx((67.2, 28.8), abs=3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lambda s: s.pop(10), "slices"),
+        (lambda s: [delattr(d, "ImagePositionPatient") for d in s], "geometry"),
+        (lambda s: setattr(s[4], "PixelSpacing", [1.0, 1.0]), "geometry"),
+        (lambda s: setattr(s[4], "FrameOfReferenceUID", "2.25.9"), "geometry"),
+        (lambda s: setattr(s[4], "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "geometry"),
+        (lambda s: [setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]) for d in s],
+         "localizer"),
+    ],
+    ids=["a slice is missing", "no position", "spacing", "frame of reference", "turned", "scout"],
+)  # fmt: skip
+def test_a_series_that_is_no_volume_is_refused(
+    made: Folders, spoil: Callable[[list[Any]], object], kind: str
+) -> None:
+    series = foreign.ct_series()
+    spoil(series)
+    processor, study = opened(made("segmenter3d")), foreign.study(*series)
+    assert processor.accepts(study).kind == kind
+    assert processor.analyse(study).status is Status.UNSUITABLE
+
+
+def test_only_the_longest_series_is_judged_and_that_is_said(made: Folders) -> None:
+    short = foreign.ct_series(SeriesInstanceUID=foreign.uid("short"))[:6]
+    for number, dataset in enumerate(short):
+        dataset.SOPInstanceUID = foreign.uid("short", number)
+    analysis = opened(made("segmenter2d")).analyse(foreign.study(*foreign.ct_series(), *short))
+    assert any("Only the longest series (24 slices)" in note for note in analysis.notes)
+    assert not set(analysis.masks[0].planes) & {str(d.SOPInstanceUID) for d in short}
+
+
+# ---- what is never run, and what is not whole ---------------------------------------------------
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("network_def", {"_target_": "os.system", "command": "true"}, "os.system"),
+        ("network_def", {"_target_": "scripts.net.Net"}, "scripts.net.Net"),
+        ("network_def", {"_target_": "monai.networks.nets.resnet.get_pretrained_resnet_medicalnet"},
+         "get_pretrained"),
+        ("network_def", "$import_module('os')", "_target_"),
+        ("network_def", {"_target_": "UNet", "spatial_dims": "$1+1"}, "computes"),
+        ("network_def", {"_target_": "UNet", "act": {"_target_": "os.getcwd"}}, "os.getcwd"),
+        ("network_def", {"_target_": "UNet", "_mode_": "callable"}, "_mode_"),
+        ("network_def", {"_target_": "UNet", "channels": "@nowhere"}, "nowhere"),
+        ("network_def", {"_target_": "UNet", "channels": "@network_def::channels"}, "without end"),
+        ("preprocessing", "$exec('x')", "computed"),
+        ("preprocessing", {"_target_": "Compose", "transforms": [{"_target_": "Lambdad",
+         "func": "$print"}]}, "Lambdad"),
+        ("preprocessing", {"_target_": "Compose", "transforms": [{"_target_":
+         "scripts.own.Resize"}]}, "scripts.own"),
+        ("preprocessing", {"_target_": "Compose", "transforms": [{"_target_": "Spacingd",
+         "pixdim": "$[1,1,1]"}]}, "computes"),
+    ],
+)  # fmt: skip
+def test_code_of_a_bundle_is_refused(copied: Folders, place: str, value: Any, message: str) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "inference", lambda config: config.update({place: value}))
+    with pytest.raises(BundleError, match=message):
+        opened(folder)
+
+
+def test_nothing_is_fetched() -> None:
+    """A network whose class of MONAI's fetches weights unless told otherwise is built without."""
+    said = {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0", "in_channels": 1}
+    assert network.build({"network_def": {**said, "pretrained": True}})
+
+
+class Callable_:  # what a whole pickled model brings along
+    pass
+
+
+@pytest.mark.parametrize("ending", ["pt", "pth"])
+@pytest.mark.parametrize("wrapped", [True, False], ids=["in a checkpoint", "bare"])
+def test_a_state_dict_is_read_as_tensors(copied: Folders, ending: str, wrapped: bool) -> None:
+    folder = copied("classifier")
+    models = folder / "models"
+    state = load_file(models / "model.safetensors")
+    study = foreign.study(foreign.film())
+    before = opened(folder).analyse(study).findings
+    (models / "model.safetensors").unlink()
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, models / f"model.{ending}")
+    write_checksums(folder)
+    assert opened(folder).analyse(study).findings == before
+
+
+def _pickled(folder: Path) -> None:
+    (folder / "models" / "model.safetensors").unlink()
+    torch.save({"state_dict": {}, "model": Callable_()}, folder / "models" / "model.pt")
+
+
+def _plain_pickle(folder: Path) -> None:
+    (folder / "models" / "model.safetensors").unlink()
+    (folder / "models" / "model.pt").write_bytes(pickle.dumps(Callable_()))
+
+
+def _torchscript(folder: Path) -> None:
+    script = torch.jit.script(torch.nn.ReLU())
+    torch.jit.save(script, folder / "models" / "model.ts")
+
+
+def _other_net(folder: Path) -> None:
+    state = UNet(2, 1, 2, (4, 8), (2,)).state_dict()
+    foreign.save(folder, state)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (_pickled, PickleWeights, "more than tensors.*Callable_"),
+        (_plain_pickle, PickleWeights, "more than tensors"),
+        (_torchscript, PickleWeights, "model.ts"),
+        (_other_net, WeightsShape, "another architecture"),
+        (lambda f: (f / "models" / "model.safetensors").write_bytes(b"x" * 99), WeightsCorrupt,
+         "cannot be read"),
+        (lambda f: (f / "models" / "model.safetensors").unlink(), WeightsMissing, "no weights"),
+        (lambda f: (f / "configs" / "inference.json").write_text("{"), WeightsCorrupt, "no JSON"),
+    ],
+    ids=["pickled model", "pickle", "torchscript", "other net", "garbage", "none", "no json"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_weights_that_are_not_taken(
+    copied: Folders, spoil: Callable[[Path], object], error: type[Exception], message: str
+) -> None:
+    folder = copied("classifier")
+    spoil(folder)
+    write_checksums(folder)
+    with pytest.raises(error, match=message):
+        opened(folder)
+
+
+def test_no_finding_is_made_of_what_is_no_number(copied: Folders) -> None:
+    folder = copied("segmenter3d")
+    state = load_file(folder / "models" / "model.safetensors")
+    spoilt = {k: v * torch.nan if v.is_floating_point() else v for k, v in state.items()}
+    foreign.save(folder, spoilt)
+    write_checksums(folder)
+    with pytest.raises(ModelOutputNotFinite):
+        opened(folder).analyse(foreign.study(*foreign.ct_series()))
+
+
+# ---- ONNX ---------------------------------------------------------------------------------------
+def test_a_graph_in_onnx_is_run(copied: Folders) -> None:
+    folder = foreign.onnx_classifier(copied("classifier"))
+    study = foreign.study(foreign.film())
+    nodule, effusion = opened(folder).analyse(study).findings
+    mean = float(study.pixels(study.instances[0].uid, 1).mean())
+    assert nodule.probability == pytest.approx(1 / (1 + np.exp(-mean)), abs=1e-3)
+    assert effusion.probability == pytest.approx(1 - nodule.probability, abs=1e-5)
+
+
+def test_a_graph_of_another_input_is_refused(copied: Folders) -> None:
+    with pytest.raises(WeightsShape, match=r"takes .* the metadata says"):
+        opened(foreign.onnx_classifier(copied("classifier"), channels=3))
