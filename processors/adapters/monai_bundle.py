@@ -161,21 +161,37 @@ class MonaiModel:
         """(1, a, b[, c]) -> (outputs, a, b[, c]), 0..1, on the same grid."""
         prepared = self._preparation.there(image, affine)
         answer = self._activated(self._run(prepared.image))[0]
+        if answer.shape[1:] != prepared.image.shape[1:]:
+            raise WeightsShape(
+                f"The network of {self._card.name} answers {tuple(answer.shape[1:])} to an image "
+                f"of {tuple(prepared.image.shape[1:])}: its map would not lie on the image.",
+                then="Bring images to a size that it keeps in dictamen.preprocessing.",
+            )
         return self._preparation.back(answer, prepared)
 
     def _run(self, image: MetaTensor) -> Tensor:
         batch = image.as_tensor().float()[None]
-        if self._window is None:
-            found = self.network.run(batch)
-        else:
-            window = self._window
-            found = sliding_window_inference(
-                batch, window.size, 1, self.network.run, overlap=window.overlap
-            )
+        try:
+            found = self._windowed(batch)
+        except Exception as error:  # a network that does not fit an image raises many kinds
+            raise WeightsShape(
+                f"The network of {self._card.name} does not take an image of "
+                f"{tuple(batch.shape[1:])}: {str(error).partition(chr(10))[0][:200]}",
+                then="Bring images to its size in dictamen.preprocessing.",
+            ) from error
         if not torch.isfinite(found).all():
             raise ModelOutputNotFinite(
                 f"The output of model {self._card.name} is not finite.", then="No finding was made."
             )
+        return found
+
+    def _windowed(self, batch: Tensor) -> Tensor:
+        if self._window is None:
+            return self.network.run(batch)
+        window = self._window
+        found: Tensor = sliding_window_inference(
+            batch, window.size, 1, self.network.run, overlap=window.overlap
+        )
         return found
 
     def _activated(self, found: Tensor) -> Tensor:

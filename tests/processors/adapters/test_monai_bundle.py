@@ -303,6 +303,23 @@ def test_weights_that_are_not_taken(
         opened(folder)
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"_target_": "RepeatChannel", "repeats": 3}, r"does not take an image of \(3, 96, 96\)"),
+        ({"_target_": "Resize", "spatial_size": [63, 63]}, r"answers \(64, 64\) to an image of"),
+    ],
+    ids=["channels", "a side that it does not keep"],
+)
+def test_an_image_that_the_network_does_not_take_is_said(
+    copied: Folders, step: dict[str, Any], message: str
+) -> None:
+    folder = copied("film_segmenter")
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=[step]))
+    with pytest.raises(WeightsShape, match=message):
+        opened(folder).analyse(foreign.study(foreign.film()))
+
+
 def test_no_finding_is_made_of_what_is_no_number(copied: Folders) -> None:
     folder = copied("segmenter3d")
     state = load_file(folder / "models" / "model.safetensors")
