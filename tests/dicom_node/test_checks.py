@@ -302,7 +302,7 @@ def test_an_explanation_that_cannot_run_is_found_before_the_start(
     (processor,) = settings.processors
     asked = processor.model_copy(update={"explain": ("traversal", "shap")})
     monkeypatch.setattr(method, "find_spec", lambda name: None)
-    _verify(processor)()  # a strip needs nothing
-    found = run(settings, chest=_verify(asked))["processors.chest"]
+    _verify(settings, processor)()  # a strip needs nothing
+    found = run(settings, chest=_verify(settings, asked))["processors.chest"]
     assert not found.ok
     assert "dictamen[explain]" in found.detail
