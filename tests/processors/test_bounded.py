@@ -142,7 +142,7 @@ def test_gpu_lost_before_the_start(tiny_folder: Path, monkeypatch: pytest.Monkey
     """cuda without a GPU is refused with the reason; auto goes on, and says so."""
     with pytest.raises(DeviceLost, match="CUDA"):
         open_bundle(str(tiny_folder), "cuda")
-    monkeypatch.setattr("processors.runtime._cuda_is_there", lambda: True)
+    monkeypatch.setattr("processors.runtime.cuda_is_there", lambda: True)
     heard: list[TryLater] = []
     opened = open_bundle(str(tiny_folder), "auto", on_trouble=heard.append)
     assert [type(error) for error in heard] == [DeviceLost]

@@ -75,7 +75,7 @@ def lose_the_gpu(while_there: Path) -> None:
         made._model.encode = encode  # type: ignore[method-assign]
         return made
 
-    runtime._cuda_is_there = lambda: True
+    runtime.cuda_is_there = lambda: True
     runtime._cuda_networks = on_gpu
     pipeline.WAIT = timedelta(seconds=2)
 
