@@ -161,6 +161,12 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
         Row("strip, maps and checks, 95th percentile", "time-chest",
             ("fp32", "explanation", "p95"), 120, False),
     )),
+    ("The node", (
+        Row("chest studies a minute, two workers on two cores: strip, overlay, reports written",
+            "throughput", ("studies_per_minute", "median"), 150),
+        Row("CPU seconds of a worker for one study", "throughput",
+            ("cpu_seconds_per_study", "worker")),
+    )),
     ("The method", (
         Row("joint minus supervised alone: children", "joint-chest",
             ("questions", "children", "joint_minus_alone"), -0.01, at="low"),
