@@ -2,9 +2,9 @@
 
     python scripts/resplit.py films.csv --judged 0.4 > films-anew.csv
 
-In: a table as `dictamen models train` reads it. Out: the same rows on standard output, `split` train
-or val; which, follows from the patient's name alone. For models that are made to be audited: what
-was judged by a model's makers before must not fit it now.
+In: a table as `dictamen models train` reads it. Out: the same rows on standard output, `split`
+train or val; which, follows from the patient's name alone. Never: for a model that will judge
+patients, whose makers have seen the figures of the films that would fit it now.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from processors.training.studies.marker_planting import (
 
 SEEDS = (0, 1, 2)
 CLEAN_SEEDS = range(3, 20)
-STEPS, CLEAN_STEPS = 1000, 500  # a mark is learnt late; without one the films are known by then
+STEPS, CLEAN_STEPS = 1000, 300  # a mark is learnt late; without one the films are known by then
 
 
 @dataclass(frozen=True, slots=True)

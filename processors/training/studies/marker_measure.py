@@ -35,7 +35,7 @@ Numbers = NDArray[np.float64]
 GROWN = 2  # pixels around the marker that still count as it: cells are 8 px wide
 SMOOTH = 5  # pixels of the window in which the map's maximum is sought
 DECIDES = 0.5  # share of the negatives that the marker must turn
-MOST = 20  # films on which slow methods are measured
+MOST = 10  # films on which slow methods are measured
 
 
 def near(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
