@@ -100,14 +100,14 @@ def test_the_command_prints_the_list_and_fails_on_a_fault(tmp_path: Path) -> Non
     ids=["good", "a changed byte"],
 )
 def test_the_suite_runs_under_pytest(tmp_path: Path, spoil: bool, code: int, said: str) -> None:
-    """As an author runs it; the plugin is named, since another tree's may be installed."""
+    """As an author runs it: the option comes from the installed package."""
     folder = foreign.xray(tmp_path / "site")
     if spoil:
         (folder / "configs" / "metadata.json").write_bytes(
             (folder / "configs" / "metadata.json").read_bytes() + b" "
         )
-    told = [sys.executable, "-m", "pytest", "-q", "-p", "processors.conformance_option",
-            "-p", "no:xdist", "--pyargs", "processors.conformance", "--bundle", folder]  # fmt: skip
+    told = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--pyargs",
+            "processors.conformance", "--bundle", folder]  # fmt: skip
     done = subprocess.run(told, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout + done.stderr
     assert sorted(path.name for path in folder.iterdir()) == [
