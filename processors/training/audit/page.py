@@ -55,10 +55,13 @@ WORDS = {
         "traversal": "generative map",
         "gradcam": "Grad-CAM",
         "organ": "Grad-CAM, organ alone",
-        "none": "not measured: too few films",
+        "none": "not measured: too few films, or the table does not say",
         "ece": "Calibration error {ece:.3f}; a perfectly calibrated model would show {fair} on so "
         "many films.",
         "group": "group",
+        "tag": "letter",
+        "spot": "bright spot",
+        "obstruction": "dark block",
         "films": "films",
         "sensitivity": "sensitivity",
         "false_positives": "false positives",
@@ -100,10 +103,13 @@ WORDS = {
         "traversal": "mapa generativo",
         "gradcam": "Grad-CAM",
         "organ": "Grad-CAM, solo el órgano",
-        "none": "no medido: muy pocas imágenes",
+        "none": "no medido: muy pocas imágenes, o la tabla no lo dice",
         "ece": "Error de calibración {ece:.3f}; un modelo perfectamente calibrado mostraría {fair} "
         "con tantas imágenes.",
         "group": "grupo",
+        "tag": "letra",
+        "spot": "mancha clara",
+        "obstruction": "bloque oscuro",
         "films": "imágenes",
         "sensitivity": "sensibilidad",
         "false_positives": "falsos positivos",
@@ -129,7 +135,7 @@ def page(bundle: Bundle, found: Sequence[Audited], language: str, gradcam: bool)
     """The whole page. gradcam: whether its extra is installed."""
     words = WORDS[language]
     name = f"{bundle.metadata['name']} {bundle.metadata['version']}"
-    parts = "".join(_answer(one, words, gradcam) for one in found)
+    parts = "".join(_answer(one, language, gradcam) for one in found)
     missing = "" if gradcam else f"<p>{_say(words['no_gradcam'])}</p>"
     return (
         f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
@@ -140,14 +146,14 @@ def page(bundle: Bundle, found: Sequence[Audited], language: str, gradcam: bool)
     )
 
 
-def _answer(one: Audited, words: dict[str, str], gradcam: bool) -> str:
-    case = one.case
+def _answer(one: Audited, language: str, gradcam: bool) -> str:
+    case, words = one.case, WORDS[language]
     head = f"{case.name}: AUC {one.auc} ({int(case.positive.sum())}/{len(case.positive)})"
     calibrated = words["ece"].format(ece=one.ece, fair=one.ece_fair)
     seen = pictures.films(one, marked(case, one.worst), words, gradcam)
     return (
-        f"<section><h2>{_say(head)}</h2>{_verdict(one, words)}<p>{calibrated}</p>"
-        f"<h3>{_say(words['pictures'].format(kind=one.worst))}</h3>{_image(seen)}"
+        f"<section><h2>{_say(head)}</h2>{_verdict(one, language)}<p>{calibrated}</p>"
+        f"<h3>{_say(words['pictures'].format(kind=words[one.worst]))}</h3>{_image(seen)}"
         f"{_marks(one, words)}{_follows(one, words)}{_gaps(one, words)}"
         f"{_five(one, words)}{_mended(one, words)}</section>"
     )
@@ -163,12 +169,12 @@ def _verdict(one: Audited, words: dict[str, str]) -> str:
 
 def _marks(one: Audited, words: dict[str, str]) -> str:
     rows = [
-        Dot(f"{kind}, {words[side]}", figure, figure.low > LOST)
+        Dot(f"{words[kind]}, {words[side]}", figure, figure.low > LOST)
         for kind, each in one.probes.items()
         for side, figure in (("raises", each.raises), ("lowers", each.lowers))
     ]
     lines = [
-        (kind, words["turned"], str(each.turned), words["silenced"], str(each.silenced))
+        (words[kind], words["turned"], str(each.turned), words["silenced"], str(each.silenced))
         for kind, each in one.probes.items()
     ]
     drawn = pictures.dots(rows, [LOST], "")
@@ -214,7 +220,7 @@ def _five(one: Audited, words: dict[str, str]) -> str:
 
 def _mended(one: Audited, words: dict[str, str]) -> str:
     lines = [
-        (each.kind, words[each.way], f"{each.back} {words['back']}",
+        (words[each.kind], words[each.way], f"{each.back} {words['back']}",
          f"{words['cost']}: {each.cost}")
         for each in one.mended
     ]  # fmt: skip

@@ -60,8 +60,8 @@ class Audited:
             "ece": round(self.ece, 4),
             "ece_fair": self.ece_fair.record(),
             "biased": self.verdict.biased,
-            "reasons": list(self.verdict.reasons),
-            "noted": list(self.verdict.noted),
+            "reasons": list(self.verdict.reasons()),
+            "noted": list(self.verdict.remarks()),
             "marks": {kind: one.record() for kind, one in self.probes.items()},
             "follows": [one.record() for one in self.followed],
             "gaps": {one.attribute: one.record() for one in self.gaps},
@@ -84,7 +84,7 @@ def audits(bundle: Bundle, judged: ImageSet, chooses: ImageSet, tell: Tell) -> I
         probes, follows = probed(case), tuple(followed(case))
         found = verdict(probes, follows)
         own = choosing.get(case.place)
-        repaired = [m for kind in found.marks for m in mended(own, case, kind)] if own else []
+        repaired = [m for one in found.marks for m in mended(own, case, one.kind)] if own else []
         said = np.asarray(expit(case.margins), dtype=np.float64)
         yield Audited(
             case=case,

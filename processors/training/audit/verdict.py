@@ -17,38 +17,54 @@ FOLLOWS = 0.10  # distance from .5 of the score's AUC for an attribute: nearer e
 ACCUSED = ("source", "geometry", "view")  # how a film was made; sex and age may belong to disease
 
 
+WORDS = {
+    "en": {
+        "mark": "a planted {kind}: AUC falls by {lost} when it stands on one side alone",
+        "follows": "{attribute} {value}: told by the score with AUC {score} at equal answers",
+    },
+    "es": {
+        "mark": "una marca pegada ({kind}): la AUC baja {lost} cuando solo la lleva un lado",
+        "follows": "{attribute} {value}: la puntuación lo dice con AUC {score} a igual respuesta",
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """reasons: why the answer is called biased; empty: nothing was found, which is no proof.
+    """marks, follows: why the answer is called biased; none: nothing was found, which is no proof.
 
-    marks: the kinds of mark among the reasons. noted: what the score follows although it may belong
-    to the disease.
+    noted: what the score follows although it may belong to the disease.
     """
 
-    reasons: tuple[str, ...]
-    marks: tuple[str, ...] = ()
-    noted: tuple[str, ...] = ()
+    marks: tuple[Probe, ...]
+    follows: tuple[Followed, ...] = ()
+    noted: tuple[Followed, ...] = ()
 
     @property
     def biased(self) -> bool:
-        return bool(self.reasons)
+        return bool(self.marks or self.follows)
+
+    def reasons(self, language: str = "en") -> tuple[str, ...]:
+        """Why it is biased, a sentence each."""
+        said = WORDS[language]["mark"]
+        marks = (said.format(kind=one.kind, lost=one.lost) for one in self.marks)
+        return (*marks, *(_follows(one, language) for one in self.follows))
+
+    def remarks(self, language: str = "en") -> tuple[str, ...]:
+        """What is noted, a sentence each."""
+        return tuple(_follows(one, language) for one in self.noted)
+
+
+def _follows(one: Followed, language: str) -> str:
+    said = WORDS[language]["follows"]
+    return said.format(attribute=one.attribute, value=one.value, score=one.score)
 
 
 def verdict(probes: Mapping[str, Probe], followed: Sequence[Followed]) -> Verdict:
     """Of one answer."""
-    marks = tuple(kind for kind, one in probes.items() if one.lost.low > LOST)
     strong = [one for one in followed if one.strength > FOLLOWS]
-    accused = [one for one in strong if one.attribute in ACCUSED]
     return Verdict(
-        reasons=(*(_mark(probes[kind]) for kind in marks), *(_follows(one) for one in accused)),
-        marks=marks,
-        noted=tuple(_follows(one) for one in strong if one not in accused),
+        marks=tuple(one for one in probes.values() if one.lost.low > LOST),
+        follows=tuple(one for one in strong if one.attribute in ACCUSED),
+        noted=tuple(one for one in strong if one.attribute not in ACCUSED),
     )
-
-
-def _mark(one: Probe) -> str:
-    return f"a planted {one.kind}: AUC falls by {one.lost} when it stands on one side alone"
-
-
-def _follows(one: Followed) -> str:
-    return f"{one.attribute} {one.value}: told by the score with AUC {one.score} at equal answers"

@@ -97,7 +97,6 @@ class Found:
     model: Model
     lost: Mapping[str, float]
     marks: tuple[str, ...]
-    reasons: tuple[str, ...]
     mended: tuple[Mended, ...]
 
     def record(self) -> dict[str, Any]:
@@ -120,13 +119,12 @@ def _audited(setting: Setting, asked: Sequence[Model], bar: Progress) -> Iterato
         judged = films_of(setting.table, setting.images, plan, setting.split)
         case, own = next(cases(made.bundle, judged)), next(cases(made.bundle, parts[1]))
         probes = probed(case)
-        said = verdict(probes, ())
+        marks = tuple(mark.kind for mark in verdict(probes, ()).marks)
         yield Found(
             model=one,
             lost={kind: round(p.lost.low, 4) for kind, p in probes.items()},
-            marks=said.marks,
-            reasons=said.reasons,
-            mended=mended(own, case, one.planting.kind) if _mends(one, said.marks) else (),
+            marks=marks,
+            mended=mended(own, case, one.planting.kind) if _mends(one, marks) else (),
         )
         bar.advance(line)
 

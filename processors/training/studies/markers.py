@@ -59,7 +59,7 @@ CEILING = 0.01  # most of it on a marker that a clean model is shown
 class Asking:
     """What is asked. kinds, shares: of the plantings; changes: of the plan, for a smaller network;
     start: what the models begin from, because a small mark is learnt late by a network that knows
-    nothing yet; others: methods that are compared."""
+    nothing yet; others: methods that are compared on the planted models."""
 
     seeds: Sequence[int] = (0, 1, 2)
     kinds: Sequence[str] = tuple(KINDS)
@@ -95,7 +95,8 @@ def _model(setting: _Setting, planting: Planting, seed: int, kind: str) -> tuple
 
     made = trained(setting.parts, plan, planting, setting.work, tell, asking.start)
     setting.bar.update(task, description=f"{name}: explaining")
-    found = trial(made.bundle, setting.judged, setting.masks[kind], kind, asking.others)
+    others = () if planting == CLEAN else asking.others
+    found = trial(made.bundle, setting.judged, setting.masks[kind], kind, others)
     setting.bar.remove_task(task)
     return found, made.cpu_s
 
