@@ -159,10 +159,10 @@ def _answer(one: Audited, language: str, gradcam: bool) -> str:
     )
 
 
-def _verdict(one: Audited, words: dict[str, str]) -> str:
-    kind = "biased" if one.verdict.biased else "clean"
-    noted = _list(one.verdict.noted)
-    return f"<div class={kind}><strong>{words[kind]}</strong>{_list(one.verdict.reasons)}</div>" + (
+def _verdict(one: Audited, language: str) -> str:
+    kind, words = "biased" if one.verdict.biased else "clean", WORDS[language]
+    reasons, noted = _list(one.verdict.reasons(language)), _list(one.verdict.remarks(language))
+    return f"<div class={kind}><strong>{words[kind]}</strong>{reasons}</div>" + (
         f"<p>{words['noted']}:</p>{noted}" if noted else ""
     )
 
