@@ -1,0 +1,159 @@
+"""The phrase lists beside this file, compiled.
+
+In: a language (en, es). Out: one Lexicon of regular expressions over folded text (`text.fold`).
+Never: a phrase in code; they stand in `phrases/`, with the sources of their classes.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+LANGUAGES = ("en", "es")
+# CheXpert's thirteen observations (Irvin et al., AAAI 2019; "No Finding" follows) and adenopathy
+FINDINGS = (
+    "enlarged_mediastinum",
+    "cardiomegaly",
+    "lung_opacity",
+    "lung_lesion",
+    "edema",
+    "consolidation",
+    "pneumonia",
+    "atelectasis",
+    "pneumothorax",
+    "pleural_effusion",
+    "pleural_other",
+    "fracture",
+    "support_devices",
+    "adenopathy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """One thing that a report names.
+
+    finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
+    out when certain. hedged: its name alone is never certain evidence of the finding. also: a
+    second concept named by the same word.
+    """
+
+    name: str
+    finding: str
+    specific: bool = False
+    critical: bool = False
+    hedged: bool = False
+    also: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A part of the body whose description says something of a concept."""
+
+    concept: str
+    names: re.Pattern[str]
+    normal: re.Pattern[str]
+    borderline: re.Pattern[str]
+    abnormal: re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Compiled phrases of one language; a group's name is the class of what it matched."""
+
+    language: str
+    concepts: re.Pattern[str]
+    structures: tuple[Structure, ...]
+    before: re.Pattern[str]
+    after: re.Pattern[str]
+    swallowed: re.Pattern[str]
+    breaks: re.Pattern[str]
+    verbs: re.Pattern[str]
+    joins: re.Pattern[str]
+    either: re.Pattern[str]
+    sides: re.Pattern[str]
+    degrees: re.Pattern[str]
+    units: re.Pattern[str]
+    cardinals: re.Pattern[str]
+    ordinals: re.Pattern[str]
+
+
+def _table(name: str) -> dict[str, dict[str, Any]]:
+    file = resources.files(__package__) / "phrases" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _any(phrases: Iterable[str]) -> re.Pattern[str]:
+    """Whole words out of the phrases; without phrases, a pattern that matches nothing."""
+    joined = "|".join(phrases)
+    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if joined else r"(?!)")
+
+
+def _named(classes: Mapping[str, Iterable[str]]) -> re.Pattern[str]:
+    return _any(f"(?P<{name}>{'|'.join(phrases)})" for name, phrases in classes.items())
+
+
+@cache
+def concepts() -> Mapping[str, Concept]:
+    """Every concept by name."""
+    return {name: Concept(name, **fields) for name, fields in _table("concepts").items()}
+
+
+@cache
+def lexicon(language: str) -> Lexicon:
+    """The phrases of a language. Raises ValueError for one without a list."""
+    if language not in LANGUAGES:
+        raise ValueError(f"No phrase list for {language!r}; there are {', '.join(LANGUAGES)}.")
+    table = _table(language)
+    cues, numbers = table["cues"], table["numbers"]
+    units: Mapping[str, str] = numbers["units"]
+    passive = cues["negated_after"] if language == "en" else []
+    before = {
+        "pseudo": cues["pseudo"],
+        "hypothetical": cues["hypothetical"],
+        "history": cues["history"],
+        "uncertain": cues["uncertain_before"],
+        # "effusion is not seen, ..." denies what stands before it, not what follows
+        "passive": [phrase for phrase in passive if " " in phrase and phrase[0] != ":"] or ["(?!)"],
+        "negated": cues["negated_before"],
+        "brk": cues["breaks"],
+    }
+    after = {
+        "pseudo": cues["pseudo"],
+        "uncertain": cues["uncertain_after"],
+        "negated": cues["negated_after"],
+    }
+    return Lexicon(
+        language=language,
+        concepts=_named(table["concepts"]),
+        structures=tuple(
+            Structure(
+                each["concept"],
+                *(_any(each[k]) for k in ("names", "normal", "borderline", "abnormal")),
+            )
+            for each in table["structures"].values()
+        ),
+        before=_named(before),
+        after=_named(after),
+        swallowed=_any(cues["swallowed"]),
+        breaks=_any(cues["breaks"]),
+        verbs=_any(cues["verbs"]),
+        joins=_any(cues["joins"]),
+        either=_any(cues["either"]),
+        sides=_named(table["sides"]),
+        degrees=_named(table["degrees"]),
+        units=re.compile(
+            r"(?<![\w.,])(?P<value>\d+(?:[.,]\d+)?)"
+            r"(?:\s?(?:-|a|to|x|by|por)\s?(?P<second>\d+(?:[.,]\d+)?))?"
+            r"(?:\s?(?:x|by|por)\s?(?P<third>\d+(?:[.,]\d+)?))?[\s-]?(?:"
+            + "|".join(f"(?P<{name}>{pattern})" for name, pattern in units.items())
+            + r")(?!\w)"
+        ),
+        cardinals=_named({f"n{i}": [w] for i, w in enumerate(numbers["cardinal"], 1)}),
+        ordinals=_named({f"n{i}": [w] for i, w in enumerate(numbers["ordinal"], 1)}),
+    )
