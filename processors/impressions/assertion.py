@@ -20,6 +20,9 @@ _STOPS = re.compile(r"[;:]|\.\s")
 _COMMA = re.compile(r"[,;.]")
 # ", B and C": the rest of a list whose verb stands at its end
 _LIST = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+(?:and|or|nor|y|e|o|u|ni)\s")
+_DISJOINED = re.compile(r"\b(?:or|nor|o|u|ni)\b")
+_VERSUS_NEXT = re.compile(r"\s+(?:versus|vs\.?|frente a)\s")
+_VERSUS_LAST = re.compile(r"\b(?:versus|vs\.?|frente a)\s+(?:\w+\s+){0,2}$")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -29,6 +32,9 @@ class Assertion(StrEnum):
     PRESENT = "present"
     UNCERTAIN = "uncertain"
     ABSENT = "absent"
+
+
+ASSERTED = (Assertion.PRESENT, Assertion.UNCERTAIN)
 
 
 @lru_cache(maxsize=4096)
@@ -55,7 +61,9 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
         item = between[joined[-1].end() :]
         last = joined[-1][0] not in ("or", "nor", "o", "u", "ni", "and/or", "y/o")
         return last and bool(_graded(item, "", words))
-    listed = either or re.search(r"\b(?:nor|ni)\b", between)
+    rest = sentence[begin:]
+    ended = words.breaks.search(rest, start - begin)
+    listed = _DISJOINED.search(rest, 0, ended.start() if ended else len(rest))
     return not listed and _graded(item, sentence[end : end + 20], words)
 
 
@@ -137,6 +145,7 @@ def assertion(sentence: str, start: int, end: int, language: str) -> Assertion |
     if Assertion.ABSENT in (before, after):
         return Assertion.ABSENT
     asked = sentence.lstrip().startswith("?") or "¿" in sentence[:start] or "?" in sentence[end:]
-    if asked or Assertion.UNCERTAIN in (before, after):
+    against = _VERSUS_NEXT.match(sentence, end) or _VERSUS_LAST.search(sentence, 0, start)
+    if asked or against or Assertion.UNCERTAIN in (before, after):
         return Assertion.UNCERTAIN
     return Assertion.PRESENT

@@ -16,6 +16,8 @@ from processors.impressions.assertion import Assertion, assertion
 from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
 from processors.impressions.text import fold, sentences
 
+SCALE = frozenset({"mild", "moderate", "severe"})
+COUNT = frozenset({"single", "multiple"})
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 _NEAR = 60  # characters between a structure's name and what is said of it
 # "mildly enlarged heart", "enlargement of the heart"
@@ -28,7 +30,8 @@ class Mention:
     """One naming of a concept in a sentence.
 
     finding: one of FINDINGS or "". sides: of {left, right}. degrees: of {mild, moderate, severe,
-    single, multiple}. sizes: in mm, largest first. start, end: in the whole text.
+    single, multiple}. sizes: in mm, largest first. old: said to be old, healed or
+    calcified. start, end: in the whole text.
     """
 
     concept: str
@@ -40,6 +43,7 @@ class Mention:
     sides: frozenset[str] = frozenset()
     degrees: frozenset[str] = frozenset()
     sizes: tuple[float, ...] = ()
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +118,20 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
                 sides_in(around, words),
                 degrees_in(around, words),
                 sizes_in(around, words),
+                _is_old(folded, hits, hit, words),
             )
         )
     return tuple(found)
+
+
+def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
+    """Whether a finding is said to be old: beside it, or as a granuloma of its sentence."""
+    lesion = concepts()[hit.concept].finding == "lung_lesion"
+    if lesion and any(other.concept == "granuloma" for other in hits):
+        return True
+    before = re.split(r"[,;.]", folded[max(0, hit.start - _NEAR) : hit.start])[-1]
+    after = _SPLIT.split(folded[hit.end : hit.end + _NEAR])[0]
+    return words.known.search(before + folded[hit.start : hit.end] + after) is not None
 
 
 def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:

@@ -40,7 +40,8 @@ class Concept:
 
     finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
     out when certain. hedged: its name alone is never certain evidence of the finding. also: a
-    second concept named by the same word.
+    second concept named by the same word. kin: concepts of one word support each other.
+    inferred: a reading of other signs, which these support only as a possibility.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Concept:
     critical: bool = False
     hedged: bool = False
     also: str = ""
+    kin: str = ""
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class Lexicon:
     verbs: re.Pattern[str]
     joins: re.Pattern[str]
     either: re.Pattern[str]
+    certain: re.Pattern[str]
+    claims: re.Pattern[str]
+    causes: re.Pattern[str]
+    known: re.Pattern[str]
+    idle: re.Pattern[str]
     sides: re.Pattern[str]
     degrees: re.Pattern[str]
     units: re.Pattern[str]
@@ -145,6 +153,11 @@ def lexicon(language: str) -> Lexicon:
         verbs=_any(cues["verbs"]),
         joins=_any(cues["joins"]),
         either=_any(cues["either"]),
+        certain=_any(cues["certain"]),
+        claims=_any(cues["claims"]),
+        causes=_any(cues["causes"]),
+        known=_any(cues["known"]),
+        idle=_any(cues["idle"]),
         sides=_named(table["sides"]),
         degrees=_named(table["degrees"]),
         units=re.compile(
