@@ -91,25 +91,26 @@ class Lexicon:
     ordinals: re.Pattern[str]
 
 
-def _table(name: str) -> dict[str, dict[str, Any]]:
+def table(name: str) -> dict[str, Any]:
+    """A list of `phrases/` as it stands in its file."""
     file = resources.files(__package__) / "phrases" / f"{name}.toml"
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-def _any(phrases: Iterable[str]) -> re.Pattern[str]:
+def compiled(phrases: Iterable[str]) -> re.Pattern[str]:
     """Whole words out of the phrases; without phrases, a pattern that matches nothing."""
     joined = "|".join(phrases)
     return re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if joined else r"(?!)")
 
 
 def _named(classes: Mapping[str, Iterable[str]]) -> re.Pattern[str]:
-    return _any(f"(?P<{name}>{'|'.join(phrases)})" for name, phrases in classes.items())
+    return compiled(f"(?P<{name}>{'|'.join(phrases)})" for name, phrases in classes.items())
 
 
 @cache
 def concepts() -> Mapping[str, Concept]:
     """Every concept by name."""
-    return {name: Concept(name, **fields) for name, fields in _table("concepts").items()}
+    return {name: Concept(name, **fields) for name, fields in table("concepts").items()}
 
 
 @cache
@@ -117,8 +118,8 @@ def lexicon(language: str) -> Lexicon:
     """The phrases of a language. Raises ValueError for one without a list."""
     if language not in LANGUAGES:
         raise ValueError(f"No phrase list for {language!r}; there are {', '.join(LANGUAGES)}.")
-    table = _table(language)
-    cues, numbers = table["cues"], table["numbers"]
+    data = table(language)
+    cues, numbers = data["cues"], data["numbers"]
     units: Mapping[str, str] = numbers["units"]
     passive = cues["negated_after"] if language == "en" else []
     before = {
@@ -138,28 +139,28 @@ def lexicon(language: str) -> Lexicon:
     }
     return Lexicon(
         language=language,
-        concepts=_named(table["concepts"]),
+        concepts=_named(data["concepts"]),
         structures=tuple(
             Structure(
                 each["concept"],
-                *(_any(each[k]) for k in ("names", "normal", "borderline", "abnormal")),
+                *(compiled(each[k]) for k in ("names", "normal", "borderline", "abnormal")),
             )
-            for each in table["structures"].values()
+            for each in data["structures"].values()
         ),
         before=_named(before),
         after=_named(after),
-        swallowed=_any(cues["swallowed"]),
-        breaks=_any(cues["breaks"]),
-        verbs=_any(cues["verbs"]),
-        joins=_any(cues["joins"]),
-        either=_any(cues["either"]),
-        certain=_any(cues["certain"]),
-        claims=_any(cues["claims"]),
-        causes=_any(cues["causes"]),
-        known=_any(cues["known"]),
-        idle=_any(cues["idle"]),
-        sides=_named(table["sides"]),
-        degrees=_named(table["degrees"]),
+        swallowed=compiled(cues["swallowed"]),
+        breaks=compiled(cues["breaks"]),
+        verbs=compiled(cues["verbs"]),
+        joins=compiled(cues["joins"]),
+        either=compiled(cues["either"]),
+        certain=compiled(cues["certain"]),
+        claims=compiled(cues["claims"]),
+        causes=compiled(cues["causes"]),
+        known=compiled(cues["known"]),
+        idle=compiled(cues["idle"]),
+        sides=_named(data["sides"]),
+        degrees=_named(data["degrees"]),
         units=re.compile(
             r"(?<![\w.,])(?P<value>\d+(?:[.,]\d+)?)"
             r"(?:\s?(?:-|a|to|x|by|por)\s?(?P<second>\d+(?:[.,]\d+)?))?"
