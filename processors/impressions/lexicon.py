@@ -97,9 +97,13 @@ def table(name: str) -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
+# a blank of a phrase outside look-behinds, whose length must not vary
+_BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")
+
+
 def compiled(phrases: Iterable[str]) -> re.Pattern[str]:
-    """Whole words out of the phrases; without phrases, a pattern that matches nothing."""
-    joined = "|".join(phrases)
+    """Whole words out of the phrases, blanks of any length; of no phrase, what matches nothing."""
+    joined = _BLANK.sub(lambda m: m[1] or " +", "|".join(phrases))
     return re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if joined else r"(?!)")
 
 
