@@ -4,6 +4,6 @@ In: the text of a findings section or of a draft, in English or Spanish. Out: me
 with their state and parts (`labeller`), a verdict on each sentence of a draft (`grounding`), the
 category of urgency of each finding (`criticality`) and the published follow-up of a nodule
 (`fleischner`). Everything here is pure: the same text gives the same answer, no model, no file but
-the phrase lists beside the code. Never: a word that the findings do not hold, a text of a report
-kept, a phrase learnt from one.
+the phrase lists beside the code. Never: a word that the findings do not hold, a phrase learnt from
+a report.
 """

@@ -18,11 +18,8 @@ from processors.impressions.lexicon import Lexicon, lexicon
 
 _STOPS = re.compile(r"[;:]|\.\s")
 _COMMA = re.compile(r"[,;.]")
-# ", B and C": the rest of a list whose verb stands at its end
-_LIST = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+(?:and|or|nor|y|e|o|u|ni)\s")
-_DISJOINED = re.compile(r"\b(?:or|nor|o|u|ni)\b")
-_VERSUS_NEXT = re.compile(r"\s+(?:versus|vs\.?|frente a)\s")
-_VERSUS_LAST = re.compile(r"\b(?:versus|vs\.?|frente a)\s+(?:\w+\s+){0,2}$")
+_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
+_WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -37,7 +34,7 @@ class Assertion(StrEnum):
 ASSERTED = (Assertion.PRESENT, Assertion.UNCERTAIN)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _cues(sentence: str, language: str) -> tuple[tuple[int, int, str], ...]:
     """Cues that reach forward: start, end, class; in order."""
     found = lexicon(language).before.finditer(sentence)
@@ -59,11 +56,10 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
         if not joined:
             return False
         item = between[joined[-1].end() :]
-        last = joined[-1][0] not in ("or", "nor", "o", "u", "ni", "and/or", "y/o")
-        return last and bool(_graded(item, "", words))
+        return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
     rest = sentence[begin:]
     ended = words.breaks.search(rest, start - begin)
-    listed = _DISJOINED.search(rest, 0, ended.start() if ended else len(rest))
+    listed = words.disjoined.search(rest, 0, ended.start() if ended else len(rest))
     return not listed and _graded(item, sentence[end : end + 20], words)
 
 
@@ -77,12 +73,10 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
     )
 
 
-def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion | str:
+def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
     cut = max((m.end() for m in _STOPS.finditer(sentence, 0, start)), default=0)
     every = _cues(sentence, words.language)
     cues = [cue for cue in every if cue[1] <= start]
-    if _unsaid(sentence, start, cues):
-        return "unsaid"
     if any(kind == "pseudo" and begin < start < stop for begin, stop, kind in every):
         return Assertion.ABSENT  # "no change": denies the change, though not what did not change
     hedge, instead = False, False
@@ -99,7 +93,7 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion | 
             if instead or not words.swallowed.fullmatch(sentence, begin, stop):
                 return Assertion.UNCERTAIN
             hedge = True
-        elif sentence[begin:stop] in ("rather than", "instead of", "en vez de"):
+        elif words.instead.fullmatch(sentence, begin, stop):
             instead = True
         else:
             return Assertion.ABSENT
@@ -108,9 +102,11 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion | 
     return Assertion.UNCERTAIN if hedge else Assertion.PRESENT
 
 
-def _unsaid(sentence: str, start: int, cues: list[tuple[int, int, str]]) -> bool:
+def _unsaid(sentence: str, start: int, words: Lexicon) -> bool:
     """Whether the span is history or a condition; reaching over no break (history: no comma)."""
-    for _, stop, kind in reversed(cues):
+    for _, stop, kind in reversed(_cues(sentence, words.language)):
+        if stop > start:
+            continue
         if kind == "brk":
             return False
         if kind == "hypothetical" or (kind == "history" and "," not in sentence[stop:start]):
@@ -120,7 +116,8 @@ def _unsaid(sentence: str, start: int, cues: list[tuple[int, int, str]]) -> bool
 
 def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     rest = sentence[end:]
-    listed = _LIST.match(rest)
+    items = _ITEMS.match(rest)
+    listed = items and words.joins.match(rest, items.end())
     stop = _COMMA.search(rest, listed.end() if listed else 0)
     broken = words.breaks.search(rest)
     clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))]
@@ -135,17 +132,25 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     return None
 
 
+def _opposed(sentence: str, start: int, end: int, words: Lexicon) -> bool:
+    """Whether the span is set against another thing: "X versus Y"."""
+    return any(
+        (m.start() >= end and not sentence[end : m.start()].strip())
+        or (m.end() <= start and _WORDS.fullmatch(sentence, m.end(), start))
+        for m in words.versus.finditer(sentence)
+    )
+
+
 def assertion(sentence: str, start: int, end: int, language: str) -> Assertion | None:
     """What a folded sentence says of its span [start, end)."""
     words = lexicon(language)
-    before = _before(sentence, start, end, words)
-    if before == "unsaid":
+    if _unsaid(sentence, start, words):
         return None
+    before = _before(sentence, start, end, words)
     after = _after(sentence, end, words)
     if Assertion.ABSENT in (before, after):
         return Assertion.ABSENT
     asked = sentence.lstrip().startswith("?") or "¿" in sentence[:start] or "?" in sentence[end:]
-    against = _VERSUS_NEXT.match(sentence, end) or _VERSUS_LAST.search(sentence, 0, start)
-    if asked or against or Assertion.UNCERTAIN in (before, after):
+    if asked or _opposed(sentence, start, end, words) or Assertion.UNCERTAIN in (before, after):
         return Assertion.UNCERTAIN
     return Assertion.PRESENT

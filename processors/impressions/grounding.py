@@ -8,7 +8,6 @@ is for the caller. Silence is no contradiction: a draft may deny what the findin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -111,7 +110,7 @@ def _verdict(sentence: str, facts: _Facts, words: Lexicon) -> Verdict:
     support: dict[Mention, None] = {}
     for mention in mentions:
         near = facts.of(mention)
-        for kind in _against(mention, near, facts):
+        for kind in _against(mention, near, facts, words):
             faults[kind, sentence[mention.start : mention.end]] = None
         held = _held(mention, near)
         support.update(dict.fromkeys(held))
@@ -132,9 +131,11 @@ def _held(mention: Mention, near: Sequence[Mention]) -> list[Mention]:
     return [m for m in alike if m.concept == mention.concept] or alike
 
 
-def _against(mention: Mention, near: Sequence[Mention], facts: _Facts) -> list[Fault]:
+def _against(
+    mention: Mention, near: Sequence[Mention], facts: _Facts, words: Lexicon
+) -> list[Fault]:
     if mention.state is Assertion.ABSENT:
-        return [Fault.NEGATION] if any(_denied(mention, m) for m in near) else []
+        return [Fault.NEGATION] if any(_denied(mention, m, words) for m in near) else []
     states = {m.state for m in near}
     if not near:
         return [Fault.UNSUPPORTED]
@@ -158,13 +159,7 @@ def _is_inference(fact: Mention, mention: Mention) -> bool:
     return concepts()[mention.concept].inferred and fact.concept != mention.concept
 
 
-_QUALIFIED = re.compile(
-    r"\b(?:acute|active|new|displaced|focal|definite|overt|suspicious|significant|residual"
-    r"|agud\w+|activ\w+|nuev\w+|desplazad\w+|signific\w+|sospechos\w+)\b"
-)
-
-
-def _denied(mention: Mention, fact: Mention) -> bool:
+def _denied(mention: Mention, fact: Mention, words: Lexicon) -> bool:
     """Whether a denial contradicts a fact; "no acute fracture" leaves an old one alone."""
     if fact.concept != mention.concept or fact.state is Assertion.ABSENT:
         return False
@@ -173,8 +168,8 @@ def _denied(mention: Mention, fact: Mention) -> bool:
     scale = mention.degrees & SCALE
     if scale and fact.degrees & SCALE and not scale & fact.degrees:
         return False
-    qualities = set(_QUALIFIED.findall(fold(mention.sentence)))
-    return not qualities - set(_QUALIFIED.findall(fold(fact.sentence)))
+    qualities = set(words.qualities.findall(fold(mention.sentence)))
+    return not qualities - set(words.qualities.findall(fold(fact.sentence)))
 
 
 def _sides_differ(mention: Mention, held: Sequence[Mention], facts: _Facts) -> bool:

@@ -19,10 +19,9 @@ from processors.impressions.text import fold, sentences
 SCALE = frozenset({"mild", "moderate", "severe"})
 COUNT = frozenset({"single", "multiple"})
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
+_ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
+_MARK = re.compile(r"[,;:]")
 _NEAR = 60  # characters between a structure's name and what is said of it
-# "mildly enlarged heart", "enlargement of the heart"
-_JOINED = re.compile(r"(?:\s+\w+)?\s*(?:of the|del|de la)?\s*")
-_SPLIT = re.compile(r"[,;:]|\b(?:and|or|with|without|but|y|e|o|u|con|sin|ni|pero)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def summary(mentions: Iterable[Mention]) -> Mapping[str, Assertion]:
     return {finding: states[finding] for finding in FINDINGS if finding in states}
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     words, folded = lexicon(language), fold(text)
     hits = [
@@ -94,7 +93,7 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     ]
     named = tuple(hits)
     for structure in words.structures:
-        hits += _said_of(structure, folded, named)
+        hits += _said_of(structure, folded, named, words)
     hits.sort(key=lambda hit: hit.start)
     states = [_state(folded, hit, language) for hit in hits]
     for i in range(len(hits) - 1):
@@ -130,8 +129,8 @@ def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> boo
     if lesion and any(other.concept == "granuloma" for other in hits):
         return True
     before = re.split(r"[,;.]", folded[max(0, hit.start - _NEAR) : hit.start])[-1]
-    after = _SPLIT.split(folded[hit.end : hit.end + _NEAR])[0]
-    return words.known.search(before + folded[hit.start : hit.end] + after) is not None
+    stop = _border(folded, hit.end, min(len(folded), hit.end + _NEAR), words, hit.end + _NEAR)
+    return words.known.search(before + folded[hit.start : stop]) is not None
 
 
 def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:
@@ -144,13 +143,13 @@ def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:
     return Assertion.UNCERTAIN if doubt and state is Assertion.PRESENT else state
 
 
-def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit]) -> list[_Hit]:
+def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
     """What a sentence says of a structure: "the heart is enlarged", "clear lungs"."""
     found = []
     for name in structure.names.finditer(folded):
         if any(h.start < name.end() and name.start() < h.end for h in hits):
             continue
-        said = _predicate(structure, folded, name)
+        said = _predicate(structure, folded, name, words)
         if said:
             kind, start, end = said
             low, high = min(start, name.start()), max(end, name.end())
@@ -168,7 +167,7 @@ def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit]) -> list[_H
 
 
 def _predicate(
-    structure: Structure, folded: str, name: re.Match[str]
+    structure: Structure, folded: str, name: re.Match[str], words: Lexicon
 ) -> tuple[str, int, int] | None:
     kinds = {
         "borderline": structure.borderline,
@@ -178,20 +177,21 @@ def _predicate(
     lead = max(0, name.start() - 30)
     for kind, pattern in kinds.items():
         for m in pattern.finditer(folded, lead, name.start()):
-            if re.fullmatch(
-                r"(?:\s+\w+)?\s*(?:of the|del|de la)?\s*", folded[m.end() : name.start()]
-            ):
+            between = words.of.sub("", folded[m.end() : name.start()])
+            if _ADJACENT.fullmatch(between):
                 return kind, *m.span()
     rest = folded[name.end() : name.end() + _NEAR]
-    ends = re.search(r";|\b(?:but|pero|with|con|and (?:the|there)|y (?:el|la|los|las))\b", rest)
-    clause = rest[: ends.start()] if ends else rest
+    clause = rest.partition(";")[0]
+    ends = words.clause_ends.search(clause)
+    clause = clause[: ends.start()] if ends else clause
     spans = [(m.start(), kind, m) for kind, p in kinds.items() for m in p.finditer(clause)]
     if not spans:
         return None
     borders = [s for s in spans if s[1] == "borderline"]
     begin, kind, m = min(borders or spans, key=lambda s: s[0])
-    if re.search(r"\b(?:is|are|es|esta|son|estan)\b[^,]*,", clause[:begin]):
-        return None
+    copula = words.copulas.search(clause, 0, begin)
+    if copula and "," in clause[copula.end() : begin]:
+        return None  # "the heart is stable, the lungs are clear"
     return kind, name.end() + m.start(), name.end() + m.end()
 
 
@@ -206,18 +206,23 @@ def _around(folded: str, hits: list[_Hit], i: int, words: Lexicon) -> str:
     hit = hits[i]
     low, high = 0, len(folded)
     if i:
-        low = min(_border(folded, hits[i - 1].end, hit.start, words), hit.start)
+        low = min(_between(folded, hits[i - 1], hit, words), hit.start)
     if i + 1 < len(hits):
-        high = max(_border(folded, hit.end, hits[i + 1].start, words), hit.end)
+        high = max(_between(folded, hit, hits[i + 1], words), hit.end)
     return folded[low:high]
 
 
-def _border(folded: str, end: int, start: int, words: Lexicon) -> int:
+def _between(folded: str, hit: _Hit, after: _Hit, words: Lexicon) -> int:
+    """Where one mention's words end; undivided ones are the next's in English, where adjectives
+    stand before the noun, and the one's before in Spanish."""
+    default = hit.end if words.language == "en" else after.start
+    return _border(folded, hit.end, after.start, words, default)
+
+
+def _border(folded: str, end: int, start: int, words: Lexicon, default: int) -> int:
     """Where the description of one mention ends and that of the next begins."""
-    m = _SPLIT.search(folded, end, max(start, end))
-    if m:
-        return m.start()
-    return end if words.language == "en" else start
+    marks = (p.search(folded, end, max(start, end)) for p in (_MARK, words.splits))
+    return min((m.start() for m in marks if m), default=default)
 
 
 def sides_in(folded: str, words: Lexicon) -> frozenset[str]:

@@ -79,6 +79,14 @@ class Lexicon:
     verbs: re.Pattern[str]
     joins: re.Pattern[str]
     either: re.Pattern[str]
+    disjoined: re.Pattern[str]
+    versus: re.Pattern[str]
+    instead: re.Pattern[str]
+    splits: re.Pattern[str]
+    clause_ends: re.Pattern[str]
+    copulas: re.Pattern[str]
+    of: re.Pattern[str]
+    qualities: re.Pattern[str]
     certain: re.Pattern[str]
     claims: re.Pattern[str]
     causes: re.Pattern[str]
@@ -97,6 +105,12 @@ def table(name: str) -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
+# cues that are asked as they stand in the file, by name
+_CUES = (
+    *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
+    *("splits", "clause_ends", "copulas", "of", "qualities"),
+    *("certain", "claims", "causes", "known", "idle"),
+)
 # a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")
 
@@ -153,16 +167,7 @@ def lexicon(language: str) -> Lexicon:
         ),
         before=_named(before),
         after=_named(after),
-        swallowed=compiled(cues["swallowed"]),
-        breaks=compiled(cues["breaks"]),
-        verbs=compiled(cues["verbs"]),
-        joins=compiled(cues["joins"]),
-        either=compiled(cues["either"]),
-        certain=compiled(cues["certain"]),
-        claims=compiled(cues["claims"]),
-        causes=compiled(cues["causes"]),
-        known=compiled(cues["known"]),
-        idle=compiled(cues["idle"]),
+        **{name: compiled(cues[name]) for name in _CUES},
         sides=_named(data["sides"]),
         degrees=_named(data["degrees"]),
         units=re.compile(

@@ -32,7 +32,7 @@ class Span:
     start: int
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def fold(text: str) -> str:
     """Lower case without accents, of the same length; a de-identification mask becomes blanks."""
     return _MASK.sub(lambda m: " " * len(m[0]), text.translate(_PLAIN))

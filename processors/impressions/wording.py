@@ -20,7 +20,7 @@ from processors.impressions.lexicon import Lexicon, lexicon
 from processors.impressions.text import fold, sentences
 
 _WORD = re.compile(r"[a-z]+")
-_CLAUSE = re.compile(r"[,;.:]| and | y ")
+_MARKS = re.compile(r"[,;.:]")
 _STEM = 6  # letters by which "opacity" and "opacities", "represents" and "represent" are one word
 _SHORTEST = 4
 _COPIED = 0.7  # share of its words by which a sentence repeats another
@@ -137,13 +137,17 @@ def _is_idle(word: str, words: Lexicon) -> bool:
     )
 
 
+def _clauses(folded: str, words: Lexicon) -> list[str]:
+    return _MARKS.split(words.joins.sub(",", folded))
+
+
 def _graded(folded: str, words: Lexicon) -> list[tuple[str, list[str]]]:
     """Each word of degree with the stems that it may belong to, the likeliest first."""
     found = []
     for m in words.degrees.finditer(folded):
-        clause = _CLAUSE.split(folded[m.end() :], maxsplit=1)[0]
-        after = [w for w in _WORD.findall(clause)[:5] if not words.degrees.fullmatch(w)]
-        before = _WORD.findall(_CLAUSE.split(folded[: m.start()])[-1])[-2:]
+        following = _clauses(folded[m.end() :], words)[0]
+        after = [w for w in _WORD.findall(following)[:5] if not words.degrees.fullmatch(w)]
+        before = _WORD.findall(_clauses(folded[: m.start()], words)[-1])[-2:]
         order = [*after[:4], *reversed(before)]
         found.append((m.lastgroup or "", [w[:_STEM] for w in order if len(w) >= _SHORTEST]))
     return found
