@@ -173,21 +173,21 @@ def _denied(mention: Mention, fact: Mention, words: Lexicon) -> bool:
 
 
 def _sides_differ(mention: Mention, held: Sequence[Mention], facts: _Facts) -> bool:
-    if not mention.sides:
-        return False
+    """Whether a draft names a side that neither the finding nor, if it has none, the text has."""
     named = frozenset[str]().union(*(m.sides for m in held))
     allowed = named or facts.sides
-    return bool(allowed) and not mention.sides <= allowed
+    return not mention.sides <= allowed
 
 
 def _degrees_differ(mention: Mention, held: Sequence[Mention]) -> bool:
+    """Whether a draft gives another degree or multiplicity, or a grave one out of nothing."""
     named = frozenset[str]().union(*(m.degrees for m in held))
     for scale in (SCALE, COUNT):
         said = mention.degrees & scale
         allowed = named & scale
         if said and allowed and not said & allowed:
             return True
-    return False
+    return "severe" in mention.degrees and not named & SCALE
 
 
 def _dropped(known: Sequence[Mention], said: Sequence[Mention]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from processors.impressions.assertion import ASSERTED, Assertion, assertion
@@ -88,11 +88,10 @@ def against(
         (Fault.HEDGE, words.causes),
         (Fault.UNSUPPORTED, words.claims),
     ):
-        if Assertion.PRESENT in _said(pattern, facts, words):
-            continue
-        for m in pattern.finditer(folded):
-            if assertion(folded, *m.span(), words.language) is Assertion.PRESENT:
-                found.append((kind, m[0]))
+        theirs = _asserted(pattern, facts.sentences, words)
+        ours = _asserted(pattern, (folded,), words)
+        if not (pattern is words.causes and theirs):  # one word of cause is as good as another
+            found += [(kind, phrase) for phrase in sorted(ours - theirs)]
     return found
 
 
@@ -118,12 +117,13 @@ def _hedges(folded: str, words: Lexicon) -> int:
     return sum(m.lastgroup == "uncertain" for m in words.before.finditer(folded))
 
 
-def _said(pattern: re.Pattern[str], facts: Wording, words: Lexicon) -> set[Assertion | None]:
-    """In which states the findings say one of a pattern's phrases."""
+def _asserted(pattern: re.Pattern[str], folded: Iterable[str], words: Lexicon) -> set[str]:
+    """The phrases of a pattern that sentences assert for certain."""
     return {
-        assertion(folded, *m.span(), words.language)
-        for folded in facts.sentences
-        for m in pattern.finditer(folded)
+        m[0]
+        for sentence in folded
+        for m in pattern.finditer(sentence)
+        if assertion(sentence, *m.span(), words.language) is Assertion.PRESENT
     }
 
 
