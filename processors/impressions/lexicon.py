@@ -39,7 +39,7 @@ class Concept:
     """One thing that a report names.
 
     finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
-    out when certain. hedged: its name alone is never certain evidence of the finding. also: a
+    out unless old. hedged: its name alone is never certain evidence of the finding. also: a
     second concept named by the same word. kin: concepts of one word support each other.
     inferred: a reading of other signs, which these support only as a possibility.
     """
