@@ -1,0 +1,156 @@
+"""Whether a sentence asserts, doubts or denies what one of its spans names.
+
+In: a folded sentence and a span. Out: PRESENT, UNCERTAIN, ABSENT, or None for what is history, a
+question to be asked or a condition. The way is that of NegEx (Chapman et al., 2001) and ConText
+(Harkema et al., 2009): cues before and after a span, each stopped by words such as "but".
+Two refinements: a comma lets a negation through only within a list, and a hedge behind a negation
+is swallowed by it ("no finding suggestive of") unless it is one of its own ("no effusion, possible
+pneumonia"). Never: a word about the finding itself; any span may be asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+
+from processors.impressions.lexicon import Lexicon, lexicon
+
+_STOPS = re.compile(r"[;:]|\.\s")
+_COMMA = re.compile(r"[,;.]")
+_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
+_WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
+_TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
+
+
+class Assertion(StrEnum):
+    """What a sentence says of a finding now."""
+
+    PRESENT = "present"
+    UNCERTAIN = "uncertain"
+    ABSENT = "absent"
+
+
+ASSERTED = (Assertion.PRESENT, Assertion.UNCERTAIN)
+
+
+@lru_cache(maxsize=256)
+def _cues(sentence: str, language: str) -> tuple[tuple[int, int, str], ...]:
+    """Cues that reach forward: start, end, class; in order."""
+    found = lexicon(language).before.finditer(sentence)
+    return tuple((m.start(), m.end(), m.lastgroup or "") for m in found)
+
+
+def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cue: str) -> bool:
+    """Whether a comma or an "and" between a cue and the span ends the cue's reach."""
+    between = sentence[begin:start]
+    comma = between.rfind(",")
+    either = words.either.search(between)
+    if cue == "uncertain":
+        return comma >= 0 and not either
+    item = between[comma + 1 :] if comma >= 0 else ""
+    if comma >= 0 and words.verbs.search(item):
+        return True
+    joined = list(words.joins.finditer(between))
+    if comma < 0:
+        if not joined:
+            return False
+        item = between[joined[-1].end() :]
+        return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
+    rest = sentence[begin:]
+    ended = words.breaks.search(rest, start - begin)
+    listed = words.disjoined.search(rest, 0, ended.start() if ended else len(rest))
+    return not listed and _graded(item, sentence[end : end + 20], words)
+
+
+def _graded(item: str, rest: str, words: Lexicon) -> bool:
+    """Whether an item of a list has a degree of its own, which things denied do not have."""
+    after = re.match(r"\s+(\w+)", rest)
+    return any(
+        m.lastgroup in ("mild", "moderate", "severe")
+        for piece in (item, after[1] if after else "")
+        for m in words.degrees.finditer(piece)
+    )
+
+
+def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
+    cut = max((m.end() for m in _STOPS.finditer(sentence, 0, start)), default=0)
+    every = _cues(sentence, words.language)
+    cues = [cue for cue in every if cue[1] <= start]
+    if any(kind == "pseudo" and begin < start < stop for begin, stop, kind in every):
+        return Assertion.ABSENT  # "no change": denies the change, though not what did not change
+    hedge, instead = False, False
+    for begin, stop, kind in reversed(cues):
+        if kind in ("pseudo", "passive", "hypothetical", "history"):
+            continue
+        if kind == "brk" or stop <= cut:
+            break
+        if _blocked(sentence, stop, start, end, words, kind):
+            if kind == "negated":
+                break
+            continue
+        if kind == "uncertain":
+            if instead or not words.swallowed.fullmatch(sentence, begin, stop):
+                return Assertion.UNCERTAIN
+            hedge = True
+        elif words.instead.fullmatch(sentence, begin, stop):
+            instead = True
+        else:
+            return Assertion.ABSENT
+    if instead:
+        return Assertion.ABSENT
+    return Assertion.UNCERTAIN if hedge else Assertion.PRESENT
+
+
+def _unsaid(sentence: str, start: int, words: Lexicon) -> bool:
+    """Whether the span is history or a condition; reaching over no break (history: no comma)."""
+    for _, stop, kind in reversed(_cues(sentence, words.language)):
+        if stop > start:
+            continue
+        if kind == "brk":
+            return False
+        if kind == "hypothetical" or (kind == "history" and "," not in sentence[stop:start]):
+            return True
+    return False
+
+
+def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
+    rest = sentence[end:]
+    items = _ITEMS.match(rest)
+    listed = items and words.joins.match(rest, items.end())
+    stop = _COMMA.search(rest, listed.end() if listed else 0)
+    broken = words.breaks.search(rest)
+    clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))]
+    for cue in words.after.finditer(clause):
+        if cue.lastgroup == "pseudo":
+            return None
+        tail = len(re.findall(r"\w+", clause[cue.end() :]))
+        turns = words.before.match(clause, cue.start()) is not None
+        if words.language == "es" and turns and tail > _TAIL_WORDS:
+            return None
+        return Assertion.ABSENT if cue.lastgroup == "negated" else Assertion.UNCERTAIN
+    return None
+
+
+def _opposed(sentence: str, start: int, end: int, words: Lexicon) -> bool:
+    """Whether the span is set against another thing: "X versus Y"."""
+    return any(
+        (m.start() >= end and not sentence[end : m.start()].strip())
+        or (m.end() <= start and _WORDS.fullmatch(sentence, m.end(), start))
+        for m in words.versus.finditer(sentence)
+    )
+
+
+def assertion(sentence: str, start: int, end: int, language: str) -> Assertion | None:
+    """What a folded sentence says of its span [start, end)."""
+    words = lexicon(language)
+    if _unsaid(sentence, start, words):
+        return None
+    before = _before(sentence, start, end, words)
+    after = _after(sentence, end, words)
+    if Assertion.ABSENT in (before, after):
+        return Assertion.ABSENT
+    asked = sentence.lstrip().startswith("?") or "¿" in sentence[:start] or "?" in sentence[end:]
+    if asked or _opposed(sentence, start, end, words) or Assertion.UNCERTAIN in (before, after):
+        return Assertion.UNCERTAIN
+    return Assertion.PRESENT

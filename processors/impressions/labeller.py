@@ -1,0 +1,247 @@
+"""Reads the fourteen chest findings, and what the grounding needs beside them, from report text.
+
+In: text in English or Spanish. Out: Mentions: a concept, the finding it belongs to, whether it is
+asserted, doubted or denied, its sides, degrees and measurements, and the sentence it stands in.
+Never: an image, a model, a guess at what a report leaves unsaid. How a state is read: `assertion`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from processors.impressions.assertion import Assertion, assertion
+from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
+from processors.impressions.text import fold, sentences
+
+SCALE = frozenset({"mild", "moderate", "severe"})
+COUNT = frozenset({"single", "multiple"})
+_RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
+_ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
+_MARK = re.compile(r"[,;:]")
+_NEAR = 60  # characters between a structure's name and what is said of it
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One naming of a concept in a sentence.
+
+    finding: one of FINDINGS or "". sides: of {left, right}. degrees: of {mild, moderate, severe,
+    single, multiple}. sizes: in mm, largest first. old: said to be old, healed or
+    calcified. start, end: in the whole text.
+    """
+
+    concept: str
+    finding: str
+    state: Assertion
+    sentence: str
+    start: int
+    end: int
+    sides: frozenset[str] = frozenset()
+    degrees: frozenset[str] = frozenset()
+    sizes: tuple[float, ...] = ()
+    old: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A concept's place in a sentence; `probe` is the span whose state is asked."""
+
+    concept: str
+    start: int
+    end: int
+    probe: tuple[int, int]
+    turned: bool = False  # the probe says that the concept is absent: "normal", "clear"
+    doubt: bool = False
+
+
+def read(text: str, language: str) -> tuple[Mention, ...]:
+    """Every mention in order, except of history, conditions and other persons.
+
+    Raises ValueError for a language without phrase list.
+    """
+    return tuple(
+        replace(m, start=m.start + span.start, end=m.end + span.start)
+        for span in sentences(text)
+        for m in _sentence(span.text, language)
+    )
+
+
+def summary(mentions: Iterable[Mention]) -> Mapping[str, Assertion]:
+    """The state of each finding that is mentioned: present before uncertain before absent."""
+    states: dict[str, Assertion] = {}
+    for mention in mentions:
+        if mention.finding:
+            known = states.get(mention.finding, Assertion.ABSENT)
+            states[mention.finding] = max(known, mention.state, key=_RANK.index)
+    return {finding: states[finding] for finding in FINDINGS if finding in states}
+
+
+@lru_cache(maxsize=256)
+def _sentence(text: str, language: str) -> tuple[Mention, ...]:
+    words, folded = lexicon(language), fold(text)
+    hits = [
+        _Hit(m.lastgroup or "", m.start(), m.end(), m.span())
+        for m in words.concepts.finditer(folded)
+    ]
+    hits += [
+        _Hit(concepts()[h.concept].also, h.start, h.end, h.probe)
+        for h in hits
+        if concepts()[h.concept].also
+    ]
+    named = tuple(hits)
+    for structure in words.structures:
+        hits += _said_of(structure, folded, named, words)
+    hits.sort(key=lambda hit: hit.start)
+    states = [_state(folded, hit, language) for hit in hits]
+    for i in range(len(hits) - 1):
+        pair = states[i : i + 2]
+        between = folded[hits[i].end : hits[i + 1].start]
+        if pair == [Assertion.PRESENT] * 2 and _alternative(between, words):
+            states[i] = states[i + 1] = Assertion.UNCERTAIN
+    found = []
+    for i, (hit, state) in enumerate(zip(hits, states, strict=True)):
+        if state is None:
+            continue
+        around = _around(folded, hits, i, words)
+        found.append(
+            Mention(
+                hit.concept,
+                concepts()[hit.concept].finding,
+                state,
+                text,
+                hit.start,
+                hit.end,
+                sides_in(around, words),
+                degrees_in(around, words),
+                sizes_in(around, words),
+                _is_old(folded, hits, hit, words),
+            )
+        )
+    return tuple(found)
+
+
+def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
+    """Whether a finding is said to be old: beside it, or as a granuloma of its sentence."""
+    lesion = concepts()[hit.concept].finding == "lung_lesion"
+    if lesion and any(other.concept == "granuloma" for other in hits):
+        return True
+    before = re.split(r"[,;.]", folded[max(0, hit.start - _NEAR) : hit.start])[-1]
+    stop = _border(folded, hit.end, min(len(folded), hit.end + _NEAR), words, hit.end + _NEAR)
+    return words.known.search(before + folded[hit.start : stop]) is not None
+
+
+def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:
+    state = assertion(folded, *hit.probe, language)
+    if state is None:
+        return None
+    if hit.turned:
+        return Assertion.PRESENT if state is Assertion.ABSENT else Assertion.ABSENT
+    doubt = hit.doubt or concepts()[hit.concept].hedged
+    return Assertion.UNCERTAIN if doubt and state is Assertion.PRESENT else state
+
+
+def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
+    """What a sentence says of a structure: "the heart is enlarged", "clear lungs"."""
+    found = []
+    for name in structure.names.finditer(folded):
+        if any(h.start < name.end() and name.start() < h.end for h in hits):
+            continue
+        said = _predicate(structure, folded, name, words)
+        if said:
+            kind, start, end = said
+            low, high = min(start, name.start()), max(end, name.end())
+            found.append(
+                _Hit(
+                    structure.concept,
+                    low,
+                    high,
+                    (start, end),
+                    turned=kind == "normal",
+                    doubt=kind == "borderline",
+                )
+            )
+    return found
+
+
+def _predicate(
+    structure: Structure, folded: str, name: re.Match[str], words: Lexicon
+) -> tuple[str, int, int] | None:
+    kinds = {
+        "borderline": structure.borderline,
+        "normal": structure.normal,
+        "abnormal": structure.abnormal,
+    }
+    lead = max(0, name.start() - 30)
+    for kind, pattern in kinds.items():
+        for m in pattern.finditer(folded, lead, name.start()):
+            between = words.of.sub("", folded[m.end() : name.start()])
+            if _ADJACENT.fullmatch(between):
+                return kind, *m.span()
+    rest = folded[name.end() : name.end() + _NEAR]
+    clause = rest.partition(";")[0]
+    ends = words.clause_ends.search(clause)
+    clause = clause[: ends.start()] if ends else clause
+    spans = [(m.start(), kind, m) for kind, p in kinds.items() for m in p.finditer(clause)]
+    if not spans:
+        return None
+    borders = [s for s in spans if s[1] == "borderline"]
+    begin, kind, m = min(borders or spans, key=lambda s: s[0])
+    copula = words.copulas.search(clause, 0, begin)
+    if copula and "," in clause[copula.end() : begin]:
+        return None  # "the heart is stable, the lungs are clear"
+    return kind, name.end() + m.start(), name.end() + m.end()
+
+
+def _alternative(between: str, words: Lexicon) -> bool:
+    """Whether "X or Y" stands between two mentions: neither is then certain."""
+    m = re.fullmatch(r"[\s,]*(\S+)\s*(?:[\w-]+\s+){0,3}", between)
+    return bool(m and words.either.fullmatch(m[1])) or between.strip() == "/"
+
+
+def _around(folded: str, hits: list[_Hit], i: int, words: Lexicon) -> str:
+    """The words that describe one mention: from what describes the one before to the next."""
+    hit = hits[i]
+    low, high = 0, len(folded)
+    if i:
+        low = min(_between(folded, hits[i - 1], hit, words), hit.start)
+    if i + 1 < len(hits):
+        high = max(_between(folded, hit, hits[i + 1], words), hit.end)
+    return folded[low:high]
+
+
+def _between(folded: str, hit: _Hit, after: _Hit, words: Lexicon) -> int:
+    """Where one mention's words end; undivided ones are the next's in English, where adjectives
+    stand before the noun, and the one's before in Spanish."""
+    default = hit.end if words.language == "en" else after.start
+    return _border(folded, hit.end, after.start, words, default)
+
+
+def _border(folded: str, end: int, start: int, words: Lexicon, default: int) -> int:
+    """Where the description of one mention ends and that of the next begins."""
+    marks = (p.search(folded, end, max(start, end)) for p in (_MARK, words.splits))
+    return min((m.start() for m in marks if m), default=default)
+
+
+def sides_in(folded: str, words: Lexicon) -> frozenset[str]:
+    """Sides named in folded text; both sides are left and right."""
+    named = {m.lastgroup for m in words.sides.finditer(folded)}
+    return frozenset({"left", "right"} if "both" in named else named - {None})  # type: ignore[arg-type]
+
+
+def degrees_in(folded: str, words: Lexicon) -> frozenset[str]:
+    """Degrees and multiplicities named in folded text."""
+    return frozenset(m.lastgroup or "" for m in words.degrees.finditer(folded))
+
+
+def sizes_in(folded: str, words: Lexicon) -> tuple[float, ...]:
+    """Lengths in folded text in mm, largest first."""
+    sizes: list[float] = []
+    for m in words.units.finditer(folded):
+        factor = {"mm": 1.0, "cm": 10.0}.get(m.lastgroup or "")
+        if factor:
+            parts = (m["value"], m["second"], m["third"])
+            sizes += [round(float(p.replace(",", ".")) * factor, 2) for p in parts if p]
+    return tuple(sorted(sizes, reverse=True))

@@ -1,0 +1,75 @@
+"""Urgency against the cases written before the rules; the order of a draft."""
+
+from __future__ import annotations
+
+import csv
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from processors.impressions.criticality import Category, in_order, ranked, rules
+from processors.impressions.labeller import read
+from processors.impressions.lexicon import concepts
+
+TABLE = Path(__file__).with_name("urgency.csv")
+FLOOR = 0.95
+
+
+def cases() -> list[dict[str, str]]:
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def category(text: str, language: str, context: tuple[str, ...] = ()) -> int:
+    found = ranked(read(text, language), language, context)
+    return int(found[0].category) if found else 0
+
+
+def test_the_categories_of_the_cases() -> None:
+    rows = cases()
+    assert len(rows) >= 150
+    wrong = [
+        f"{row['text']}: {got} for {row['category']}"
+        for row in rows
+        if (got := category(row["text"], row["language"], (row["context"],)))
+        != int(row["category"])
+    ]
+    agreement = 1 - len(wrong) / len(rows)
+    print(f"\nurgency: {agreement:.3f} of {len(rows)} cases ({FLOOR})", *wrong, sep="\n")
+    assert agreement >= FLOOR
+
+
+def test_every_category_comes_before_the_next() -> None:
+    for language in ("en", "es"):
+        text = " ".join(row["text"] for row in reversed(cases()) if row["language"] == language)
+        order = [u.category for u in ranked(read(text, language), language, ("trauma",))]
+        assert set(order) == set(Category)
+        assert all(a <= b for a, b in pairwise(order))
+
+
+def test_a_draft_tells_the_most_urgent_first() -> None:
+    draft = ("Mild cardiomegaly.", "8 mm nodule.", "Pneumonia.", "Tension pneumothorax.")
+    assert in_order(draft, "en") == (*reversed(draft[1:]), draft[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "wanted"),
+    [
+        ("Widened mediastinum.", (), 3),
+        ("Widened mediastinum.", ("trauma",), 1),
+        ("Pneumothorax without tension.", (), 2),
+        ("Unchanged pneumothorax.", (), 0),
+        ("Unchanged tension pneumothorax.", (), 1),
+        ("Possible pneumonia.", (), 3),
+        ("Possible tuberculosis.", (), 2),
+    ],
+)
+def test_context_hedging_and_history(text: str, context: tuple[str, ...], wanted: int) -> None:
+    assert category(text, "en", context) == wanted
+
+
+def test_every_rule_has_a_source_and_known_concepts() -> None:
+    assert all("Larson 2014" in rule.source for rule in rules())
+    assert all(rule.concepts <= set(concepts()) for rule in rules())
+    assert [rule.category for rule in rules()] == sorted(rule.category for rule in rules())

@@ -1,0 +1,218 @@
+"""The guard: one case a fault in both languages, what must stay silent, and planted errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processors.analysis import Finding, State
+from processors.impressions.appraise import Figure, UnusablePairs, guard
+from processors.impressions.faults import REASONS, Fault
+from processors.impressions.grounding import check, coded
+
+EN = (
+    "Small right pleural effusion. 8 mm nodule in the left upper lobe. Mild cardiomegaly. "
+    "Left basilar opacity, which may represent atelectasis. No pneumothorax. "
+    "Healed fracture of the left sixth rib."
+)
+ES = (
+    "Pequeño derrame pleural derecho. Nódulo de 8 mm en el lóbulo superior izquierdo. "
+    "Cardiomegalia leve. Opacidad basal izquierda, que podría corresponder a atelectasia. "
+    "Sin neumotórax."
+)
+WHOLE = {
+    "en": "Small right effusion. 8 mm left upper lobe nodule. ",
+    "es": "Pequeño derrame derecho. Nódulo de 8 mm en lóbulo superior izquierdo. ",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "Mild cardiomegaly."),
+        ("en", "Possible left basilar atelectasis."),
+        ("en", "No pneumothorax."),
+        ("en", "No acute fracture."),
+        ("en", "No left effusion."),
+        ("en", "Follow-up CT in 3 months is advised."),
+        ("es", "Cardiomegalia leve."),
+        ("es", "Posible atelectasia basal izquierda."),
+        ("es", "Sin neumotórax."),
+        ("es", "Se recomienda TC en 3 meses."),
+    ],
+)
+def test_what_the_findings_hold_raises_no_fault(language: str, sentence: str) -> None:
+    findings = {"en": EN, "es": ES}[language]
+    judged = check(WHOLE[language] + sentence, findings, language)
+    assert judged.faults == ()
+    assert all(verdict.supported for verdict in judged.sentences)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "kind"),
+    [
+        ("en", "Left apical pneumothorax.", Fault.NEGATION),
+        ("en", "No cardiomegaly.", Fault.NEGATION),
+        ("en", "Left lower lobe consolidation.", Fault.UNSUPPORTED),
+        ("en", "Acute process.", Fault.UNSUPPORTED),
+        ("en", "Small left pleural effusion.", Fault.SIDE),
+        ("en", "A 12 mm nodule.", Fault.NUMBER),
+        ("en", "Severe cardiomegaly.", Fault.DEGREE),
+        ("en", "Left basilar atelectasis.", Fault.HEDGE),
+        ("en", "The opacity is diagnostic of atelectasis.", Fault.HEDGE),
+        ("es", "Neumotórax apical izquierdo.", Fault.NEGATION),
+        ("es", "Sin cardiomegalia.", Fault.NEGATION),
+        ("es", "Consolidación en lóbulo inferior izquierdo.", Fault.UNSUPPORTED),
+        ("es", "Derrame pleural izquierdo.", Fault.SIDE),
+        ("es", "Nódulo de 12 mm.", Fault.NUMBER),
+        ("es", "Cardiomegalia severa.", Fault.DEGREE),
+        ("es", "Atelectasia basal izquierda.", Fault.HEDGE),
+    ],
+)
+def test_a_fault_is_found_and_typed(language: str, sentence: str, kind: Fault) -> None:
+    findings = {"en": EN, "es": ES}[language]
+    judged = check(WHOLE[language] + sentence, findings, language)
+    assert kind in {fault.kind for fault in judged.sentences[-1].objections}
+    assert all(verdict.supported for verdict in judged.sentences[:-1])
+    assert judged.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("draft", "kind"),
+    [
+        ("Left effusion.", Fault.SIDE),
+        ("Large effusion.", Fault.DEGREE),
+        ("New effusion.", Fault.UNSUPPORTED),
+        ("5 mm effusion.", Fault.NUMBER),
+    ],
+)
+def test_nothing_is_added_to_a_bare_finding(draft: str, kind: Fault) -> None:
+    assert {fault.kind for fault in check(draft, "Pleural effusion.", "en").faults} == {kind}
+    assert not check("Effusion.", "Pleural effusion.", "en").faults
+
+
+@pytest.mark.parametrize(
+    ("language", "findings", "left"),
+    [
+        ("en", "Large right pneumothorax. Clear left lung.", 1),
+        ("en", "Right pneumothorax. Possible rib fracture.", 2),
+        ("en", "Old healed rib fracture. Calcified granuloma.", 0),
+        ("en", "No pneumothorax. Mild scoliosis.", 0),
+        ("es", "Neumotórax derecho a tensión.", 1),
+        ("es", "Fractura costal antigua.", 0),
+    ],
+)
+def test_a_critical_finding_may_not_be_left_out(language: str, findings: str, left: int) -> None:
+    draft = {"en": "Low lung volumes.", "es": "Escoliosis."}[language]
+    assert len(check(draft, findings, language).dropped) == left
+
+
+def test_a_sentence_carries_the_mentions_it_rests_on() -> None:
+    (verdict,) = check("Possible atelectasis.", EN, "en").sentences
+    assert [(m.concept, m.sentence) for m in verdict.rests_on] == [
+        ("atelectasis", "Left basilar opacity, which may represent atelectasis.")
+    ]
+
+
+def test_coded_findings_support_a_draft_beside_the_text() -> None:
+    found = [
+        Finding("pneumonia", "1.2", 0.9, 0.5, State.PRESENT, (0.4, 0.6)),
+        Finding("unknown_label", "1.2", 0.9, 0.5, State.PRESENT, (0.4, 0.6)),
+    ]
+    known = coded(found)
+    assert [m.concept for m in known] == ["pneumonia"]
+    assert check("Pneumonia.", "", "en").faults
+    assert not check("Pneumonia.", "", "en", known).faults
+    assert [f.kind for f in check("Scoliosis.", "Scoliosis.", "en", known).faults] == [
+        Fault.DROPPED
+    ]
+
+
+def test_every_fault_has_its_reason_in_both_languages() -> None:
+    assert all(set(reasons) == set(Fault) for reasons in REASONS.values())
+    (fault,) = check("Neumonía.", "Escoliosis.", "es").faults
+    assert fault.reason == "Los hallazgos no lo nombran: Neumonía."
+
+
+def pair(kind: str, corrupted: str, checkable: bool = True) -> dict[str, object]:
+    original = "Right effusion."
+    return {
+        "kind": kind,
+        "findings": "Right effusion. No pneumothorax.",
+        "original": original,
+        "corrupted": corrupted or original,
+        "checkable": checkable,
+        "split": "val",
+    }
+
+
+def test_figures_count_checkable_rows_and_supported_ones() -> None:
+    rows = [
+        pair("side", "Left effusion."),
+        pair("side", "Right effusion."),
+        pair("side", "Left effusion.", checkable=False),
+        pair("none", "", checkable=False),
+    ]
+    assert guard(rows) == (Figure("side", 2, 0.5, 0.5, 0.95), Figure("none", 1, 0.0, 0.0, 0.05))
+    assert [f.passed for f in guard(rows)] == [False, True]
+    with pytest.raises(UnusablePairs, match="Row 1 of the pairs has no 'kind'"):
+        guard([{"findings": ""}])
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dicom_node.cli", "impressions", "guard", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_each_kind_and_fails_on_a_red_one(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    good = [pair("side", "Left effusion."), pair("none", "")]
+    file.write_text("\n".join(map(json.dumps, good)), encoding="utf-8")
+    done = run("--pairs", str(file), "--json", "--split", "val")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["side"]["alarms"], told["none"]["passed"]) == (0, 1.0, True)
+    file.write_text(json.dumps(pair("side", "Right effusion.")), encoding="utf-8")
+    assert run("--pairs", str(file)).returncode == 1
+    file.write_text("{", encoding="utf-8")
+    assert "line 1: no JSON object" in run("--pairs", str(file)).stderr
+
+
+RED = {
+    "dropped": "old fractures and calcified nodules, let go on purpose; terms not in the findings",
+    "hedge": "hedges lost on what the findings state for certain, or where a mask hides them",
+    "none": "impressions that add to their findings or leave out a critical one",
+}
+
+
+@pytest.fixture(scope="module")
+def planted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
+    """Made anew each time and never kept: changed copies of licensed reports."""
+    file = tmp_path_factory.mktemp("planted") / "planted.jsonl"
+    tool = shared / "tools/make_planted_errors.py"
+    data = shared / "data/reports/openi.csv"
+    command = [sys.executable, str(tool), "--data", str(data), "--out", str(file)]
+    subprocess.run([*command, "--per-kind", "400"], check=True, capture_output=True)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {figure.kind: figure for figure in guard(map(json.loads, lines))}
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("side", "negation", "invented", "number", "degree"),
+        *(
+            pytest.param(k, marks=pytest.mark.xfail(reason=why, strict=True))
+            for k, why in RED.items()
+        ),
+    ],
+)
+def test_planted_errors_are_noticed(planted: dict[str, Figure], kind: str) -> None:
+    figure = planted[kind]
+    print(f"\n{kind}: {figure.alarms:.3f} of {figure.rows} ({figure.limit})")
+    assert figure.passed

@@ -1,0 +1,151 @@
+"""The labeller against sentences labelled by hand before it was written, and its parts by case."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from processors.impressions.assertion import Assertion, assertion
+from processors.impressions.labeller import read, summary
+from processors.impressions.lexicon import FINDINGS, concepts, lexicon
+from processors.impressions.text import fold, sentences
+
+TABLE = Path(__file__).with_name("sentences.csv")
+FLOOR = 0.92
+
+
+def labelled(language: str) -> list[tuple[str, dict[str, str]]]:
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["language"] == language]
+    return [
+        (row["sentence"], dict(pair.split("=") for pair in row["findings"].split("; ") if pair))
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_the_hand_labelled_sentences_are_many_and_name_known_findings(language: str) -> None:
+    rows = labelled(language)
+    assert len(rows) >= 150
+    assert {name for _, labels in rows for name in labels} == set(FINDINGS)
+    states = Counter(state for _, labels in rows for state in labels.values())
+    assert set(states) == {"present", "absent", "uncertain"}
+    assert min(states.values()) >= 30
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_findings_and_states_of_the_hand_labelled_sentences(language: str) -> None:
+    right = said = wanted = 0
+    for sentence, labels in labelled(language):
+        got = {name: str(state) for name, state in summary(read(sentence, language)).items()}
+        right += len(labels.items() & got.items())
+        said, wanted = said + len(got), wanted + len(labels)
+    precision, recall = right / said, right / wanted
+    f1 = 2 * precision * recall / (precision + recall)
+    print(f"\n{language}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f} ({FLOOR})")
+    assert f1 >= FLOOR
+
+
+@pytest.mark.shared
+def test_negated_and_uncertain_events_of_nubes(shared: Path) -> None:
+    """NUBes (Lima Lopez et al., LREC 2020), validation part: floors .93 found, .10 confused."""
+    tally: Counter[tuple[str, Assertion | None]] = Counter()
+    lines = (shared / "data/reports/nubes_es.jsonl").read_text(encoding="utf-8").splitlines()
+    for row in map(json.loads, lines):
+        for mark in row["marks"] if row["split"] == "val" else ():
+            for event in mark["events"]:
+                state = assertion(fold(row["text"]), event[0][0], event[-1][1], "es")
+                tally[mark["kind"], state] += 1
+    kinds = Counter(kind for kind, _ in tally.elements())
+    found = tally["negation", Assertion.ABSENT] / kinds["negation"]
+    confused = tally["uncertainty", Assertion.ABSENT] / kinds["uncertainty"]
+    print(f"\nNUBes val: negated found {found:.3f} (.93), uncertain denied {confused:.3f} (.10)")
+    assert kinds["negation"] > 500
+    assert found >= 0.93
+    assert confused <= 0.10
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "concept", "sides", "degrees", "sizes"),
+    [
+        ("en", "Small right effusion.", "pleural_effusion", "right", "mild", ()),
+        ("en", "Large effusion on the left, no nodule.", "pleural_effusion", "left", "severe", ()),
+        ("en", "Right effusion and left nodule.", "nodule", "left", "", ()),
+        ("en", "Right effusion and left nodule.", "pleural_effusion", "right", "", ()),
+        ("en", "Bilateral effusions.", "pleural_effusion", "left right", "multiple", ()),
+        ("en", "3 x 2.5 cm mass in the LUL.", "mass", "left", "", (30.0, 25.0)),
+        ("en", "8-mm nodule in the right upper lobe.", "nodule", "right", "", (8.0,)),
+        ("es", "Nódulo de 4,5 mm en LSD.", "nodule", "right", "", (4.5,)),
+        ("es", "Derrame pleural izquierdo leve.", "pleural_effusion", "left", "mild", ()),
+        ("es", "Atelectasia izquierda y derrame derecho.", "atelectasis", "left", "", ()),
+        ("es", "Múltiples nódulos en ambas bases.", "nodule", "left right", "multiple", ()),
+    ],
+)
+def test_a_mention_carries_its_parts(
+    language: str, text: str, concept: str, sides: str, degrees: str, sizes: tuple[float, ...]
+) -> None:
+    (mention,) = [m for m in read(text, language) if m.concept == concept]
+    assert mention.sides == set(sides.split())
+    assert mention.degrees == set(degrees.split())
+    assert mention.sizes == sizes
+    assert text[mention.start : mention.end].lower() in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1. Nodule. 2. Effusion.", ["Nodule.", "Effusion."]),
+        ("A 4.5 mm nodule. Dr. Doe was told.", ["A 4.5 mm nodule.", "Dr. Doe was told."]),
+        ("¿Neumonía? Sin derrame.", ["¿Neumonía?", "Sin derrame."]),
+        ("Heart normal..\nLungs clear", ["Heart normal..", "Lungs clear"]),
+        (" . ", []),
+    ],
+)
+def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
+    assert [span.text for span in sentences(text)] == parts
+    assert all(text[s.start :].startswith(s.text) for s in sentences(text))
+
+
+def test_folding_keeps_every_character_in_its_place() -> None:
+    text = "Neumotórax ÑANDÚ, XXXX ½ ﬁ ẞ"
+    assert len(fold(text)) == len(text)
+    assert fold("Neumotórax ÑANDÚ XXXX.") == "neumotorax nandu     ."
+
+
+def test_several_mentions_are_kept_and_the_gravest_state_sums_them_up() -> None:
+    mentions = read("No pneumothorax. Later: small apical pneumothorax.", "en")
+    assert [m.state for m in mentions] == [Assertion.ABSENT, Assertion.PRESENT]
+    assert summary(mentions) == {"pneumothorax": Assertion.PRESENT}
+
+
+def test_both_languages_name_the_same_concepts() -> None:
+    for language in ("en", "es"):
+        named = set(lexicon(language).concepts.groupindex)
+        named |= {structure.concept for structure in lexicon(language).structures}
+        assert named == set(concepts())
+    assert {c.finding for c in concepts().values()} - {""} == set(FINDINGS)
+
+
+def test_a_language_without_phrases_is_refused() -> None:
+    with pytest.raises(ValueError, match="No phrase list for 'de'"):
+        read("Kein Pneumothorax.", "de")
+
+
+def test_a_report_is_read_in_less_than_a_millisecond() -> None:
+    reports = [
+        f"The heart is {size} enlarged. Small left effusion of {n} mm. No pneumothorax or "
+        "focal consolidation. Calcified granuloma in the right upper lobe, unchanged."
+        for size in ("mildly", "not", "markedly")
+        for n in range(100)
+    ]
+    times = []
+    for report in reports:
+        begin = time.process_time()
+        read(report, "en")
+        times.append(time.process_time() - begin)
+    assert sorted(times)[len(times) // 2] < 1e-3
