@@ -23,6 +23,7 @@ NOTES = {
     "en": "{name}, {words}: this model is not shown to beat trivial image statistics "
     "(AUC {auc} against {trivial}; gain {gain}): base no decision on this result.",
 }
+SERIES = 20  # slices of a head MR series, for what false alarms mean there
 ONE_SIDED = 0.8  # share of the evidence on one side from which a region names no side
 SIDED = {
     "es": "La región señala dónde miró el modelo, no dónde está la enfermedad: en {words} el "
@@ -230,11 +231,24 @@ def _results(card: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
     for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
         lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "
-                  f"knows: {_figure(e)}."]  # fmt: skip
+                  f"knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
     tried = card["evaluation"].get("variants_tried")
     if tried:
         lines += ["", f"Variants tried before this one was chosen: {tried}."]
     return "\n".join(lines)
+
+
+def _per_series(card: Mapping[str, Any], label: str, e: Mapping[str, float]) -> str:
+    """Of healthy slices: how many of a series would be called present. Slices of one head are
+    alike, so that in a given series it is rather all or none."""
+    slices = card.get("gate", {}).get("organ") == "brain"
+    if not slices or label not in card["limits"].get("healthy", ()):
+        return ""
+    value, low, high = (SERIES * e[name] for name in ("value", "low", "high"))
+    return (
+        f" In a series of {SERIES} such slices that is {value:.0f} [{low:.0f}, {high:.0f}] on "
+        "average, and the study counts as present with the first."
+    )
 
 
 def _calibration(card: Mapping[str, Any]) -> str:

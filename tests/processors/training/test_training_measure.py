@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from processors.training.calibrate import Calibration, Operating, calibrate
+from processors.training.card import _per_series
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
 from processors.training.evaluate import Scores, Task, _macro, other_labels
@@ -227,3 +228,17 @@ def test_area_equals_scikit_learn_with_ties() -> None:
     labels, scores = _scored(0.8)
     rounded = np.round(scores, 1)
     assert area(labels, rounded) == pytest.approx(roc_auc_score(labels, rounded))
+
+
+@pytest.mark.parametrize(
+    ("organ", "healthy", "said"),
+    [
+        pytest.param("brain", ["well"], "that is 17 [15, 19] on average", id="slices"),
+        pytest.param("brain", [], "", id="nobody said that they are healthy"),
+        pytest.param("chest", ["well"], "", id="films come one by one"),
+    ],
+)
+def test_false_alarms_are_told_per_series(organ: str, healthy: list[str], said: str) -> None:
+    card = {"gate": {"organ": organ}, "limits": {"healthy": healthy}}
+    told = _per_series(card, "well", {"value": 0.857, "low": 0.762, "high": 0.952})
+    assert (said in told) and bool(told) is bool(said)
