@@ -241,4 +241,5 @@ def test_area_equals_scikit_learn_with_ties() -> None:
 def test_false_alarms_are_told_per_series(organ: str, healthy: list[str], said: str) -> None:
     card = {"gate": {"organ": organ}, "limits": {"healthy": healthy}}
     told = _per_series(card, "well", {"value": 0.857, "low": 0.762, "high": 0.952})
-    assert (said in told) and bool(told) is bool(said)
+    assert said in told
+    assert bool(told) is bool(said)
