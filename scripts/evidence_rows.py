@@ -59,24 +59,22 @@ def _shown(name: str, file: str, place: str) -> Row:
 
 def _planted() -> Iterator[Row]:
     """Shares of the map on a planted mark, of the strip's map and of the other methods."""
-    always = ("planted {mark}, always", "markers-cause", "100%", 0.8)
-    lot = ("planted {mark}, four in five, nothing else tells", "markers-lot", "80%", 0.6)
-    both = ("planted {mark}, four in five, lungs tell too", "markers-cause", "80%", 0.6)
     for mark in MARKS:
-        for what, file, share, floor in (always, lot, both):
-            if file == "markers-cause" and share == "80%" and mark != "tag":
-                continue  # not trained
+        cause = f"markers-cause-{mark}"
+        for what, file, share, floor in (
+            ("always", cause, "100%", 0.8),
+            ("four in five, nothing else tells", "markers-lot", "80%", 0.6),
+            ("four in five, lungs tell too", cause, "80%", 0.6 if mark == "tag" else None),
+        ):
             for method, name in METHODS:
                 place = ("planted", mark, share, "pooled", "share", method)
                 least = floor if method == "exchange" else None
-                yield Row(f"{what.format(mark=mark)}: {name}", file, place, least)
+                yield Row(f"planted {mark}, {what}: {name}", file, place, least)
         clean = ("clean", mark, "pooled")
-        yield Row(f"{mark} pasted on films of a clean model: strip's map", "markers-cause",
+        yield Row(f"{mark} pasted on films of a clean model: strip's map", cause,
                   (*clean, "share", "exchange"), 0.01, False)  # fmt: skip
-        yield Row(
-            "the same place before it was pasted", "markers-cause", (*clean, "bare", "exchange")
-        )
-        yield Row("its part of the image", "markers-cause", (*clean, "fair_share"))
+        yield Row("the same place before it was pasted", cause, (*clean, "bare", "exchange"))
+        yield Row("its part of the image", cause, (*clean, "fair_share"))
 
 
 def _audited() -> Iterator[Row]:
