@@ -41,7 +41,7 @@ from processors.training.studies.marker_planting import (
 )
 
 SEEDS = (0, 1, 2)
-CLEAN_SEEDS = range(3, 20)
+CLEAN_SEEDS = range(17)
 STEPS, CLEAN_STEPS = 1000, 300  # a mark is learnt late; without one the films are known by then
 
 
@@ -59,7 +59,9 @@ class Model:
 
     @property
     def steps(self) -> int:
-        return STEPS if self.biased else CLEAN_STEPS
+        """Clean models of the first seeds are those of the study of markers."""
+        shared = self.planting == CLEAN and self.seed in SEEDS
+        return STEPS if self.biased or shared else CLEAN_STEPS
 
     @property
     def name(self) -> str:
