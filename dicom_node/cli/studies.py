@@ -28,6 +28,15 @@ app = typer.Typer(help="Experiments on the method, with intervals.", no_args_is_
 
 PlanOption = Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")]
 KeptOption = Annotated[Path, typer.Option("--work", help="Folder where networks are kept.")]
+CausesOption = Annotated[
+    Path, typer.Option("--table", exists=True, help="CSV of films, bacterial or viral.")
+]
+FilmsOption = Annotated[
+    Path, typer.Option("--images", exists=True, help="Tar or folder of the films.")
+]
+StartOption = Annotated[
+    Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
+]
 SplitOption = Annotated[str, typer.Option(help="Which rows are judged.")]
 SeedsOption = Annotated[list[int], typer.Option("--seed", help="Repeat for several runs.")]
 
@@ -118,9 +127,7 @@ def folds(
     table: TablesOption,
     images: ImagesOption,
     work: KeptOption,
-    start: Annotated[
-        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
-    ] = None,
+    start: StartOption = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 1200,
     size: Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")] = 96,
     split: Annotated[list[str], typer.Option(help="Rows that take part; repeat.")] = [  # noqa: B006
@@ -188,12 +195,10 @@ def methods(
 
 @app.command()
 def markers(
-    table: Annotated[Path, typer.Option(exists=True, help="CSV of films, bacterial or viral.")],
-    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the films.")],
+    table: CausesOption,
+    images: FilmsOption,
     work: KeptOption,
-    start: Annotated[
-        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
-    ] = None,
+    start: StartOption = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="tag, spot or obstruction; repeat; default: all.")
     ] = None,
@@ -226,12 +231,10 @@ def markers(
 
 @app.command()
 def audits(
-    table: Annotated[Path, typer.Option(exists=True, help="CSV of films, bacterial or viral.")],
-    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the films.")],
+    table: CausesOption,
+    images: FilmsOption,
     work: KeptOption,
-    start: Annotated[
-        Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
-    ] = None,
+    start: StartOption = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of a model.")] = None,
     split: SplitOption = "val",
     threads: ThreadsOption = 1,
