@@ -88,7 +88,7 @@ def never() -> bool:
 
 def dicom_settings(port: int, **changes: Any) -> DicomDestination:
     values = {"kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": port}
-    return DicomDestination.model_validate(values | {"timeout": "2s"} | changes)
+    return DicomDestination.model_validate(values | {"timeout": "20s"} | changes)
 
 
 def mllp_settings(port: int, **changes: Any) -> MllpDestination:
