@@ -183,20 +183,36 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence of the draft, the labels of the findings it rests on, and where it is from."""
+    """One sentence of the draft, the labels of the findings it rests on, and where it is from.
+
+    category: how soon somebody must know (`processors.impressions.criticality`): 1 minutes, 2
+    hours, 3 days, 0 none of them.
+    """
 
     text: str
     findings: tuple[str, ...]
     source: str = "rule"  # generated | nearest | rule
+    category: int = 0
+
+    def __post_init__(self) -> None:
+        if self.category not in range(len(CRITICALITY)):
+            raise ValueError(f"a sentence's category is 0 to 3, not {self.category}")
+
+
+CRITICALITY = ("routine", "critical", "urgent", "follow_up")  # by the most urgent category, 0 to 3
 
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """The draft impression, most critical sentence first."""
+    """The draft impression, most critical sentence first; criticality: one of CRITICALITY."""
 
     language: str
     sentences: tuple[Sentence, ...]
     criticality: str = "routine"
+
+    def __post_init__(self) -> None:
+        if self.criticality not in CRITICALITY:
+            raise ValueError(f"{self.criticality!r} is none of {', '.join(CRITICALITY)}")
 
     @property
     def text(self) -> str:
@@ -275,6 +291,8 @@ class Analysis:
     """What a processor says of a study; `reason` is empty only when status is completed.
 
     withheld: why a draft impression was made and may not leave, or "" (`processors.draft_guard`).
+    patient_summary: the same findings in plain words with their label, or "" where none was asked
+    for (`processors.impressions.plain_language`).
     notes: sentences that belong in every report of this result (age unknown, model validated
     only for ..., weaker than the trivial baseline in adults ...), in the node's language.
     """
@@ -289,6 +307,7 @@ class Analysis:
     explanations: tuple[Explanation, ...] = ()
     impression: Impression | None = None
     withheld: str = ""
+    patient_summary: str = ""
     masks: tuple[Mask, ...] = ()
     notes: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)

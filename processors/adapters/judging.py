@@ -30,7 +30,7 @@ from processors.analysis import (
     Status,
     Study,
 )
-from processors.impression_rules import impression
+from processors.impressions.coded import impression
 
 NOWHERE = Path()
 

@@ -1,7 +1,7 @@
 """How soon somebody who can act must know of a finding, and in which order a draft tells.
 
 In: mentions of findings, the context that the caller knows (trauma). Out: an Urgency for each that
-is actionable: category, rule, source. The categories are those of the ACR's Actionable Reporting
+is actionable: category, rule, source; a draft in that order (`impression_of`). The categories are those of the ACR's Actionable Reporting
 Work Group (Larson et al., J Am Coll Radiol 2014;11:552-558); the rules stand in
 `phrases/urgency.toml`, for the radiologists of a site to confirm.
 Never: an alert for what is denied, or known and unchanged, below category 1; a message to anybody.
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 
+from processors.analysis import CRITICALITY, Impression, Sentence
 from processors.impressions.assertion import ASSERTED, Assertion, assertion
 from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import compiled, table
@@ -135,9 +136,29 @@ def in_order(
     sentences: Sequence[str], language: str, context: Collection[str] = ()
 ) -> tuple[str, ...]:
     """Sentences of a draft, the most urgent first; those of one category keep their order."""
+    return tuple(sorted(sentences, key=lambda text: _place(category(text, language, context))))
 
-    def category(sentence: str) -> int:
-        found = ranked(read(sentence, language), language, context)
-        return found[0].category if found else Category.DAYS + 1
 
-    return tuple(sorted(sentences, key=category))
+def category(text: str, language: str, context: Collection[str] = ()) -> int:
+    """The most urgent category that a text holds; 0 for none."""
+    found = ranked(read(text, language), language, context)
+    return int(found[0].category) if found else 0
+
+
+def word(categories: Iterable[int]) -> str:
+    """What a draft with sentences of these categories is called: one of `CRITICALITY`."""
+    return CRITICALITY[min(categories, key=_place, default=0)]
+
+
+def impression_of(
+    sentences: Iterable[Sentence], language: str, context: Collection[str] = ()
+) -> Impression:
+    """A draft of sentences: each with the category of what it says, the most urgent first."""
+    marked = [replace(s, category=category(s.text, language, context)) for s in sentences]
+    marked.sort(key=lambda sentence: _place(sentence.category))
+    return Impression(language, tuple(marked), word(s.category for s in marked))
+
+
+def _place(category: int) -> int:
+    """Its place in the order of urgency, in which none comes last."""
+    return category or Category.DAYS + 1

@@ -20,7 +20,7 @@ from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
 from processors.impressions.text import fold, sentences
 from processors.impressions.wording import Wording, against, wording
 
-_STATES = {
+STATES = {
     State.PRESENT: Assertion.PRESENT,
     State.UNDETERMINED: Assertion.UNCERTAIN,
     State.ABSENT: Assertion.ABSENT,
@@ -80,7 +80,7 @@ class _Facts:
 def coded(findings: Iterable[Finding], names: Callable[[str], str] = str) -> tuple[Mention, ...]:
     """Coded findings as mentions; names: from a label to a concept. Unknown ones are left out."""
     return tuple(
-        Mention(name, concepts()[name].finding, _STATES[finding.state], finding.label, 0, 0)
+        Mention(name, concepts()[name].finding, STATES[finding.state], finding.label, 0, 0)
         for finding in findings
         if (name := names(finding.label)) in concepts()
     )

@@ -33,7 +33,7 @@ from processors.explain.field import FIELDS
 from processors.explain.regions import regions
 from processors.explain.subject import donors_of, in_organ, organ_of, read_films, scale_of
 from processors.gate import age_in_years
-from processors.impression_rules import impression
+from processors.impressions.coded import impression
 from processors.runtime import Bundle, WeightsShape
 from processors.vae.latent import Row, evidence, probability
 from processors.vae.population import fitting

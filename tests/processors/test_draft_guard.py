@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from processors.analysis import Finding, Impression, Instance, Sentence, State, Status, Study
 from processors.draft_guard import REASONS, identifying, why_withheld
-from processors.impression_rules import impression
+from processors.impressions.coded import impression
 from processors.runtime import SHIPPED, open_bundle
 from processors.vae import processor as vae
 
