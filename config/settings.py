@@ -261,6 +261,19 @@ class Reports(Part):
     issuer: str | None = Field(None, description="assigning authority where the source names none")
 
 
+class Impressions(Part):
+    model: str = Field(
+        "builtin",
+        min_length=1,
+        description="what drafts of written findings come from: builtin, or a folder",
+        json_schema_extra={"x-path": "unless a plain name"},
+    )
+    corpus: Path | None = Field(None, description="index of the site's own reports")
+    patient_summary: bool = Field(
+        False, description="plain words for the patient in text report and ORU"
+    )
+
+
 class Workers(Part):
     processes: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto", description="workers at once"
@@ -319,6 +332,7 @@ class Settings(Part):
     intake: Intake
     processors: tuple[Processor, ...] = Field(description="which model judges which study")
     reports: Reports = Reports()
+    impressions: Impressions = Impressions()
     workers: Workers = Workers()
     destinations: dict[Name, Destination] = Field(default_factory=dict)
     retention: Retention = Retention()

@@ -28,6 +28,7 @@ class Event(StrEnum):
     RUN_STORAGE = "run.storage"
     RUN_CRASHED = "run.crashed"
     DRAFT_WITHHELD = "draft.withheld"
+    RESULT_CRITICAL = "result.critical"
     DEVICE_FULL = "device.full"
     DEVICE_LOST = "device.lost"
     WORKER_READY = "worker.ready"

@@ -15,6 +15,11 @@ EVENTS = Counter(
     ["event"],
 )
 RUNS = Counter("dictamen_runs_total", "Runs that ended, by result", ["processor", "mode", "status"])
+CRITICAL = Counter(
+    "dictamen_critical_results_total",
+    "Results whose draft holds something of category 1 (minutes)",
+    ["processor", "mode"],
+)
 STAGE_SECONDS = Histogram(
     "dictamen_stage_seconds",
     "Seconds of a run by stage",

@@ -86,6 +86,7 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
         version=product.VERSION,
         issuer=settings.reports.issuer,
         receivers=receivers,
+        patient_summary=settings.impressions.patient_summary,
         config_digest=hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest(),
     )
 

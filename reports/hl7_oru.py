@@ -1,7 +1,9 @@
 """Writes the message to a RIS: ORU^R01, HL7 v2.5.1, in UTF-8 (standards.md C).
 
 In: an analysis and the receivers of the options. Out: one message for each receiver, with the same
-result and its own MSH-5, 6, 10 and 11. Statuses are preliminary (OBR-25 and OBX-11 P), always.
+result and its own MSH-5, 6, 10 and 11. Statuses are preliminary (OBR-25 and OBX-11 P), always. What
+somebody must know within minutes stands in OBR-27 and a note, never in OBX-8: a draft raises no
+critical flag of its own.
 Without a Patient ID no message is written: a RIS could only guess whose it is (see `obstacle`).
 Assigning authority (PID-3.4): the source's issuer, else the configured one, else UNKNOWN, so that
 a number whose authority nobody named is never taken for one of the receiver's own.
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from processors.analysis import Analysis, Code, Finding, State, Status, Study
-from reports import codes, content, header, uids
+from reports import codes, content, draft, header, uids
 from reports import hl7_segments as segments
 from reports.hl7_text import escape, paragraphs
 from reports.identity import SourceIdentity
@@ -57,8 +59,15 @@ def write(
             segments.pid(origin, options),
             segments.pv1(origin.header),
             segments.orc(origin.header, origin.identity),
-            segments.obr(origin, made_at),
-            *_notes([options.label, *analysis.notes, *_replaced(options, receiver)]),
+            segments.obr(origin, made_at, at_once=draft.is_critical(analysis)),
+            *_notes(
+                [
+                    options.label,
+                    *draft.urgency_lines(analysis, options),
+                    *analysis.notes,
+                    *_replaced(options, receiver),
+                ]
+            ),
             *_observations(analysis, study, options, made_at),
         ]
         payload = "".join(f"{line}\r" for line in lines).encode("utf-8")
@@ -179,7 +188,17 @@ def _texts(analysis: Analysis, options: Options) -> Iterator[_Observation]:
     else:
         found = content.leading(analysis)
         said = "\n".join(content.finding_line(f, options) for f in found) or language.no_findings
-    impression = analysis.impression.text if analysis.impression else ""
-    for name, text in (("findings_text", said), ("impression_text", impression)):
-        for line in paragraphs(text):
-            yield _Observation("TX", codes.concept(name), escape(line))
+    yield from _paragraphs("findings_text", said)
+    for passage in draft.passages(analysis):
+        yield from _paragraphs(
+            "impression_text", passage.text, draft.passage_line(passage, options)
+        )
+    yield from _paragraphs("patient_summary", draft.patient_summary(analysis, options))
+
+
+def _paragraphs(name: str, text: str, note: str = "") -> Iterator[_Observation]:
+    """One OBX for each paragraph; the note stands after the last."""
+    lines = paragraphs(text)
+    for number, line in enumerate(lines, 1):
+        notes = (note,) if note and number == len(lines) else ()
+        yield _Observation("TX", codes.concept(name), escape(line), notes=notes)

@@ -22,6 +22,7 @@ from reports.wording import words
 
 VERSION = "2.5.1"
 PRELIMINARY = "P"
+AT_ONCE = "^^^^^S"  # TQ.6: stat. In 2.5.1 OBR-27 is kept for receivers that do not read TQ1
 Fields = Mapping[int, str]
 
 
@@ -109,7 +110,8 @@ def orc(source: Dataset, identity: SourceIdentity) -> str:
     return segment("ORC", {1: "RE", 2: escape(placer), 3: escape(filler)})
 
 
-def obr(origin: header.Source, made_at: datetime) -> str:
+def obr(origin: header.Source, made_at: datetime, *, at_once: bool = False) -> str:
+    """at_once: the draft holds something that somebody must know within minutes."""
     source = origin.header
     placer, filler = orders(source, origin.identity)
     fields = {
@@ -125,6 +127,8 @@ def obr(origin: header.Source, made_at: datetime) -> str:
         24: "RAD",
         25: PRELIMINARY,
     }
+    if at_once:
+        fields[27] = AT_ONCE
     return segment("OBR", fields)
 
 

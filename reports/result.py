@@ -35,12 +35,19 @@ def result(
         and {
             "language": impression.language,
             "text": impression.text,
+            "criticality": impression.criticality,
             "sentences": [
-                {"text": one.text, "findings": list(one.findings), "source": one.source}
+                {
+                    "text": one.text,
+                    "findings": list(one.findings),
+                    "source": one.source,
+                    "category": one.category,
+                }
                 for one in impression.sentences
             ],
         },
         "impression_withheld": analysis.withheld,
+        "patient_summary": analysis.patient_summary,
         "masks": [_mask(one) for one in analysis.masks],
         "explanations": [_explanation(one) for one in analysis.explanations],
         "reports": [
@@ -61,6 +68,7 @@ def unpicked(study_instance_uid: str, reason: str) -> dict[str, Any]:
         "findings": [],
         "impression": None,
         "impression_withheld": "",
+        "patient_summary": "",
         "masks": [],
         "explanations": [],
         "reports": [],

@@ -107,10 +107,14 @@ def image(name: str, source: Dataset, relation: str, frame: int = 1) -> ImageCon
 
 def evaluation(finding: Finding) -> ContentItem:
     """The state of a coded finding, with its certainty below it."""
+    return with_children(state(finding, "CONTAINS"), [certainty(finding, "HAS PROPERTIES")])
+
+
+def state(finding: Finding, relation: str) -> ContentItem:
+    """The state of a coded finding."""
     if finding.code is None:
         raise ValueError(f"{finding.label} has no code")
-    item = code(finding.code, codes.state(finding.state.value))
-    return with_children(item, [certainty(finding, "HAS PROPERTIES")])
+    return code(finding.code, codes.state(finding.state.value), relation)
 
 
 def language_item(options: Options) -> ContentItem:

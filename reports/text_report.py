@@ -1,9 +1,11 @@
 """Writes the readable result: TID 2000 (PS3.16 A), Enhanced SR, or Comprehensive SR with codes.
 
 In: any analysis that did not fail. Out: one document in the node's language: what was found, how
-sure, the reason or "not assessed because", the notes, the draft impression. Where no TID 1500 goes
-out with it, the coded states stand here. The first line of each text is the label. Never: markup
-(a text stays text), a line too long for viewers, a sentence that sounds final.
+sure, the reason or "not assessed because", how urgent, the notes, the draft impression with what
+each part of it rests on, and, where a site asks for it, the summary for the patient as a section
+of its own. Where no TID 1500 goes out with it, the coded states stand here. The first line of each
+text is the label. Never: markup (a text stays text), a line too long for viewers, a sentence that
+sounds final.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, EnhancedSRStorage
 
 from processors.analysis import Analysis, Study
-from reports import content, sr_items
+from reports import codes, content, draft, sr_items
 from reports.model import Options, Report
 
 
@@ -45,7 +47,8 @@ def _root(
     sources = content.sources(analysis, study)
     headers = [study.header(uid) for uid in sources]
     pictures = sr_items.picture_evidence(analysis, study, options, sources)
-    found = content.folded(iter([options.label, *content.report_lines(analysis, options)]))
+    lines = [options.label, *draft.urgency_lines(analysis, options)]
+    found = content.folded(iter([*lines, *content.report_lines(analysis, options)]))
     items: list[ContentItem] = [
         sr_items.language_item(options),
         sr_items.procedure_item(headers[0]),
@@ -57,8 +60,16 @@ def _root(
             is_content_continuous=False,
         ),
     ]
-    if analysis.impression and analysis.impression.text.strip():
-        items.append(_impression(analysis.impression.text, options))
+    drafted = [_passage(one, options) for one in draft.passages(analysis)]
+    if drafted:
+        items.append(
+            sr_items.container("impressions", drafted, "CONTAINS", is_content_continuous=False)
+        )
+    if said := draft.patient_summary(analysis, options):
+        item = sr_items.text("patient_summary", f"{options.label}\n{said}")
+        items.append(
+            sr_items.container("patient_summary", [item], "CONTAINS", is_content_continuous=False)
+        )
     return sr_items.container(
         "diagnostic_report", items, None, template_id="2000", is_content_continuous=False
     )
@@ -72,6 +83,9 @@ def _finding(found: str, headers: list[Dataset], pictures: list[Dataset]) -> Con
     return sr_items.with_children(item, images)
 
 
-def _impression(text: str, options: Options) -> ContentItem:
-    item = sr_items.text("impression", f"{options.label}\n{text.strip()}")
-    return sr_items.container("impressions", [item], "CONTAINS", is_content_continuous=False)
+def _passage(passage: draft.Passage, options: Options) -> ContentItem:
+    """A part of the draft, inferred from the states of the findings that it rests on."""
+    lines = [options.label, passage.text, draft.passage_line(passage, options)]
+    item = sr_items.text("impression", "\n".join(line for line in lines if line))
+    coded = [finding for finding in passage.findings if codes.usable(finding.code)]
+    return sr_items.with_children(item, [sr_items.state(f, "INFERRED FROM") for f in coded])

@@ -15,12 +15,12 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
-from processors.analysis import Analysis, Study
+from processors.analysis import Analysis, Sentence, Study
 from reports import codes
 from reports.model import Options, Receiver
 
 NAMESPACE = UUID("7083f6a8-9d1c-5d3e-8a57-2f4f5d2c8c11")  # constant of the product, for ever
-_LAYOUT = "1"  # raise it when a change of a writer changes the bytes of the same result
+_LAYOUT = "2"  # raise it when a change of a writer changes the bytes of the same result
 
 
 def uid(*parts: str) -> str:
@@ -45,10 +45,15 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *(f"{f.label} {f.instance_uid} {f.state} {f.probability:.3f}" for f in analysis.findings),
         *_drawn(analysis),
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
-        analysis.impression.text if analysis.impression else "",
+        *(f"{one.text} {','.join(one.findings)} {one.category}" for one in _sentences(analysis)),
+        analysis.patient_summary if options.patient_summary else "",
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _sentences(analysis: Analysis) -> tuple[Sentence, ...]:
+    return analysis.impression.sentences if analysis.impression else ()
 
 
 def _drawn(analysis: Analysis) -> Iterator[str]:

@@ -55,6 +55,9 @@ class Words:
     no_findings: str
     note: str
     replaces: str
+    rests_on: str
+    urgency: str
+    urgencies: dict[int, str]
     certainty: str
     undetermined_why: str
     no_hl7: str
@@ -119,6 +122,9 @@ EN = Words(
     no_findings="The model names no finding.",
     note="Note: {}",
     replaces="Replaces the earlier preliminary result {}.",
+    rests_on="Rests on: {}.",
+    urgency="Urgency of this draft: {} (categories of the ACR; by rule, not reviewed).",
+    urgencies={1: "category 1, minutes", 2: "category 2, hours", 3: "category 3, days"},
     certainty="certainty {}",
     undetermined_why="{}: undetermined, certainty {} lies between {} and {} (threshold {}).",
     no_hl7="No HL7 message of this result: the images carry no Patient ID.",
@@ -197,6 +203,9 @@ ES = Words(
     no_findings="El modelo no nombra ningún hallazgo.",
     note="Nota: {}",
     replaces="Sustituye al resultado preliminar anterior {}.",
+    rests_on="Se basa en: {}.",
+    urgency="Urgencia de este borrador: {} (categorías del ACR; según reglas, sin revisar).",
+    urgencies={1: "categoría 1, minutos", 2: "categoría 2, horas", 3: "categoría 3, días"},
     certainty="certeza {}",
     undetermined_why="{}: indeterminado, certeza {} entre {} y {} (umbral {}).",
     no_hl7="Sin mensaje HL7 de este resultado: las imágenes no llevan Patient ID.",

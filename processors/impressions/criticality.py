@@ -1,9 +1,9 @@
 """How soon somebody who can act must know of a finding, and in which order a draft tells.
 
 In: mentions of findings, the context that the caller knows (trauma). Out: an Urgency for each that
-is actionable: category, rule, source; a draft in that order (`impression_of`). The categories are those of the ACR's Actionable Reporting
-Work Group (Larson et al., J Am Coll Radiol 2014;11:552-558); the rules stand in
-`phrases/urgency.toml`, for the radiologists of a site to confirm.
+is actionable: category, rule, source; a draft in that order (`impression_of`). The categories are
+those of the ACR's Actionable Reporting Work Group (Larson et al., J Am Coll Radiol
+2014;11:552-558); the rules stand in `phrases/urgency.toml`, for a site's radiologists to confirm.
 Never: an alert for what is denied, or known and unchanged, below category 1; a message to anybody.
 """
 

@@ -1,4 +1,4 @@
-"""Draft sentences of coded findings: exact, in both languages, never more than the findings hold."""
+"""Draft sentences of coded findings: exact, both languages, never more than the findings hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _finding(state: State, probability: float, uid: str = "1.2", label: str = "p
 @pytest.mark.parametrize(
     ("state", "language", "start", "criticality"),
     [
-        pytest.param(State.PRESENT, "es", "Hallazgos en relación con neumonía", "urgent", id="es +"),
+        pytest.param(State.PRESENT, "es", "Hallazgos en relación con neumonía (", "urgent",
+                     id="es +"),
         pytest.param(State.ABSENT, "es", "El modelo no encuentra signos", "routine", id="es -"),
         pytest.param(State.UNDETERMINED, "es", "Resultado indeterminado: posible presencia de "
                      "neumonía", "follow_up", id="es ?"),
