@@ -24,9 +24,8 @@ from dicom_node import critical, metrics, strata
 from dicom_node.events import Event
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
-from processors.impressions import plain_language
 from processors.pixels import colour, read_dataset, render, values
-from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, codes, write_all
+from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
 from reports.identity import of
 from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
@@ -94,7 +93,7 @@ def judge(
     for instance in study.instances:
         of(instance.header)
     began = time.perf_counter()
-    analysis = _summarised(_ask(processor, study, options.language), options)
+    analysis = _ask(processor, study, options.language)
     asked = time.perf_counter()
     made_at = datetime.now(UTC).replace(microsecond=0)
     reports = _written(analysis, study, options, made_at, kinds(analysis.status))
@@ -155,18 +154,6 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
     except Exception:
         log.exception(Event.RUN_CRASHED, study=study.uid, processor=processor.name)
         return failed(processor, study.uid, _INTERNAL[language])
-
-
-def _summarised(analysis: Analysis, options: Options) -> Analysis:
-    """The analysis with its plain words for the patient, where the site asks for them."""
-    if not options.patient_summary or analysis.status is not Status.COMPLETED:
-        return analysis
-    said = plain_language.of_findings(
-        analysis.findings,
-        lambda finding, language: codes.display(finding.label, finding.code, language),
-        options.language,
-    )
-    return replace(analysis, patient_summary=said)
 
 
 def _written(

@@ -86,7 +86,6 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
         version=product.VERSION,
         issuer=settings.reports.issuer,
         receivers=receivers,
-        patient_summary=settings.impressions.patient_summary,
         config_digest=hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest(),
     )
 
@@ -116,6 +115,7 @@ def build(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> 
         explain=processor.explain,
         post=poster(endpoint) if endpoint else None,
         pixels=endpoint.pixels if endpoint else "png",
+        patient_summary=settings.impressions.patient_summary,
     )
     return kinds.build(processor.kind, wanted)
 

@@ -21,6 +21,7 @@ from processors.runtime import (
     open_bundle,
     read_verified,
 )
+from processors.summarised import Named, Summarised
 
 if TYPE_CHECKING:
     from processors.adapters.http_endpoint import Post
@@ -35,7 +36,7 @@ class ExtraMissing(BundleError):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One processor. bundle: a shipped name or a path. memory, on_trouble: of a vae_bundle, see
-    `open_bundle`; post, pixels: of an http_endpoint alone."""
+    `open_bundle`; post, pixels: of an http_endpoint alone. patient_summary: see `summarised`."""
 
     name: str
     bundle: str
@@ -46,9 +47,10 @@ class Wanted:
     explain: tuple[str, ...] = ("traversal",)
     post: Post | None = None
     pixels: Literal["png", "npy"] = "png"
+    patient_summary: bool = False
 
 
-def _vae(wanted: Wanted) -> Processor:
+def _vae(wanted: Wanted) -> Named:
     from processors.vae.processor import VaeBundleProcessor
 
     bundle = open_bundle(
@@ -57,19 +59,19 @@ def _vae(wanted: Wanted) -> Processor:
     return VaeBundleProcessor(wanted.name, bundle, wanted.language, explain=wanted.explain)
 
 
-def _monai(wanted: Wanted) -> Processor:
+def _monai(wanted: Wanted) -> Named:
     from processors.adapters.monai_bundle import open_monai_bundle
 
     return open_monai_bundle(wanted.name, wanted.bundle, wanted.language, _torch_device(wanted))
 
 
-def _xray(wanted: Wanted) -> Processor:
+def _xray(wanted: Wanted) -> Named:
     from processors.adapters.torchxrayvision import open_torchxrayvision
 
     return open_torchxrayvision(wanted.name, wanted.bundle, wanted.language, _torch_device(wanted))
 
 
-def _http(wanted: Wanted) -> Processor:
+def _http(wanted: Wanted) -> Named:
     from processors.adapters.http_endpoint import open_http_endpoint
 
     if wanted.post is None:
@@ -84,7 +86,7 @@ def _torch_device(wanted: Wanted) -> str:
     return "cuda" if on_cuda else "cpu"
 
 
-BUILDERS: Mapping[str, Callable[[Wanted], Processor]] = {
+BUILDERS: Mapping[str, Callable[[Wanted], Named]] = {
     "vae_bundle": _vae,
     "monai_bundle": _monai,
     "torchxrayvision": _xray,
@@ -95,12 +97,13 @@ BUILDERS: Mapping[str, Callable[[Wanted], Processor]] = {
 def build(kind: str, wanted: Wanted) -> Processor:
     """A ready processor. Raises BundleError (ExtraMissing without the packages of its kind)."""
     try:
-        return BUILDERS[kind](wanted)
+        processor = BUILDERS[kind](wanted)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise ExtraMissing(
             f"A model of kind {kind} needs the package {package}.", then=EXTRA
         ) from error
+    return Summarised(processor, wanted.language) if wanted.patient_summary else processor
 
 
 def verify(kind: str, bundle: str) -> None:

@@ -1,7 +1,7 @@
 """What the writers say of the draft impression: its parts, what each rests on, how soon.
 
 In: an analysis. Out: passages, lines of text, whether the result is critical. Never: a sentence
-changed or left out; plain words for the patient that a site did not ask for.
+changed or left out.
 """
 
 from __future__ import annotations
@@ -67,8 +67,3 @@ def urgency_lines(analysis: Analysis, options: Options) -> list[str]:
 def is_critical(analysis: Analysis) -> bool:
     """Whether somebody must know of a sentence of the draft within minutes (category 1)."""
     return any(passage.category == AT_ONCE for passage in passages(analysis))
-
-
-def patient_summary(analysis: Analysis, options: Options) -> str:
-    """The plain words for the patient, their label first, where the site asks for them."""
-    return analysis.patient_summary if options.patient_summary else ""

@@ -193,7 +193,7 @@ def _texts(analysis: Analysis, options: Options) -> Iterator[_Observation]:
         yield from _paragraphs(
             "impression_text", passage.text, draft.passage_line(passage, options)
         )
-    yield from _paragraphs("patient_summary", draft.patient_summary(analysis, options))
+    yield from _paragraphs("patient_summary", analysis.patient_summary)
 
 
 def _paragraphs(name: str, text: str, note: str = "") -> Iterator[_Observation]:

@@ -53,8 +53,7 @@ class Options:
     the superseded result's report; predecessor_classes: its kind -> its SOP class.
     companions: the kinds that go out together, so that none refers to what is not written;
     write_all sets it. identity: whose study it is, where more is known than its images say (a
-    correction, an issuer); it must not contradict them. patient_summary: whether the plain words
-    for the patient go out, where the analysis has them; never unless a site asks for it.
+    correction, an issuer); it must not contradict them.
     """
 
     language: Literal["en", "es"] = "en"
@@ -70,7 +69,6 @@ class Options:
     predecessor_classes: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = KINDS
     identity: SourceIdentity | None = None
-    patient_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,9 @@ def _root(
         items.append(
             sr_items.container("impressions", drafted, "CONTAINS", is_content_continuous=False)
         )
-    if said := draft.patient_summary(analysis, options):
-        item = sr_items.text("patient_summary", f"{options.label}\n{said}")
+    if analysis.patient_summary:
+        words = f"{options.label}\n{analysis.patient_summary}"
+        item = sr_items.text("patient_summary", words)
         items.append(
             sr_items.container("patient_summary", [item], "CONTAINS", is_content_continuous=False)
         )

@@ -46,7 +46,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *_drawn(analysis),
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
         *(f"{one.text} {','.join(one.findings)} {one.category}" for one in _sentences(analysis)),
-        analysis.patient_summary if options.patient_summary else "",
+        analysis.patient_summary,
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

@@ -8,7 +8,7 @@ numbers are, the draft impression. Deterministic if the model is.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -113,6 +113,12 @@ class SiteProcessor:
     def algorithm(self) -> Algorithm:
         return self._algorithm
 
+    @property
+    def names(self) -> Mapping[str, Mapping[str, str]]:
+        """What people call the labels: label -> language -> name."""
+        labels = self._card.block.labels
+        return {one.label: {"en": one.name.en, "es": one.name.es} for one in labels}
+
     def accepts(self, study: Study) -> Refusal | None:
         verdict = self._gate(study)
         return verdict.refusal or self._model.unfit(study, verdict.accepted)
@@ -135,9 +141,7 @@ class SiteProcessor:
         answer = self._model.answer(study, verdict.accepted)
         done = time.perf_counter()
         notes = (*self._always, *verdict.notes, *answer.notes)
-        labels = self._card.block.labels
-        names = {one.label: {"en": one.name.en, "es": one.name.es} for one in labels}
-        calm = [one.label for one in labels if not one.urgent or one.anatomy]
+        calm = [one.label for one in self._card.block.labels if not one.urgent or one.anatomy]
         times = {"gate": gated - begin, "inference": done - gated}
         return Analysis(
             study_instance_uid=study.uid,
@@ -146,7 +150,12 @@ class SiteProcessor:
             status=Status.COMPLETED,
             findings=answer.findings,
             impression=impression(
-                answer.findings, names, notes, self._language, calm, calibrated=self._calibrated
+                answer.findings,
+                self.names,
+                notes,
+                self._language,
+                calm,
+                calibrated=self._calibrated,
             ),
             masks=answer.masks,
             notes=notes,

@@ -40,7 +40,7 @@ def impression(
     language = language if language in LANGUAGES else "en"
     groups = gravest_first(findings)
     urgent = {
-        label: 0 if label in calm else category(same[0].state, _name(label, names, "en"))
+        label: 0 if label in calm else category(same[0].state, name_of(label, names, "en"))
         for label, same in groups.items()
     }
     labels = sorted(
@@ -56,13 +56,13 @@ def impression(
     words = _words()[language]
     sentences = [
         Sentence(
-            _text(groups[label], _name(label, names, language), words, calibrated),
+            _text(groups[label], name_of(label, names, language), words, calibrated),
             (label,),
             category=urgent[label],
         )
         for label in labels
     ]
-    listed = ", ".join(_name(label, names, language) for label in labels)
+    listed = ", ".join(name_of(label, names, language) for label in labels)
     sentences.append(Sentence(words["limits"].format(names=listed), tuple(labels)))
     sentences += [Sentence(note, tuple(labels)) for note in notes]
     return Impression(language, tuple(sentences), word(urgent.values()))
@@ -96,7 +96,8 @@ def _words() -> Mapping[str, Mapping[str, str]]:
     return table("coded")
 
 
-def _name(label: str, names: Names, language: str) -> str:
+def name_of(label: str, names: Names, language: str) -> str:
+    """What people call a label in a language; the label itself where nobody has said."""
     return names.get(label, {}).get(language) or label.replace("_", " ")
 
 

@@ -9,21 +9,20 @@ do not hold; how soon somebody must act, which is for a doctor to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 from processors.analysis import Finding
 from processors.impressions.assertion import ASSERTED, Assertion
-from processors.impressions.coded import gravest_first
+from processors.impressions.coded import Names, gravest_first, name_of
 from processors.impressions.grounding import STATES
 from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import table
 from processors.impressions.text import fold
 
 Voice = Literal["model", "report"]
-Name = Callable[[Finding, str], str]
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 
 
@@ -46,15 +45,15 @@ def label(language: str) -> str:
     return str(_words()[language]["label"])
 
 
-def of_findings(findings: Sequence[Finding], name: Name, language: str) -> str:
-    """The summary of a model's findings. name: what people call a finding in a language."""
+def of_findings(findings: Sequence[Finding], names: Names, language: str) -> str:
+    """The summary of a model's findings. names: label -> language -> name."""
     facts, mentions = [], []
-    for same in gravest_first(findings).values():
-        state, english = STATES[same[0].state], name(same[0], "en")
+    for label_of, same in gravest_first(findings).items():
+        state, english = STATES[same[0].state], name_of(label_of, names, "en")
         found = read(english, "en")
         mentions += [replace(mention, state=state) for mention in found]
         row = _row(english, found, language)
-        facts.append(_Fact(*(row or (_lower(name(same[0], language)), "")), state))
+        facts.append(_Fact(*(row or (_lower(name_of(label_of, names, language)), "")), state))
     return _checked(facts, mentions, "model", language)
 
 

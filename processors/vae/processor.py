@@ -194,7 +194,7 @@ class VaeBundleProcessor:
         if len(chosen) > MOST_EXPLAINED:
             said = self._spoken(MANY_IMAGES)
             notes = (*notes, said.format(judged=len(judged), drawn=MOST_EXPLAINED))
-        draft = impression(findings, self._names(), notes, self._language, self._calm)
+        draft = impression(findings, self.names, notes, self._language, self._calm)
         withheld = self._why_withheld(study, draft, findings, notes)
         if withheld:
             notes = (*notes, self._spoken(WITHHELD).format(why=withheld))
@@ -222,14 +222,16 @@ class VaeBundleProcessor:
             kind=refusal.kind,
         )
 
-    def _names(self) -> dict[str, Mapping[str, str]]:
+    @property
+    def names(self) -> Mapping[str, Mapping[str, str]]:
+        """What people call the labels: label -> language -> name."""
         return {entry["label"]: entry["name"] for entry in self._card["labels"]}
 
     def _why_withheld(
         self, study: Study, draft: Impression, findings: Sequence[Finding], notes: Sequence[str]
     ) -> str:
         patient = draft_guard.identifying(instance.header for instance in study.instances)
-        return draft_guard.why_withheld(draft, findings, self._names(), notes, patient)
+        return draft_guard.why_withheld(draft, findings, self.names, notes, patient)
 
     def _asked(self, study: Study, uid: str) -> list[int]:
         return fitting(age_in_years(study.header(uid)), self._card["questions"])

@@ -38,13 +38,13 @@ def drafted(*categories: int) -> Analysis:
     return replace(full(STUDY, IMAGE), impression=draft, patient_summary=SUMMARY)
 
 
-def message(told: Analysis, **more: object) -> list[list[str]]:
-    options = replace(OPTIONS, language="es", **more)
+def message(told: Analysis) -> list[list[str]]:
+    options = replace(OPTIONS, language="es")
     return segments(hl7_oru.write(told, STUDY, options, MADE_AT)[0])
 
 
-def document(told: Analysis, **more: object) -> Dataset:
-    options = replace(OPTIONS, language="es", **more)
+def document(told: Analysis) -> Dataset:
+    options = replace(OPTIONS, language="es")
     (report,) = text_report.write(told, STUDY, options, MADE_AT)
     return read(report)
 
@@ -128,17 +128,16 @@ def test_each_part_of_the_draft_names_its_findings() -> None:
 
 
 # ---- the patient's words ------------------------------------------------------------------------
-def test_the_patients_words_stay_at_home_unless_asked_for() -> None:
-    told = drafted(2)
-    assert OPTIONS.patient_summary is False
-    assert "Pregunte" not in str(message(told)) + str(document(told))
+def test_no_section_without_the_patients_words() -> None:
+    told = replace(drafted(2), patient_summary="")
+    assert "PATIENT-SUMMARY" not in str(message(told)) + str(document(told))
 
 
 def test_the_patients_words_go_out_with_both_labels_and_a_code_of_their_own() -> None:
     told = drafted(2)
-    (item,) = parts(document(told, patient_summary=True), "PATIENT-SUMMARY")
+    (item,) = parts(document(told), "PATIENT-SUMMARY")
     assert str(item.TextValue).splitlines() == [OPTIONS.label, *SUMMARY.splitlines()]
-    rows = [row for row in message(told, patient_summary=True) if row[0] == "OBX"]
+    rows = [row for row in message(told) if row[0] == "OBX"]
     words = [row for row in rows if row[3].startswith("PATIENT-SUMMARY^")]
     assert [row[5] for row in words] == SUMMARY.splitlines()
     assert {(row[8], row[11]) for row in words} == {("", "P")}

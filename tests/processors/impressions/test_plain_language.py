@@ -24,20 +24,19 @@ LABELS = {
     "Pregunte a su médico qué significa para usted.",
 }
 NAMES = {
-    "pneumonia": ("Pneumonia", "Neumonía"),
-    "pleural effusion": ("Pleural effusion", "Derrame pleural"),
-    "pneumothorax": ("Pneumothorax", "Neumotórax"),
-    "glioma": ("Glioma", "Glioma"),
-    "malignant_lesion": ("Lesion of malignant appearance", "Lesión de aspecto maligno"),
+    "pneumonia": {"en": "Pneumonia", "es": "Neumonía"},
+    "pleural effusion": {"en": "pleural effusion", "es": "derrame pleural"},
+    "pneumothorax": {"en": "Pneumothorax", "es": "Neumotórax"},
+    "glioma": {"en": "Glioma", "es": "Glioma"},
+    "malignant_lesion": {
+        "en": "lesion of malignant appearance",
+        "es": "lesión de aspecto maligno",
+    },
 }
 # hydropneumothorax names two things at once, and the blunted angle is never certain
 ALONE = [
     c for c in table("plain")["en"]["words"] if c not in ("hydropneumothorax", "blunted_angle")
 ]
-
-
-def named(finding: Finding, language: str) -> str:
-    return NAMES[finding.label][language == "es"]
 
 
 def found(label: str, state: State, uid: str = "1") -> Finding:
@@ -56,7 +55,7 @@ def body(text: str, language: str) -> str:
 def test_no_summary_without_its_label(language: str) -> None:
     findings = [found("pneumonia", State.PRESENT)]
     mentions = read("Pneumonia." if language == "en" else "Neumonía.", language)
-    for text in (of_findings(findings, named, language), of_mentions(mentions, language)):
+    for text in (of_findings(findings, NAMES, language), of_mentions(mentions, language)):
         assert body(text, language)
 
 
@@ -82,7 +81,7 @@ def test_the_label_stands_above_silence_too(language: str) -> None:
     ],
 )  # fmt: skip
 def test_each_state(state: State, language: str, said: str) -> None:
-    text = body(of_findings([found("pneumonia", state)], named, language), language)
+    text = body(of_findings([found("pneumonia", state)], NAMES, language), language)
     assert said in text
     assert text.endswith({"en": "anything else.", "es": "nada más."}[language])
 
@@ -99,12 +98,12 @@ def test_each_state(state: State, language: str, said: str) -> None:
 def test_a_name_that_says_more_or_less_than_a_row_is_said_as_it_is(
     label: str, language: str, said: str
 ) -> None:
-    assert said in of_findings([found(label, State.PRESENT)], named, language)
+    assert said in of_findings([found(label, State.PRESENT)], NAMES, language)
 
 
 def test_the_gravest_image_speaks_for_the_study() -> None:
     films = [found("pneumonia", State.ABSENT, "1"), found("pneumonia", State.PRESENT, "2")]
-    assert "no sign" not in of_findings(films, named, "en")
+    assert "no sign" not in of_findings(films, NAMES, "en")
 
 
 def test_denials_stand_together_and_numbers_and_degrees_are_left_out() -> None:
@@ -134,7 +133,7 @@ def test_what_does_not_read_back_is_not_said(monkeypatch: pytest.MonkeyPatch) ->
     words = table("plain")
     words["en"]["model"]["absent"] = "It looked for {what}."  # as if it were there
     monkeypatch.setattr(plain_language, "_words", lambda: words)
-    assert of_findings([found("pneumonia", State.ABSENT)], named, "en") == ""
+    assert of_findings([found("pneumonia", State.ABSENT)], NAMES, "en") == ""
 
 
 # ---- grounded -----------------------------------------------------------------------------------
@@ -161,7 +160,7 @@ def test_every_state_of_three_findings(language: str) -> None:
     labels = ("pneumonia", "pleural effusion", "pneumothorax")
     for states in product(State, repeat=3):
         findings = [found(*pair) for pair in zip(labels, states, strict=True)]
-        text = body(of_findings(findings, named, language), language)
+        text = body(of_findings(findings, NAMES, language), language)
         said = summary(read(text, language))
         assert said == {
             label.replace(" ", "_"): STATES[state]
