@@ -33,6 +33,10 @@ CLOCK = "tests/dicom_node/test_clock.py"
 BOUNDED = "tests/processors/test_bounded.py"
 DRAFT = "tests/processors/test_draft_guard.py"
 MODEL_NODE = "tests/faults/test_model_node.py"
+OUTPUTS = "tests/reports/test_reports_draft.py"
+CRITICAL = "tests/dicom_node/test_critical.py"
+PLAIN = "tests/processors/impressions/test_plain_language.py"
+SUMMARY = "tests/dicom_node/test_patient_summary.py"
 
 ROWS = (
     # ---- storage ----------------------------------------------------------------------------
@@ -299,4 +303,29 @@ ROWS = (
     Row("report-phi", "processors/draft_guard.py",
         "    if _identifies(own, patient):", "    if False:",
         f"{DRAFT}::test_report_phi"),
+    Row("draft-critical-flag", "reports/hl7_oru.py",
+        '_ABNORMAL = {State.PRESENT: "A",', '_ABNORMAL = {State.PRESENT: "AA",',
+        f"{OUTPUTS}::test_a_draft_raises_no_critical_flag_of_its_own"),
+    Row("critical-untold", "reports/hl7_segments.py",
+        "    if at_once:", "    if False:",
+        f"{CRITICAL}::test_the_ris_is_told_without_a_flag"),
+    Row("critical-untold", "dicom_node/pipeline.py",
+        ", *critical.audited(claimed, analysis))", ",)",
+        f"{CRITICAL}::test_who_hears_of_it"),
+    Row("shadow-alarm", "dicom_node/critical.py",
+        '    if claimed.mode == "live":', "    if True:",
+        f"{CRITICAL}::test_who_hears_of_it"),
+    Row("summary-unlabelled", "processors/impressions/plain_language.py",
+        'return f"{label(language)}\\n{body}"', "return body",
+        f"{PLAIN}::test_no_summary_without_its_label"),
+    Row("summary-ungrounded", "processors/impressions/plain_language.py",
+        "        if _same(read(body, language), mentions):", "        if True:",
+        f"{PLAIN}::test_what_does_not_read_back_is_not_said"),
+    Row("summary-unasked", "config/settings.py",
+        '        False, description="plain words for the patient',
+        '        True, description="plain words for the patient',
+        f"{SUMMARY}::test_no_plain_words_by_default"),
+    Row("summary-unasked", "processors/kinds.py",
+        " if wanted.patient_summary else processor", "",
+        f"{SUMMARY}::test_only_a_site_that_asks_gets_them"),
 )  # fmt: skip
