@@ -115,8 +115,8 @@ class SiteProcessor:
 
     @property
     def names(self) -> Mapping[str, Mapping[str, str]]:
-        """What people call the labels: label -> language -> name."""
-        labels = self._card.block.labels
+        """What people call the findings: label -> language -> name; anatomy is none."""
+        labels = [one for one in self._card.block.labels if not one.anatomy]
         return {one.label: {"en": one.name.en, "es": one.name.es} for one in labels}
 
     def accepts(self, study: Study) -> Refusal | None:
@@ -141,7 +141,9 @@ class SiteProcessor:
         answer = self._model.answer(study, verdict.accepted)
         done = time.perf_counter()
         notes = (*self._always, *verdict.notes, *answer.notes)
-        calm = [one.label for one in self._card.block.labels if not one.urgent or one.anatomy]
+        calm = [one.label for one in self._card.block.labels if not one.urgent]
+        names = self.names
+        told = [finding for finding in answer.findings if finding.label in names]
         times = {"gate": gated - begin, "inference": done - gated}
         return Analysis(
             study_instance_uid=study.uid,
@@ -150,8 +152,8 @@ class SiteProcessor:
             status=Status.COMPLETED,
             findings=answer.findings,
             impression=impression(
-                answer.findings,
-                self.names,
+                told,
+                names,
                 notes,
                 self._language,
                 calm,

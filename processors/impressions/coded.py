@@ -62,8 +62,9 @@ def impression(
         )
         for label in labels
     ]
-    listed = ", ".join(name_of(label, names, language) for label in labels)
-    sentences.append(Sentence(words["limits"].format(names=listed), tuple(labels)))
+    if labels:
+        listed = ", ".join(name_of(label, names, language) for label in labels)
+        sentences.append(Sentence(words["limits"].format(names=listed), tuple(labels)))
     sentences += [Sentence(note, tuple(labels)) for note in notes]
     return Impression(language, tuple(sentences), word(urgent.values()))
 

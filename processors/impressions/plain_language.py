@@ -46,9 +46,10 @@ def label(language: str) -> str:
 
 
 def of_findings(findings: Sequence[Finding], names: Names, language: str) -> str:
-    """The summary of a model's findings. names: label -> language -> name."""
+    """The summary of a model's findings. names: label -> language -> name, of what is to be told:
+    a label without a name is no finding (an organ that a model draws)."""
     facts, mentions = [], []
-    for label_of, same in gravest_first(findings).items():
+    for label_of, same in gravest_first([f for f in findings if f.label in names]).items():
         state, english = STATES[same[0].state], name_of(label_of, names, "en")
         found = read(english, "en")
         mentions += [replace(mention, state=state) for mention in found]

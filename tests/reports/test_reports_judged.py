@@ -28,7 +28,7 @@ from report_cases import (
     undetermined,
 )
 
-from processors.analysis import Analysis, Instance, Study
+from processors.analysis import Analysis, Impression, Instance, Sentence, Study
 from reports import Report, write_all
 
 pytestmark = pytest.mark.shared
@@ -83,6 +83,18 @@ CASES: dict[str, Callable[[Study, Dataset], Analysis]] = {
     ),
     "absent": lambda one, s: analysis(one, (absent(s),)),
     "unsuitable": lambda one, s: refused(one),
+    "critical": lambda one, s: replace(
+        full(one, s),
+        impression=Impression(
+            "es",
+            (
+                Sentence("Neumotórax a tensión.", ("pneumonia",), category=1),
+                Sentence("Nota.", ("pneumonia", "nodule")),
+            ),
+            "critical",
+        ),
+        patient_summary="Borrador. Pregunte a su médico.\nHa visto signos de un neumotórax.",
+    ),
 }
 
 

@@ -21,7 +21,7 @@ from report_cases import (
     study,
 )
 
-from processors.analysis import Analysis, Check, Status
+from processors.analysis import Analysis, Check, Impression, Sentence, Status
 from reports import write_all
 from reports.result import result, unpicked
 
@@ -38,6 +38,11 @@ CASES = {
     "full": full(STUDY, IMAGE),
     "absent": analysis(STUDY, (absent(IMAGE),)),
     "no impression": analysis(STUDY, (absent(IMAGE),), impression=None),
+    "critical": replace(
+        full(STUDY, IMAGE),
+        impression=Impression("es", (Sentence("Aire.", (), category=1),), "critical"),
+        patient_summary="Borrador.",
+    ),
     "unsuitable": refused(STUDY),
     "failed": Analysis(STUDY.uid, "chest", ALGORITHM, Status.FAILED, "timed out"),
 }

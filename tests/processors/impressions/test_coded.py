@@ -46,6 +46,11 @@ def test_sentences(state: State, language: str, start: str, criticality: str) ->
     assert all(s.findings == ("pneumonia",) and s.source == "rule" for s in draft.sentences)
 
 
+def test_without_a_finding_there_is_nothing_but_notes() -> None:
+    draft = impression([], NAMES, ("A note.",), "en")
+    assert [sentence.text for sentence in draft.sentences] == ["A note."]
+
+
 def test_the_worst_film_speaks_for_the_study() -> None:
     films = [_finding(State.ABSENT, 0.1, "1"), _finding(State.PRESENT, 0.9, "2")]
     assert "90" in impression(films, NAMES, (), "en").sentences[0].text

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from processors.impressions.criticality import Category, in_order, ranked, rules
+from processors.analysis import CRITICALITY, Impression, Sentence
+from processors.impressions.criticality import (
+    Category,
+    impression_of,
+    in_order,
+    ranked,
+    rules,
+    word,
+)
 from processors.impressions.labeller import read
 from processors.impressions.lexicon import concepts
 
@@ -51,6 +59,34 @@ def test_every_category_comes_before_the_next() -> None:
 def test_a_draft_tells_the_most_urgent_first() -> None:
     draft = ("Mild cardiomegaly.", "8 mm nodule.", "Pneumonia.", "Tension pneumothorax.")
     assert in_order(draft, "en") == (*reversed(draft[1:]), draft[0])
+
+
+def test_a_draft_of_sentences_is_marked_and_ordered() -> None:
+    texts = ("Mild cardiomegaly.", "8 mm nodule.", "Pneumonia.", "No tension pneumothorax.")
+    draft = impression_of([Sentence(text, (), "nearest") for text in texts], "en")
+    assert [(s.text, s.category) for s in draft.sentences] == [
+        ("Pneumonia.", 2), ("8 mm nodule.", 3), ("Mild cardiomegaly.", 0),
+        ("No tension pneumothorax.", 0),
+    ]  # fmt: skip
+    assert draft.criticality == "urgent"
+    assert {sentence.source for sentence in draft.sentences} == {"nearest"}
+
+
+@pytest.mark.parametrize(
+    ("categories", "expected"),
+    [((), "routine"), ((0, 0), "routine"), ((0, 3), "follow_up"), ((3, 2), "urgent"),
+     ((2, 0, 1), "critical")],
+)  # fmt: skip
+def test_the_word_for_a_draft(categories: tuple[int, ...], expected: str) -> None:
+    assert word(categories) == expected
+    assert expected in CRITICALITY
+
+
+def test_no_other_word_and_no_other_category() -> None:
+    with pytest.raises(ValueError, match="none of routine"):
+        Impression("en", (), "red")
+    with pytest.raises(ValueError, match="0 to 3"):
+        Sentence("Pneumonia.", (), category=4)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,11 @@ def test_the_gravest_image_speaks_for_the_study() -> None:
     assert "no sign" not in of_findings(films, NAMES, "en")
 
 
+def test_what_has_no_name_is_no_finding() -> None:
+    both = [found("pneumonia", State.ABSENT), found("lung", State.PRESENT)]
+    assert of_findings(both, NAMES, "en") == of_findings(both[:1], NAMES, "en")
+
+
 def test_denials_stand_together_and_numbers_and_degrees_are_left_out() -> None:
     text = of_mentions(
         read("Large 12 mm nodule on the left. No pneumothorax. No pleural effusion.", "en"), "en"
