@@ -199,12 +199,15 @@ class Sentence:
             raise ValueError(f"a sentence's category is 0 to 3, not {self.category}")
 
 
-CRITICALITY = ("routine", "critical", "urgent", "follow_up")  # by the most urgent category, 0 to 3
+CRITICALITY = ("routine", "minutes", "hours", "days")  # by the most urgent category, 0 to 3
 
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """The draft impression, most critical sentence first; criticality: one of CRITICALITY."""
+    """The draft impression, most critical sentence first.
+
+    criticality: one of CRITICALITY; that of the most urgent sentence, where sentences have one.
+    """
 
     language: str
     sentences: tuple[Sentence, ...]
@@ -213,6 +216,9 @@ class Impression:
     def __post_init__(self) -> None:
         if self.criticality not in CRITICALITY:
             raise ValueError(f"{self.criticality!r} is none of {', '.join(CRITICALITY)}")
+        most = min((one.category for one in self.sentences if one.category), default=0)
+        if most and CRITICALITY[most] != self.criticality:
+            raise ValueError(f"a draft with a sentence of category {most} is {CRITICALITY[most]}")
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from processors.analysis import Analysis, Finding
+from processors.analysis import CRITICALITY, Analysis, Finding
 from reports import content
 from reports.model import Options
 from reports.wording import words
@@ -59,11 +59,15 @@ def passage_line(passage: Passage, options: Options) -> str:
 
 def urgency_lines(analysis: Analysis, options: Options) -> list[str]:
     """How soon somebody must know of the most urgent sentence; nothing where none is urgent."""
-    language = words(options.language)
-    found = [passage.category for passage in passages(analysis) if passage.category]
-    return [language.urgency.format(language.urgencies[min(found)])] if found else []
+    language, category = words(options.language), _category(analysis)
+    return [language.urgency.format(language.urgencies[category])] if category else []
 
 
 def is_critical(analysis: Analysis) -> bool:
-    """Whether somebody must know of a sentence of the draft within minutes (category 1)."""
-    return any(passage.category == AT_ONCE for passage in passages(analysis))
+    """Whether somebody must know of the draft within minutes (category 1)."""
+    return _category(analysis) == AT_ONCE
+
+
+def _category(analysis: Analysis) -> int:
+    draft = analysis.impression
+    return CRITICALITY.index(draft.criticality) if draft else 0

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
-from processors.analysis import Analysis, Sentence, Study
+from processors.analysis import Analysis, Study
 from reports import codes
 from reports.model import Options, Receiver
 
@@ -45,15 +45,19 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *(f"{f.label} {f.instance_uid} {f.state} {f.probability:.3f}" for f in analysis.findings),
         *_drawn(analysis),
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
-        *(f"{one.text} {','.join(one.findings)} {one.category}" for one in _sentences(analysis)),
+        *_drafted(analysis),
         analysis.patient_summary,
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
-def _sentences(analysis: Analysis) -> tuple[Sentence, ...]:
-    return analysis.impression.sentences if analysis.impression else ()
+def _drafted(analysis: Analysis) -> Iterator[str]:
+    """The draft: its words, what they rest on, how urgent it is."""
+    if draft := analysis.impression:
+        yield draft.criticality
+        for one in draft.sentences:
+            yield f"{one.text} {','.join(one.findings)} {one.category}"
 
 
 def _drawn(analysis: Analysis) -> Iterator[str]:

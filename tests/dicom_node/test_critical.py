@@ -125,5 +125,5 @@ def test_the_ris_is_told_without_a_flag(sqlite_node: Node) -> None:
     assert not any(row.split("|")[8] not in ("", "A", "N") for row in rows if row[:4] == "OBX|")
     analysis = sqlite_node.storage.runs.analysis(run.id)
     assert analysis is not None
-    assert analysis["impression"]["criticality"] == "critical"
+    assert analysis["impression"]["criticality"] == "minutes"
     assert analysis["impression"]["sentences"][0]["category"] == 1

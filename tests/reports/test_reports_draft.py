@@ -57,9 +57,9 @@ def parts(made: Dataset, name: str) -> list[Dataset]:
 @pytest.mark.parametrize(
     ("categories", "criticality", "priority", "note"),
     [
-        pytest.param((1, 3), "critical", "^^^^^S", "categoría 1, minutos", id="minutes"),
-        pytest.param((2, 0), "urgent", "", "categoría 2, horas", id="hours"),
-        pytest.param((3,), "follow_up", "", "categoría 3, días", id="days"),
+        pytest.param((1, 3), "minutes", "^^^^^S", "categoría 1, minutos", id="minutes"),
+        pytest.param((2, 0), "hours", "", "categoría 2, horas", id="hours"),
+        pytest.param((3,), "days", "", "categoría 3, días", id="days"),
         pytest.param((0,), "routine", "", "", id="none"),
     ],
 )
@@ -74,7 +74,7 @@ def test_urgency_is_told_to_everybody(
     assert (note in after_obr[3]) if note else ("categoría" not in str(rows))
     said = str(parts(document(told), "121071")[0].TextValue)
     assert note in said.splitlines()[1] if note else "categoría" not in said
-    assert is_critical(told) is (criticality == "critical")
+    assert is_critical(told) is (criticality == "minutes")
     made = result(told)["impression"]
     assert made["criticality"] == criticality
     assert [one["category"] for one in made["sentences"]] == [*categories, 0]
@@ -95,6 +95,12 @@ def test_the_category_is_part_of_what_makes_a_result_this_result() -> None:
 
     assert uid(drafted(1)) != uid(drafted(2)) != uid(drafted(0))
     assert uid(drafted(1)) == uid(drafted(1))
+
+
+def test_a_draft_without_a_category_of_each_sentence_is_told_too() -> None:
+    draft = Impression("es", (Sentence("Neumotórax a tensión.", ()),), "minutes")
+    (obr,) = [row for row in message(replace(drafted(0), impression=draft)) if row[0] == "OBR"]
+    assert obr[27] == "^^^^^S"
 
 
 # ---- what it rests on ---------------------------------------------------------------------------

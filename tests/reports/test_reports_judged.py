@@ -91,7 +91,7 @@ CASES: dict[str, Callable[[Study, Dataset], Analysis]] = {
                 Sentence("Neumotórax a tensión.", ("pneumonia",), category=1),
                 Sentence("Nota.", ("pneumonia", "nodule")),
             ),
-            "critical",
+            "minutes",
         ),
         patient_summary="Borrador. Pregunte a su médico.\nHa visto signos de un neumotórax.",
     ),

@@ -40,7 +40,7 @@ CASES = {
     "no impression": analysis(STUDY, (absent(IMAGE),), impression=None),
     "critical": replace(
         full(STUDY, IMAGE),
-        impression=Impression("es", (Sentence("Aire.", (), category=1),), "critical"),
+        impression=Impression("es", (Sentence("Aire.", (), category=1),), "minutes"),
         patient_summary="Borrador.",
     ),
     "unsuitable": refused(STUDY),

@@ -86,7 +86,7 @@ def test_the_impression_says_in_spanish_what_the_model_found(node: NodeUnderTest
     print("\n", draft["text"], "\n", analysis["patient_summary"])
     assert first["text"].startswith("Hallazgos en relación con neumonía (probabilidad del modelo")
     assert (first["findings"], first["source"], first["category"]) == (["pneumonia"], "rule", 2)
-    assert draft["criticality"] == "urgent"
+    assert draft["criticality"] == "hours"
     assert summary(read(first["text"], "es")) == states
     assert summary(read(analysis["patient_summary"], "es")) == states
     assert analysis["patient_summary"].startswith("Borrador. Ningún médico ha revisado este texto.")

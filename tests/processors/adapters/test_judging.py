@@ -62,7 +62,7 @@ def test_the_name_gives_the_urgency_and_the_card_may_take_it(processor: SiteProc
     assert [(s.findings[0], s.category) for s in draft.sentences[:2]] == [
         ("tension_pneumothorax", 1), ("device", 0),
     ]  # fmt: skip
-    assert draft.criticality == "critical"
+    assert draft.criticality == "minutes"
 
 
 def test_the_summary_has_the_card_s_names(processor: SiteProcessor) -> None:

@@ -27,14 +27,14 @@ def _finding(state: State, probability: float, uid: str = "1.2", label: str = "p
 @pytest.mark.parametrize(
     ("state", "language", "start", "criticality"),
     [
-        pytest.param(State.PRESENT, "es", "Hallazgos en relación con neumonía (", "urgent",
+        pytest.param(State.PRESENT, "es", "Hallazgos en relación con neumonía (", "hours",
                      id="es +"),
         pytest.param(State.ABSENT, "es", "El modelo no encuentra signos", "routine", id="es -"),
         pytest.param(State.UNDETERMINED, "es", "Resultado indeterminado: posible presencia de "
-                     "neumonía", "follow_up", id="es ?"),
-        pytest.param(State.PRESENT, "en", "Findings consistent with", "urgent", id="en +"),
+                     "neumonía", "days", id="es ?"),
+        pytest.param(State.PRESENT, "en", "Findings consistent with", "hours", id="en +"),
         pytest.param(State.ABSENT, "en", "The model finds no sign", "routine", id="en -"),
-        pytest.param(State.UNDETERMINED, "en", "Undetermined: possible", "follow_up", id="en ?"),
+        pytest.param(State.UNDETERMINED, "en", "Undetermined: possible", "days", id="en ?"),
     ],
 )  # fmt: skip
 def test_sentences(state: State, language: str, start: str, criticality: str) -> None:
@@ -72,7 +72,7 @@ def test_what_is_no_reason_to_hurry_stands_behind() -> None:
     calm, other = _finding(State.PRESENT, 0.9), replace(_finding(State.PRESENT, 0.3), label="mass")
     draft = impression([calm, other], NAMES, (), "en", [calm.label])
     assert draft.sentences[0].findings == ("mass",)
-    assert draft.criticality == "follow_up"
+    assert draft.criticality == "days"
     assert impression([calm], NAMES, (), "en", [calm.label]).criticality == "routine"
 
 
@@ -111,7 +111,7 @@ def test_the_most_urgent_stands_first_whatever_the_probability() -> None:
         "free_air", "pneumothorax", "nodule", "cardiomegaly",
     ]  # fmt: skip
     assert [s.category for s in draft.sentences] == [1, 2, 3, 0, 0, 0]
-    assert draft.criticality == "critical"
+    assert draft.criticality == "minutes"
 
 
 # ---- every label that is shipped, each state, one image and several ------------------------------

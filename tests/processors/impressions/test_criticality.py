@@ -68,14 +68,14 @@ def test_a_draft_of_sentences_is_marked_and_ordered() -> None:
         ("Pneumonia.", 2), ("8 mm nodule.", 3), ("Mild cardiomegaly.", 0),
         ("No tension pneumothorax.", 0),
     ]  # fmt: skip
-    assert draft.criticality == "urgent"
+    assert draft.criticality == "hours"
     assert {sentence.source for sentence in draft.sentences} == {"nearest"}
 
 
 @pytest.mark.parametrize(
     ("categories", "expected"),
-    [((), "routine"), ((0, 0), "routine"), ((0, 3), "follow_up"), ((3, 2), "urgent"),
-     ((2, 0, 1), "critical")],
+    [((), "routine"), ((0, 0), "routine"), ((0, 3), "days"), ((3, 2), "hours"),
+     ((2, 0, 1), "minutes")],
 )  # fmt: skip
 def test_the_word_for_a_draft(categories: tuple[int, ...], expected: str) -> None:
     assert word(categories) == expected
@@ -87,6 +87,8 @@ def test_no_other_word_and_no_other_category() -> None:
         Impression("en", (), "red")
     with pytest.raises(ValueError, match="0 to 3"):
         Sentence("Pneumonia.", (), category=4)
+    with pytest.raises(ValueError, match="category 2 is hours"):
+        Impression("en", (Sentence("Pneumonia.", (), category=2),), "minutes")
 
 
 @pytest.mark.parametrize(
