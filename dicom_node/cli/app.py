@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from dicom_node import product
-from dicom_node.cli import audit, database, impressions, look, models, node, processors, queues
+from dicom_node.cli import (
+    audit,
+    database,
+    impressions,
+    impressions_reading,
+    look,
+    models,
+    node,
+    processors,
+    queues,
+)
 
 app = typer.Typer(
     name=product.NAME,
@@ -41,6 +51,7 @@ app.add_typer(queues.deliveries, name="deliveries")
 app.add_typer(processors.app, name="processors")
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+impressions_reading.add_to(impressions.app)
 app.add_typer(impressions.app, name="impressions")
 app.add_typer(database.app, name="db")
 

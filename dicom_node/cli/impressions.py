@@ -1,7 +1,4 @@
-"""impressions: guard: what the grounding of drafts is worth, measured on planted errors.
-
-The commands that read one text of findings stand in `impressions_reading`.
-"""
+"""impressions: guard; what the grounding of drafts is worth, measured on planted errors."""
 
 from __future__ import annotations
 
@@ -13,12 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dicom_node.cli import impressions_reading
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
 app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
-impressions_reading.add_to(app)
 
 
 @app.callback()
