@@ -3,8 +3,8 @@
 In: the text of a findings section or of a draft, in English or Spanish. Out: mentions of findings
 with their state and parts (`labeller`), a verdict on each sentence of a draft (`grounding`), the
 category of urgency of each finding (`criticality`) and the published follow-up of a nodule
-(`follow_up`, `fleischner`). In: coded findings of an image model. Out: its draft (`coded`). Of both:
-plain words for the patient (`plain_language`). Everything here is pure: the same text gives the
-same answer, no model, no file but the phrase lists beside the code. Never: a word that the findings
-do not hold, a phrase learnt from a report.
+(`follow_up`, `fleischner`). In: coded findings of an image model. Out: its draft (`coded`). Of
+both: plain words for the patient (`plain_language`). Everything here is pure: the same text gives
+the same answer, no model, no file but the phrase lists beside the code. Never: a word that the
+findings do not hold, a phrase learnt from a report.
 """
