@@ -19,10 +19,11 @@ from processors.impressions.assertion import ASSERTED, Assertion
 from processors.impressions.coded import Names, gravest_first, name_of
 from processors.impressions.grounding import STATES
 from processors.impressions.labeller import Mention, read
-from processors.impressions.lexicon import table
+from processors.impressions.lexicon import lexicon, table
 from processors.impressions.text import fold
 
 Voice = Literal["model", "report"]
+_SHORTEST = 4  # letters of a word that says something
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 
 
@@ -53,8 +54,7 @@ def of_findings(findings: Sequence[Finding], names: Names, language: str) -> str
         state, english = STATES[same[0].state], name_of(label_of, names, "en")
         found = read(english, "en")
         mentions += [replace(mention, state=state) for mention in found]
-        row = _row(english, found, language)
-        facts.append(_Fact(*(row or (_lower(name_of(label_of, names, language)), "")), state))
+        facts.append(_fact(name_of(label_of, names, language), english, found, state, language))
     return _checked(facts, mentions, "model", language)
 
 
@@ -129,12 +129,25 @@ def _body(facts: Sequence[_Fact], voice: Voice, language: str, others: bool) -> 
     return " ".join([*lines, words["end"]]).strip()
 
 
-def _row(english: str, found: Sequence[Mention], language: str) -> tuple[str, str] | None:
-    """The words for a name that is one concept's and says nothing besides."""
-    if len(found) != 1 or (found[0].start, found[0].end) != (0, len(fold(english))):
-        return None
-    row = _words()[language]["words"].get(found[0].concept)
-    return (row[0], row[1]) if row else None
+def _fact(
+    name: str, english: str, found: Sequence[Mention], state: Assertion, language: str
+) -> _Fact:
+    """A finding under its own name; explained where that is one concept's and says nothing besides.
+
+    A concept's row has its article, which a label has not.
+    """
+    name = _lower(name)
+    row = _words()[language]["words"].get(found[0].concept) if len(found) == 1 else None
+    if row is None or not _says_only(english, found[0]):
+        return _Fact(name, "", state)
+    return _Fact(row[0] if row[0].endswith(f" {name}") else name, row[1], state)
+
+
+def _says_only(english: str, mention: Mention) -> bool:
+    """Whether the words beside a mention say nothing by themselves ("pulmonary", "of the lung")."""
+    folded, idle = fold(english), lexicon("en").idle
+    rest = f"{folded[: mention.start]} {folded[mention.end :]}".split()
+    return all(len(word) < _SHORTEST or idle.fullmatch(word) for word in rest)
 
 
 def _lower(name: str) -> str:

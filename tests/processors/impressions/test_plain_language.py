@@ -28,6 +28,10 @@ NAMES = {
     "pleural effusion": {"en": "pleural effusion", "es": "derrame pleural"},
     "pneumothorax": {"en": "Pneumothorax", "es": "Neumotórax"},
     "glioma": {"en": "Glioma", "es": "Glioma"},
+    "edema": {"en": "Pulmonary edema", "es": "Edema pulmonar"},
+    "tumor": {"en": "tumor", "es": "tumor"},
+    "nodule": {"en": "nodule", "es": "nódulo"},
+    "large_pneumothorax": {"en": "large pneumothorax", "es": "neumotórax grande"},
     "malignant_lesion": {
         "en": "lesion of malignant appearance",
         "es": "lesión de aspecto maligno",
@@ -91,13 +95,16 @@ def test_each_state(state: State, language: str, said: str) -> None:
     [
         ("malignant_lesion", "en", "signs of lesion of malignant appearance."),  # not "cancer"
         ("malignant_lesion", "es", "signos de lesión de aspecto maligno."),
+        ("edema", "en", "signs of pulmonary edema (water in the lung)."),
+        ("edema", "es", "signos de edema pulmonar (agua dentro del pulmón)."),
+        ("tumor", "en", "signs of tumor (an area that looks unlike the rest)."),
+        ("nodule", "en", "signs of a nodule (a round spot)."),
+        ("large_pneumothorax", "en", "signs of large pneumothorax (air around the lung)."),
         ("glioma", "en", "signs of glioma."),
         ("glioma", "es", "signos de glioma."),
     ],
 )
-def test_a_name_that_says_more_or_less_than_a_row_is_said_as_it_is(
-    label: str, language: str, said: str
-) -> None:
+def test_a_finding_keeps_its_name(label: str, language: str, said: str) -> None:
     assert said in of_findings([found(label, State.PRESENT)], NAMES, language)
 
 
