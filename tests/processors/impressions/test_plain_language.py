@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -178,6 +180,18 @@ def test_every_state_of_three_findings(language: str) -> None:
             label.replace(" ", "_"): STATES[state]
             for label, state in zip(labels, states, strict=True)
         }, text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_most_texts_of_a_radiologist_can_be_told(language: str) -> None:
+    """The labelled sentences of this folder: a summary that reads back is made of nearly all."""
+    texts = []
+    for name, column in (("sentences.csv", "sentence"), ("urgency.csv", "text")):
+        with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
+            texts += [r[column] for r in csv.DictReader(file) if r["language"] == language]
+    untold = [text for text in texts if not of_mentions(read(text, language), language)]
+    print(f"\ntold {language}: {len(texts) - len(untold)} of {len(texts)}", *untold, sep="\n")
+    assert len(untold) <= 0.05 * len(texts)
 
 
 # ---- readable -----------------------------------------------------------------------------------
