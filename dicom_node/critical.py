@@ -26,7 +26,7 @@ def audited(claimed: Run, analysis: Analysis) -> tuple[AuditEntry, ...]:
     event = AuditEntry(
         event="110103",
         action="R",
-        kind=Event.RESULT_CRITICAL,
+        kind=Event.RESULT_CRITICAL.value,
         study_uid=claimed.study_uid,
         who=f"{analysis.algorithm.name} {analysis.algorithm.version}",
         details={"run": claimed.id, "processor": claimed.processor, "mode": claimed.mode},
