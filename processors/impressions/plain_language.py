@@ -50,11 +50,11 @@ def of_findings(findings: Sequence[Finding], names: Names, language: str) -> str
     """The summary of a model's findings. names: label -> language -> name, of what is to be told:
     a label without a name is no finding (an organ that a model draws)."""
     facts, mentions = [], []
-    for label_of, same in gravest_first([f for f in findings if f.label in names]).items():
-        state, english = STATES[same[0].state], name_of(label_of, names, "en")
+    for each, same in gravest_first([f for f in findings if f.label in names]).items():
+        state, english = STATES[same[0].state], name_of(each, names, "en")
         found = read(english, "en")
         mentions += [replace(mention, state=state) for mention in found]
-        facts.append(_fact(name_of(label_of, names, language), english, found, state, language))
+        facts.append(_fact(name_of(each, names, language), english, found, state, language))
     return _checked(facts, mentions, "model", language)
 
 
