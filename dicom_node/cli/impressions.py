@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dicom_node.cli import impressions_evaluate
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
@@ -59,6 +60,9 @@ def guard(
         out.print(table)
     if not all(f.passed for f in figures):
         raise typer.Exit(1)
+
+
+app.command("evaluate")(impressions_evaluate.evaluate)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
