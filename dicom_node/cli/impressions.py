@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dicom_node.cli import impressions_evaluate
+from dicom_node.cli import impressions_evaluate, impressions_train
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
@@ -63,6 +63,8 @@ def guard(
 
 
 app.command("evaluate")(impressions_evaluate.evaluate)
+app.command("train")(impressions_train.train)
+app.command("convert")(impressions_train.convert)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

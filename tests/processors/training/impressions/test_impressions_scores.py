@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_pairs import rows, write
+from report_pairs import pairs, rows, write
 
 from processors.impressions.corpus import Pair
 from processors.training.impressions import baselines, judging, scores
@@ -88,11 +88,6 @@ def test_copies_of_one_text_are_one_witness() -> None:
 def test_a_system_paired_with_itself_differs_by_nothing() -> None:
     drawn = scores.draws(["a", "b"] * 4, np.random.default_rng(0), 200)
     assert scores.difference(EIGHT, EIGHT, drawn) == {"mean": 0, "low": 0, "high": 0}
-
-
-def pairs(split: str) -> list[Pair]:
-    names = ("uid", "findings", "impression", "group", "split")
-    return [Pair(**{k: r[k] for k in names}) for r in rows() if r["split"] == split]
 
 
 @pytest.mark.parametrize(

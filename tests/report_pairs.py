@@ -6,6 +6,8 @@ import csv
 from itertools import product
 from pathlib import Path
 
+from processors.impressions.corpus import Pair
+
 COLUMNS = ("uid", "split", "findings", "impression", "abnormal", "unseen", "group")
 SIDES = ("left", "right")
 ILL = (
@@ -42,3 +44,9 @@ def write(path: Path, reports: list[dict[str, str]] | None = None) -> Path:
         table.writeheader()
         table.writerows(reports)
     return path
+
+
+def pairs(split: str = "") -> list[Pair]:
+    """The reports as pairs, of one split where it is named."""
+    names = ("uid", "findings", "impression", "group", "split")
+    return [Pair(**{k: r[k] for k in names}) for r in rows() if split in ("", r["split"])]
