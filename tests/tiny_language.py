@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from report_pairs import pairs
+from tiny_reports import pairs
 from safetensors.torch import load_file, save_file
 
 from processors.impressions.corpus import Pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -89,7 +90,8 @@ def train(
             progress=sys.stderr.isatty(),
             tell=lambda what: err.print(what, highlight=False),
         )
-    out.print(f"{made}: measure it with dictamen impressions evaluate --model {made}")
+    if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
+        out.print(f"{made}: measure it with dictamen impressions evaluate --model {made}")
 
 
 def convert(

@@ -72,11 +72,12 @@ def teach(
     }
     try:
         import peft  # noqa: F401 - asked for here, so that its lack is said before any work
-        from transformers import set_seed
+        from transformers import PrinterCallback, set_seed
         from transformers.utils import logging as told_by_transformers
     except ImportError as error:
         raise LanguageModelError(_NO_EXTRA.format(error)) from error
     told_by_transformers.disable_progress_bar()
+    told_by_transformers.set_verbosity_error()  # it warns of tied weights that lie in no file
     set_seed(teaching.seed)
     arguments = _arguments(teaching, places.work, len(parted.teaching), cpu, progress)
     with arguments.main_process_first(local=False):
@@ -92,6 +93,7 @@ def teach(
         warnings.simplefilter("ignore")  # of the libraries, about each other
         network = _network(tokenizer, teaching, places)
         trainer = _trainer(network, tokenizer, teaching, arguments, (learnt, judged))
+        trainer.remove_callback(PrinterCallback)  # our log says the same once
         trainer.add_callback(_log(tell))
         trainer.compute_metrics = _metrics(tokenizer, parted.choosing[0].language)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -150,6 +152,7 @@ def _arguments(teaching: Teaching, work: Path, pairs: int, cpu: bool, progress: 
         generation_max_length=teaching.asking.longest_output + 1,
         bf16=bool(gpu and torch.cuda.is_bf16_supported()),
         use_cpu=not gpu,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=gpu,
         seed=teaching.seed,
         report_to=[],
@@ -272,7 +275,7 @@ def _log(tell: Tell) -> Any:
                 return
             found = files.rows(state.log_history)
             files.write_log(Path(args.output_dir), found)
-            if found and "validation_loss" in found[-1]:
+            if "eval_loss" in (state.log_history or [{}])[-1]:
                 row = found[-1]
                 tell(
                     f"epoch {row['epoch']:.2f}, step {row['step']}: validation loss "
@@ -297,7 +300,9 @@ def _finish(
     network = trainer.accelerator.unwrap_model(trainer.model)
     if teaching.way == "lora":
         network.save_pretrained(partial / "adapter")
-        network = network.merge_and_unload()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of embeddings that were not tied before either
+            network = network.merge_and_unload()
     network.save_pretrained(partial)
     _say_how_outputs_are_scaled(partial / "config.json")
     tokenizer.save_pretrained(partial)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_pairs import pairs
+from tiny_reports import pairs
 from tiny_language import chat_shaped, flan_shaped
 
 from processors.adapters.http_endpoint import AnswerInvalid, Question
@@ -62,8 +62,7 @@ def test_what_cannot_be_asked_is_refused(changes: dict[str, object], reason: str
     [
         ("F: {findings}", 20, "F: Small left pleural effusion. No pneumothorax.", 0),
         ("F: {findings}", 8, "F: Small left pleural effusion. No pneumothorax.", 0),
-
-        ("{language} . {findings} {indication}", 8, "en . Small left pleural effusion. No Cough.", 1),
+        ("{language}: Say {findings} {indication}", 8, "en: Say Small left pleural effusion. No Cough.", 1),
         ("a b c d e f g {findings} h", 8, "a b c d e f g  h", 6),
     ],
 )  # fmt: skip

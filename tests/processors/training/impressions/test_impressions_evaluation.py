@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_pairs import NORMAL, rows, write
+from tiny_reports import NORMAL, rows, write
 from typer.testing import CliRunner
 
 from dicom_node.cli.app import app

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_pairs import pairs, rows, write
+from tiny_reports import pairs, rows, write
 
 from processors.impressions.corpus import Pair
 from processors.training.impressions import baselines, judging, scores

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from report_pairs import pairs, rows, write
+from tiny_reports import pairs, rows, write
 from safetensors.torch import load_file
 from tiny_language import chat_shaped, flan_shaped
 from typer.testing import CliRunner
@@ -289,11 +289,12 @@ def test_shapes_are_those_that_were_published(shape: str, millions: int) -> None
 def test_two_processes_share_a_training(tmp_path: Path) -> None:
     """accelerate on a CPU: both processes finish, one of them writes."""
     data = write(tmp_path / "pairs.csv")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    torchrun.append("--standalone")
     options = ["--pairs", str(data), "--out", str(tmp_path / "made"), "--shape", "tiny"]
     options += ["--vocabulary", "400", "--epochs", "1"]
     done = subprocess.run(
-        [*torchrun, "--master-port", "0", *COMMAND[1:], *options],
+        [*torchrun, *COMMAND[1:], *options],
         env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
