@@ -22,9 +22,13 @@ _MOST = 6  # statements of one candidate
 
 
 class Scorer(Protocol):
-    """How likely each statement of a case belongs in an impression: (statements,), 0..1."""
+    """Knows which statements belong in an impression, and how to say that nothing else is acute."""
 
-    def scores(self, case: Case) -> Numbers: ...
+    def scores(self, case: Case) -> Numbers:
+        """How likely each statement is taken up: (statements,), 0..1."""
+
+    def calm(self, case: Case) -> tuple[str, ...]:
+        """Sentences that say that nothing else is acute; none beside what is urgent."""
 
 
 class Extracts:
@@ -38,7 +42,7 @@ class Extracts:
         if not found.statements:
             return ()
         texts: dict[str, None] = {}
-        calm = normals(found)[:1]
+        calm = self._scorer.calm(found)
         for chosen in _choices(found, self._scorer.scores(found)):
             for form in ("short", "own", "text"):
                 said = _joined(found.statements, chosen, form)
@@ -58,9 +62,11 @@ class Normals:
 
 
 def normals(found: Case) -> tuple[str, ...]:
-    """Sentences that say that nothing (else) is acute; none beside what is urgent within hours."""
+    """Sentences that say that nothing (else) is acute: none beside what is urgent within hours,
+    none for findings in which no phrase list knows a word."""
     words = phrasing(found.request.language)
-    if any(s.urgency <= Category.HOURS for s in found.statements):
+    understood = any(s.mentions for s in found.statements)
+    if not understood or any(s.urgency <= Category.HOURS for s in found.statements):
         return ()
     quiet = not any(s.asserts for s in found.statements)
     return (*words.normals, *(words.unremarkable if quiet else ()))

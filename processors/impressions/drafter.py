@@ -8,17 +8,21 @@ a critical finding of the findings left out; a word of a source that was not ask
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from processors.analysis import Impression, Sentence
 from processors.impressions.composing import Extracts, Normals
 from processors.impressions.criticality import in_order, ranked
-from processors.impressions.drafting import Draft, Request, Source
+from processors.impressions.drafting import Candidate, Draft, Request, Source
 from processors.impressions.guarding import Kept, passed, unguarded
 from processors.impressions.labeller import read
 from processors.impressions.scoring import Judge, open_shipped
+from processors.impressions.site import open_site
 from processors.impressions.statements import Case, case
 
 ROUTINE = "routine"
+# sifted, it becomes what may not be missing, also where the findings are codes without a sentence
+_NOTHING = Candidate("", "rule")
 
 
 class RankedDrafter:
@@ -31,6 +35,7 @@ class RankedDrafter:
     def draft(self, request: Request, *, guard: bool = True) -> Draft:
         found = case(request)
         offered = [c for source in self._sources for c in source.candidates(request)]
+        offered.append(_NOTHING)
         left = passed(offered, found) if guard else unguarded(offered)
         if not left:
             return Draft(Impression(request.language, ()), "rule")
@@ -39,9 +44,12 @@ class RankedDrafter:
         return Draft(_impression(best.sentences, found), best.origin, best.refused)
 
 
-def open_drafter(sources: Sequence[Source] = ()) -> RankedDrafter:
-    """The drafter of the shipped bundle. Raises BundleError."""
-    return RankedDrafter(open_shipped(), sources)
+def open_drafter(corpus: Path | None = None, sources: Sequence[Source] = ()) -> RankedDrafter:
+    """The drafter of the shipped bundle, or of a site's corpus folder. Raises BundleError."""
+    if corpus is None:
+        return RankedDrafter(open_shipped(), sources)
+    judge = open_site(corpus)
+    return RankedDrafter(judge, (judge, *sources))
 
 
 def _impression(kept: Sequence[Kept], found: Case) -> Impression:

@@ -52,6 +52,7 @@ def unguarded(candidates: Sequence[Candidate]) -> tuple[Passed, ...]:
     return tuple(
         Passed(c.origin, tuple(Kept(text, (), c.origin) for text in pieces(c.text)))
         for c in candidates
+        if pieces(c.text)
     )
 
 

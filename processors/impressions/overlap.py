@@ -49,6 +49,18 @@ def f1(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, float, float]
     )
 
 
+@lru_cache(maxsize=65536)
+def _counted(text: str) -> tuple[Counter[object], Counter[object]]:
+    found = words(text)
+    return Counter(found), Counter(pairwise(found))
+
+
+def shared(ours: str, theirs: str) -> float:
+    """Mean F1 of the words and of the pairs of words of two texts, 0..1; quick for many texts."""
+    both = zip(_counted(ours), _counted(theirs), strict=True)
+    return sum(_ratio((a & b).total(), a.total(), b.total()) for a, b in both) / 2
+
+
 def _shared(ours: Sequence[object], theirs: Sequence[object]) -> float:
     common = sum((Counter(ours) & Counter(theirs)).values())
     return _ratio(common, len(ours), len(theirs))

@@ -38,6 +38,7 @@ class Phrasing:
     sides: Mapping[str, str]
     lead: re.Pattern[str]
     tail: re.Pattern[str]
+    keep: re.Pattern[str]
     flags: Mapping[str, re.Pattern[str]]
     asked: Mapping[str, re.Pattern[str]]
 
@@ -57,6 +58,7 @@ def phrasing(language: str) -> Phrasing:
         sides=data["sides"],
         lead=re.compile(rf"(?:{'|'.join(data['trims']['lead'])})\s+"),
         tail=re.compile(rf"(?:{'|'.join(data['trims']['tail'])})\s*$"),
+        keep=re.compile(rf"(?<!\w)(?:{'|'.join(data['trims']['keep'])})\s*$"),
         flags={name: compiled(phrases) for name, phrases in data["flags"].items()},
         asked={name: compiled(phrases) for name, phrases in data["asked"].items()},
     )
@@ -96,9 +98,10 @@ def shortened(sentence: str, language: str) -> str:
         if m := words.lead.match(folded):
             text = text[m.end() :]
     folded = fold(text)
-    if m := words.tail.search(folded):
+    m = words.tail.search(folded)
+    if m and not words.keep.search(folded, 0, m.start()):
         text = text[: m.start()]
-    return finished(text) if len(text.split()) > 1 else finished(sentence)
+    return finished(text) or finished(sentence)
 
 
 def cleaned(sentence: str) -> str:

@@ -16,6 +16,7 @@ from typing import Protocol
 import lightgbm
 import numpy as np
 
+from processors.impressions.composing import Scorer, normals
 from processors.impressions.drafting import Candidate
 from processors.impressions.features import FEATURES, Expected, features
 from processors.impressions.statements import SCENE, TRAITS, Case, Numbers
@@ -31,11 +32,8 @@ MODELS = (STATEMENTS, ASSERTS, LENGTH, WORTH)
 LEADING = 3  # best scores of statements that tell what an impression is like
 
 
-class Judge(Protocol):
-    """Knows what belongs in an impression, and which candidate is worth most."""
-
-    def scores(self, case: Case) -> Numbers:
-        """How likely each statement is taken up: (statements,), 0..1."""
+class Judge(Scorer, Protocol):
+    """A Scorer that also knows which candidate is worth most."""
 
     def worth(self, case: Case, candidates: Sequence[Candidate]) -> Numbers:
         """The worth of each candidate, the greater the better: (candidates,)."""
@@ -64,6 +62,9 @@ class Learnt:
 
     def scores(self, case: Case) -> Numbers:
         return self.statements(statement_rows(case))
+
+    def calm(self, case: Case) -> tuple[str, ...]:
+        return normals(case)[:1]
 
     def expected(self, case: Case, scores: Numbers) -> Expected:
         row = scene_row(case, scores)

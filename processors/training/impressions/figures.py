@@ -8,6 +8,7 @@ see it otherwise. Never: a figure chosen among several.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,13 @@ def hard(pairs: Sequence[Pair], known: Collection[tuple[str, ...]]) -> NDArray[n
         ],
         bool,
     )
+
+
+def hard_among(pairs: Sequence[Pair]) -> list[int]:
+    """Rows whose impression stands once and asserts a finding."""
+    times = Counter(words(p.impression) for p in pairs)
+    known = {text for text, n in times.items() if n > 1}
+    return [int(i) for i in np.flatnonzero(hard(pairs, known))]
 
 
 def _counts(pair: Pair, draft: str) -> list[float]:

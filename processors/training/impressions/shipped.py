@@ -26,7 +26,7 @@ from processors.impressions.statements import SCENE, TRAITS
 from processors.training.files import write_checksums, write_json
 from processors.training.impressions.card import words_of
 from processors.training.impressions.examples import examples, folds
-from processors.training.impressions.figures import Figures, figures, hard
+from processors.training.impressions.figures import Figures, figures, hard, hard_among
 from processors.training.impressions.recipe import Tell, learn
 
 _ABOUT = Path(__file__).with_name("shipped.toml")
@@ -67,9 +67,8 @@ def _figures(
     pairs: Sequence[Pair], drafts: Sequence[str], learned: Sequence[Pair]
 ) -> dict[str, Figures]:
     """Of all, and of the hard ones; without `learned`, an impression is new that stands once."""
-    texts = [words(p.impression) for p in (learned or pairs)]
-    known = set(texts) if learned else {t for t in texts if texts.count(t) > 1}
-    rows = np.flatnonzero(hard(pairs, known)).tolist()
+    known = {words(p.impression) for p in learned}
+    rows = np.flatnonzero(hard(pairs, known)).tolist() if learned else hard_among(pairs)
     return {
         "all": figures(pairs, drafts),
         "new impression with a finding": figures(
