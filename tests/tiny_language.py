@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tiny_reports import pairs
 from safetensors.torch import load_file, save_file
+from tiny_reports import pairs
 
 from processors.impressions.corpus import Pair
 from processors.training.impressions.language_data import make_tokenizer

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dicom_node.cli import impressions_evaluate, impressions_train
+from dicom_node.cli import impressions_draft, impressions_evaluate, impressions_train
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
 app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
+
+
+impressions_draft.add_to(app)
 
 
 @app.callback()

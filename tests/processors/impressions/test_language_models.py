@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_reports import pairs
 from tiny_language import chat_shaped, flan_shaped
+from tiny_reports import pairs
 
 from processors.adapters.http_endpoint import AnswerInvalid, Question
 from processors.impressions import ctranslate, prompts

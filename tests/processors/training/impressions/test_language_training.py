@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_reports import pairs, rows, write
 from safetensors.torch import load_file
 from tiny_language import chat_shaped, flan_shaped
+from tiny_reports import pairs, rows, write
 from typer.testing import CliRunner
 
 from dicom_node.cli.app import app
