@@ -17,6 +17,7 @@ from dicom_node.cli.common import err, fail, out, print_one, refusals
 from processors.impressions import corpus
 from processors.impressions.drafter import RankedDrafter, open_drafter
 from processors.impressions.drafting import Request
+from processors.impressions.language_model import open_language_model
 from processors.impressions.lexicon import LANGUAGES
 
 Tell = Callable[[str, int, int], None]
@@ -36,6 +37,10 @@ def draft(
         Path | None,
         typer.Option("--corpus", exists=True, file_okay=False, help="Made by impressions index."),
     ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="A language model that offers texts too."),
+    ] = None,
     language: LanguageOption = "en",
     guard: Annotated[
         bool, typer.Option("--guard/--no-guard", help="No guard: to measure what it costs.")
@@ -44,7 +49,7 @@ def draft(
     """Draft an impression for each row of uid, findings, indication; exit 1 when a row is bad."""
     with refusals():
         rows = _read(source, language, impressions=False)
-        drafter = open_drafter(corpus_dir)
+        drafter = open_drafter(corpus_dir, [open_language_model(path) for path in model or ()])
         with target.open("w", encoding="utf-8") as file, _progress() as tell:
             for number, pair in enumerate(rows.pairs, 1):
                 line = json.dumps(_drafted(drafter, pair, guard), ensure_ascii=False)

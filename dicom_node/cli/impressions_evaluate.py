@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from dicom_node import product
-from dicom_node.cli.common import JsonOption, err, fail, out, refusals
+from dicom_node.cli.common import JsonOption, err, fail, refusals
+from dicom_node.cli.impressions_figures import record_of, show
 
 if TYPE_CHECKING:
     from processors.training.impressions.cases import CaseSet
@@ -34,6 +34,20 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Drafts, JSON lines: uid, impression; FILE or NAME=FILE. Repeatable."),
     ] = None,
+    shipped: Annotated[bool, typer.Option(help="Also the shipped drafter.")] = False,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Also the drafter of this corpus folder."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Also a language model alone; FOLDER or NAME=FOLDER. Repeatable."),
+    ] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(help="What the first --model was before training; FOLDER or NAME=FOLDER."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where models run.")] = "auto",
     judge: Annotated[
         list[Path] | None,
         typer.Option(
@@ -75,7 +89,11 @@ def evaluate(
             measured = []
             for path in data:
                 one = cases.load(path, split, train, language)
-                systems = _systems(one, predictions or ())
+                systems = [
+                    *_predicted(one, predictions or ()),
+                    *_drafted(one, shipped, corpus),
+                    *_modelled(one, model or (), before, device),
+                ]
                 measured.append(
                     evaluation.evaluate(one, systems, jury, rounds=rounds, tell=_teller(one.name))
                 )
@@ -89,7 +107,7 @@ def evaluate(
             raise fail(_MISSING.format(error)) from error
         except ValueError as error:
             raise fail(str(error)) from error
-        record = _record(measured, held)
+        record = record_of(measured, held)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             made_by = f"{product.NAME} {product.VERSION}"
@@ -99,7 +117,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
-        _print(measured, held)
+        show(measured, held)
     if not all(each.passed for _, each in held):
         raise typer.Exit(1)
 
@@ -135,75 +153,56 @@ def _jury(files: Sequence[Path], programs: Sequence[str]) -> list[Judge]:
     return [*map(labelled, files), *map(by_program, programs)]
 
 
-def _systems(cases: CaseSet, predictions: Sequence[str]) -> list[System]:
+def _predicted(cases: CaseSet, predictions: Sequence[str]) -> list[System]:
     from processors.training.impressions import systems
 
     files = [_named(text) for text in predictions]
     return [systems.from_file(path, cases.cases, name) for name, path in files]
 
 
+def _drafted(cases: CaseSet, shipped: bool, corpus: Path | None) -> list[System]:
+    from processors.impressions.drafter import open_drafter
+    from processors.training.impressions.systems import from_drafter
+
+    folders = ([("shipped", None)] if shipped else []) + ([("corpus", corpus)] if corpus else [])
+    return [
+        from_drafter(name, open_drafter(path), cases.cases, _counter(name, len(cases.cases)))
+        for name, path in folders
+    ]
+
+
+def _modelled(
+    cases: CaseSet, models: Sequence[str], before: str | None, device: str
+) -> list[System]:
+    from processors.impressions.language_model import open_language_model
+    from processors.training.impressions.systems import from_model
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise fail(f"--device is auto, cpu or cuda, not {device!r}.")
+    named = [_named(text) for text in ([before] if before else []) + list(models)]
+    if before and not models:
+        raise fail("--before needs the --model that came of it.")
+    return [
+        from_model(
+            name,
+            open_language_model(path, device),  # type: ignore[arg-type]
+            cases.cases,
+            _counter(name, len(cases.cases)),
+            before=named[0][0] if before and number == 1 else "",
+        )
+        for number, (name, path) in enumerate(named)
+    ]
+
+
+def _counter(name: str, total: int) -> Callable[[int], None]:
+    """Tells of every hundredth report, and of the last."""
+
+    def tell(done: int) -> None:
+        if done % 100 == 0 or done == total:
+            err.print(f"{name}: {done} of {total}", style="dim", highlight=False)
+
+    return tell
+
+
 def _teller(data: str) -> Any:
     return lambda what: err.print(f"{data}: {what}", style="dim", highlight=False)
-
-
-def _record(measured: Sequence[Measured], held: Sequence[tuple[str, Held]]) -> dict[str, Any]:
-    return {
-        "data": [one.record for one in measured],
-        "floors": [
-            {
-                "data": data,
-                "system": each.system,
-                "group": each.group,
-                "figure": each.figure,
-                "judge": each.judge,
-                "value": each.value,
-                "limit": f"{each.sign} {each.limit:g}",
-                "passed": each.passed,
-            }
-            for data, each in held
-        ],
-    }
-
-
-def _print(measured: Sequence[Measured], held: Sequence[tuple[str, Held]]) -> None:
-    for one in measured:
-        for name, group in one.record["groups"].items():
-            title = f"{one.record['data']}, {name}: {group['n']} reports"
-            out.print(_words(group, title), _findings(one, group))
-            tops = ", ".join(f"{j}: {c['nowhere']:.1%}" for j, c in group["ceiling"].items())
-            out.print(f"Of the references' findings stand nowhere in the findings: {tops}\n")
-    for data, each in held:
-        value = "not measured" if each.value is None else f"{each.value:.3f}"
-        state = "ok" if each.passed else "RED"
-        judge = f" by {each.judge}" if each.judge else ""
-        out.print(
-            f"{data}: {each.system}, {each.group}, {each.figure}{judge}: {value}, "
-            f"floor {each.sign} {each.limit:g}: {state}"
-        )
-
-
-def _words(group: dict[str, Any], title: str) -> Table:
-    table = Table("system", "ROUGE-1 [95 %]", "2", "L", "Lsum", title=title, title_justify="left")
-    for system, told in group["systems"].items():
-        first = told["rouge1"]
-        table.add_row(
-            system,
-            f"{first['mean']:.3f} [{first['low']:.3f}, {first['high']:.3f}]",
-            *(f"{told[kind]['mean']:.3f}" for kind in ("rouge2", "rougeL", "rougeLsum")),
-        )
-    return table
-
-
-def _findings(one: Measured, group: dict[str, Any]) -> Table:
-    judges = one.record["judges"]
-    heads = [f"{name} (own)" if about["own"] else name for name, about in judges.items()]
-    caption = "F1 / false normals / not in the findings, by judge; certain critical ones left out"
-    table = Table("system", *heads, "critical", caption=caption, caption_justify="left")
-    for system, told in group["systems"].items():
-        found = [told["findings"][judge] for judge in judges]
-        table.add_row(
-            system,
-            *(f"{f['f1']:.2f} / {f['false_normal']:.2f} / {f['unsupported']:.2f}" for f in found),
-            f"{told['critical']['left_out']:.3f}",
-        )
-    return table

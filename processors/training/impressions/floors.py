@@ -17,7 +17,7 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Floor:
     """at_least or at_most is set. judged: asked of every judge but our own labeller; read: only of
-    judges that read the draft themselves."""
+    judges that read both texts themselves, since labels of a report name what neither says."""
 
     figure: str
     group: str

@@ -1,7 +1,7 @@
 """What drafts, as the evaluation sees it: a name and a text for each report.
 
-In: prediction files, drafters. Out: Systems. Never: a report left out; what a system has no draft
-for is an empty draft, scores 0 and is counted.
+In: prediction files, drafters, language models. Out: Systems. Never: a report left out; what a
+system has no draft for is an empty draft, scores 0 and is counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pathlib import Path
 
 from processors.impressions.corpus import Pair
 from processors.impressions.drafting import Drafter, Request
+from processors.impressions.guarding import passed
+from processors.impressions.statements import case
+from processors.impressions.written import LanguageModel
 from processors.training.impressions.cases import UnusableCases
 
 
@@ -74,9 +77,33 @@ def from_drafter(
 ) -> System:
     """What a drafter drafts, guard on and off. tell: called with how many reports are done."""
     drafts: dict[bool, dict[str, str]] = {True: {}, False: {}}
-    for done, case in enumerate(cases, 1):
-        request = Request(case.findings, case.language, case.indication)
+    for done, pair in enumerate(cases, 1):
+        request = Request(pair.findings, pair.language, pair.indication)
         for guard, told in drafts.items():
-            told[case.uid] = drafter.draft(request, guard=guard).impression.text
+            told[pair.uid] = drafter.draft(request, guard=guard).impression.text
         tell(done)
     return System(name, drafts[True], drafts[False], before)
+
+
+def from_model(
+    name: str,
+    model: LanguageModel,
+    cases: Sequence[Pair],
+    tell: Callable[[int], None],
+    before: str = "",
+) -> System:
+    """What a language model says alone, its likeliest answer, with and without the guard."""
+    requests = [Request(each.findings, each.language, each.indication) for each in cases]
+    answered = model.answered(requests, tell)
+    said, kept = {}, {}
+    for pair, request, each in zip(cases, requests, answered, strict=True):
+        first = each.candidates[:1]
+        said[pair.uid] = first[0].text if first else ""
+        left = passed(first, case(request))
+        kept[pair.uid] = left[0].candidate.text if left else ""
+    cut = Cut(
+        sum(each.lost > 0 for each in answered),
+        sum(each.lost for each in answered),
+        sum(each.full for each in answered),
+    )
+    return System(name, kept, said, before, cut=cut)

@@ -62,7 +62,7 @@ def test_what_cannot_be_asked_is_refused(changes: dict[str, object], reason: str
     [
         ("F: {findings}", 20, "F: Small left pleural effusion. No pneumothorax.", 0),
         ("F: {findings}", 8, "F: Small left pleural effusion. No pneumothorax.", 0),
-        ("{language}: Say {findings} {indication}", 8, "en: Say Small left pleural effusion. No Cough.", 1),
+        ("a: {findings} {indication} b", 8, "a: Small left pleural effusion. No Cough. b", 1),
         ("a b c d e f g {findings} h", 8, "a b c d e f g  h", 6),
     ],
 )  # fmt: skip

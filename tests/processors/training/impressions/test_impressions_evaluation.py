@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_reports import NORMAL, rows, write
+from tiny_language import flan_shaped
+from tiny_reports import NORMAL, pairs, rows, write
 from typer.testing import CliRunner
 
 from dicom_node.cli.app import app
 from processors.analysis import Impression, Sentence
 from processors.impressions.drafting import Draft, Request
+from processors.impressions.prompts import Asking
 from processors.training.impressions import evaluation_page, floors, systems
 from processors.training.impressions.cases import CaseSet, UnusableCases, load
 from processors.training.impressions.evaluation import Measured, evaluate
 from processors.training.impressions.evaluation_words import WORDS
+from processors.training.impressions.language_options import Teaching
+from processors.training.impressions.language_training import Places, teach
 from processors.training.impressions.systems import Cut, System
 
 VAL = [row for row in rows() if row["split"] == "val"]
@@ -205,3 +209,70 @@ def test_the_command_ends_as_it_should(
 ) -> None:
     done = invoke(tmp_path, *more)
     assert (done.exit_code, said in done.output) == (code, True), done.output
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A FLAN-T5-shaped model with random weights, and what training made of it."""
+    place = tmp_path_factory.mktemp("models")
+    start = flan_shaped(place / "flan")
+    asking = Asking(beams=2, longest_input=64, longest_output=12)
+    teaching = Teaching("lora", epochs=1, validation=0.2, batch=8, asking=asking)
+    taught = teach(pairs(), teaching, Places(place / "taught", place / "work", start), cpu=True)
+    return {"before": start, "after": taught}
+
+
+def test_a_model_is_measured_before_and_after_on_two_sets(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    other = write(tmp_path / "other.csv", [row for row in rows() if row["split"] != "train"])
+    told = [f"after={models['after']}", "--before", f"before={models['before']}"]
+    done = invoke(
+        tmp_path, *("--data", str(other), "--train", str(tmp_path / "made.csv"), "--json"),
+        *("--device", "cpu", "--model", *told),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert [each["data"] for each in record["data"]] == ["made", "other"]
+    for each in record["data"]:
+        group = each["groups"]["all"]
+        assert {"before", "after", "before, no guard", "after, no guard"} <= set(group["systems"])
+        assert set(group["against"]["after"]) == {"knn-7", "before", "after, no guard"}
+        assert each["cut"]["after"]["inputs"] > 0  # 64 tokens are few
+        # what random weights say is nothing that the findings say
+        assert group["systems"]["after"]["findings"]["labeller"]["unsupported"] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--before", "pyproject.toml"), "needs the --model"),
+        (("--model", "tests"), "no Hugging Face model folder"),
+        (("--model", "tests", "--device", "tpu"), "auto, cpu or cuda"),
+    ],
+)
+def test_models_that_cannot_be_measured_are_refused(
+    more: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[4])
+    done = invoke(tmp_path, *more)
+    assert (done.exit_code, said in done.output) == (1, True), done.output
+
+
+def test_a_model_drafts_through_the_same_command(models: dict[str, Path], tmp_path: Path) -> None:
+    data, target = write(tmp_path / "made.csv"), tmp_path / "drafts.jsonl"
+    told = ["impressions", "draft", "--in", str(data), "--out", str(target)]
+    done = CliRunner().invoke(app, [*told, "--model", str(models["after"])])
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [line["uid"] for line in lines] == [row["uid"] for row in rows()]
+    ill = [line for line, row in zip(lines, rows(), strict=True) if row["abnormal"] == "1"]
+    assert all(line["impression"] for line in ill)
+
+
+def test_the_shipped_drafter_is_measured_with_and_without_its_guard(tmp_path: Path) -> None:
+    done = invoke(tmp_path, "--shipped", "--json")
+    assert done.exit_code == 0, done.output
+    group = json.loads(done.stdout)["data"][0]["groups"]["all"]
+    assert set(group["against"]["shipped"]) == {"knn-7", "shipped, no guard"}
+    assert group["systems"]["shipped"]["critical"]["left_out"] == 0
