@@ -10,7 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dicom_node.cli import impressions_draft, impressions_evaluate, impressions_train
+from dicom_node.cli import (
+    impressions_draft,
+    impressions_evaluate,
+    impressions_explain,
+    impressions_train,
+)
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
@@ -68,6 +73,7 @@ def guard(
 app.command("evaluate")(impressions_evaluate.evaluate)
 app.command("train")(impressions_train.train)
 app.command("convert")(impressions_train.convert)
+app.command("explain")(impressions_explain.explain)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@
 Random weights, FLAN-T5's 32,128 tokens and a head of its own, AdamW, bfloat16 arithmetic on a GPU
 (float32 weights as `dictamen impressions train` has them, or all in bfloat16), on a CPU float32.
 Tokens are random, lengths are not: of --pairs (words times --tokens-per-word, plus the template),
-or drawn as radiograph reports have them: log-normal, median 110 tokens in and 25 out. Printed beside
-it: what 91,544 pairs x 0.95 x 3 epochs would take, and the 38,468 s on 8 V100 of the published
-FLAN-T5 XL. The figure is of this machine alone; nothing is taken for several GPUs.
+or drawn as radiograph reports have them: log-normal, median 110 tokens in and 25 out. Printed
+beside it: what 91,544 pairs x 0.95 x 3 epochs would take, and the 38,468 s on 8 V100 of the
+published FLAN-T5 XL. The figure is of this machine alone; nothing is taken for several GPUs.
 A dry run for a machine without a GPU: --shape tiny --batch 4 --steps 3.
 """
 
@@ -72,7 +72,8 @@ def network_of(asked: Asked, device: str) -> Any:
         torch.randn_like(network.shared.weight) * SHAPES[asked.shape][0] ** -0.5
     )
     if asked.checkpointing:
-        network.gradient_checkpointing_enable()
+        network.activation_checkpointing_enable()
+        network.config.use_cache = False
     kind = torch.bfloat16 if asked.weights == "bfloat16" else torch.float32
     return network.to(device, kind).train()
 
@@ -132,7 +133,7 @@ def measured(asked: Asked, drawn: Lengths) -> dict[str, Any]:
         "memory at most, GiB": round(torch.cuda.max_memory_allocated() / 2**30, 1) if gpu else None,
         "extrapolated seconds": round(seen / a_second),
         "published seconds": PUBLISHED["seconds"],
-        "published on": PUBLISHED["machine"],
+        "published of": f"xl on {PUBLISHED['machine']}",
     }
 
 
