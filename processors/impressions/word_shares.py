@@ -48,9 +48,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """score: of the text; empty: of no text. shares: in the order of the text; those by SHAP add
-    up to the difference of the two. fit: R squared of LIME's surrogate."""
+    """text: as the score was asked, on one line. score: of it; empty: of no text. shares: in the
+    order of the text; those by SHAP add up to the difference of the two. fit: R squared of LIME's
+    surrogate."""
 
+    text: str
     score: float
     empty: float
     fit: float
@@ -62,6 +64,7 @@ def explain(text: str, score: Score, samples: int = 500, seed: int = 0) -> Expla
 
     Raises ValueError for a text without words, ImportError without the extra `explain`.
     """
+    text = _one_line(text)
     places = list(_WORD.finditer(text))
     if not places:
         raise ValueError("The text has no words to explain.")
@@ -72,7 +75,13 @@ def explain(text: str, score: Score, samples: int = 500, seed: int = 0) -> Expla
         Share(m[0], m.start(), by_lime.get(m.start(), 0.0), by_shap.get(m.start(), 0.0))
         for m in places
     )
-    return Explained(float(whole), float(empty), fit, shares)
+    return Explained(text, float(whole), float(empty), fit, shares)
+
+
+def _one_line(text: str) -> str:
+    """The text as SHAP's masks leave it, every sentence still one: line breaks become stops."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return " ".join(line if line[-1] in ".!?;:," else f"{line}." for line in lines if line)
 
 
 def _lime(
@@ -106,9 +115,11 @@ def _shap(text: str, score: Score, samples: int) -> dict[int, float]:
 
     def pieces(told: str, **_: object) -> dict[str, list[object]]:
         found = list(_WORD.finditer(told))
+        # what follows a word goes with it
+        ends = [*(m.start() for m in found[1:]), *([len(told)] if found else [])]
         return {
             "input_ids": [m[0] for m in found],
-            "offset_mapping": [m.span() for m in found],
+            "offset_mapping": [(m.start(), end) for m, end in zip(found, ends, strict=True)],
         }
 
     def without(texts: Sequence[object]) -> NDArray[np.float64]:

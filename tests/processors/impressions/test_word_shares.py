@@ -58,6 +58,18 @@ def test_shares_stand_where_their_words_stand_and_add_up() -> None:
     assert explain(TEXT, planted, 300) == found
 
 
+def test_lines_without_a_stop_stay_sentences_of_their_own() -> None:
+    asked: set[str] = set()
+
+    def spy(texts: Sequence[str]) -> NDArray[np.float64]:
+        asked.update(texts)
+        return planted(texts)
+
+    found = explain("Normal heart\nNo effusion", spy, 60)
+    assert found.text == "Normal heart. No effusion."
+    assert found.text in asked
+
+
 def test_a_text_without_words_is_refused() -> None:
     with pytest.raises(ValueError, match="no words"):
         explain(" ... ", planted)
