@@ -8,14 +8,16 @@ from processors.impressions.corpus import Pair
 
 _HEARTS = {
     "Heart size is normal.": "",
+    "Normal heart.": "",
+    "The cardiac silhouette is normal.": "",
     "The heart is mildly enlarged.": "Mild cardiomegaly.",
 }
 _CHESTS = {
     "Lungs are clear.": "",
+    "Both lungs are free of disease.": "",
     "There is a small left pleural effusion.": "Small left effusion.",
     "A 9 mm nodule lies in the right upper lobe.": "Right upper lobe nodule, 9 mm.",
     "Streaky atelectasis is seen at the left base.": "Left basal atelectasis.",
-    "Patchy opacity in the right lower lobe may be pneumonia.": "Possible right pneumonia.",
 }
 _BONES = (
     "No fracture.",
@@ -23,12 +25,12 @@ _BONES = (
     "The ribs are intact.",
     "Bones are osteopenic.",
 )
-_REASONS = ("Cough.", "Chest pain.", "Preoperative.")
-_CALM = "Nothing acute in the chest."
+_REASONS = ("Cough.", "Preoperative.")
+_CALM = "No acute change of the chest."
 
 
 def pairs(split: str = "") -> list[Pair]:
-    """120 reports, no two alike."""
+    """160 reports, no two alike."""
     made = []
     every = itertools.product(_HEARTS, _CHESTS, _BONES, _REASONS)
     for number, (heart, chest, bone, reason) in enumerate(every):

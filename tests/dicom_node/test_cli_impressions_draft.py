@@ -97,18 +97,37 @@ def test_what_cannot_be_done_is_said(
     assert told in said
 
 
-def test_a_corpus_is_made_and_drafted_with(tmp_path: Path) -> None:
-    header = "uid,findings,impression,indication,split"
-    rows = [(p.uid, p.findings, p.impression, p.indication, "train") for p in pairs()]
-    source = table(tmp_path / "pairs.csv", rows, header=header)
-    folder, out = tmp_path / "corpus", tmp_path / "drafts.jsonl"
-    assert run("index", "--pairs", source, "--out", folder, "--split", "nobody")[0] == 1
-    code, told = run("index", "--pairs", source, "--out", folder, "--split", "train")
+def messages(folder: Path) -> Path:
+    """Final reports as a RIS exports them."""
+    folder.mkdir()
+    for p in pairs():
+        segments = (
+            f"MSH|^~\\&|RIS|H|||20260101||ORU^R01^ORU_R01|{p.uid}|P|2.5.1",
+            f"OBR|1||{p.uid}|36643-5^XR chest^LN" + "|" * 21 + "F",
+            f"OBX|1|TX|59768-2^Indication^LN||{p.indication}||||||F",
+            f"OBX|2|TX|59776-5^Findings^LN||{p.findings}||||||F",
+            f"OBX|3|TX|19005-8^Impression^LN||{p.impression}||||||F",
+        )
+        (folder / f"{p.uid}.hl7").write_bytes("\r".join(segments).encode())
+    return folder
+
+
+def test_a_folder_of_hl7_reports_becomes_a_corpus_to_draft_with(tmp_path: Path) -> None:
+    source, folder, out = messages(tmp_path / "oru"), tmp_path / "corpus", tmp_path / "drafts.jsonl"
+    code, told = run("index", "--pairs", source, "--out", folder)
     assert code == 0
-    assert "reports: 120" in told
-    rows_in = table(tmp_path / "in.csv", ROWS)
-    assert run("draft", "--in", rows_in, "--out", out, "--corpus", folder, "--no-guard")[0] == 0
-    assert len(lines(out)) == 2
+    assert "reports: 160" in told
+    rows = table(tmp_path / "in.csv", ROWS)
+    for guard in ("--guard", "--no-guard"):
+        assert run("draft", "--in", rows, "--out", out, "--corpus", folder, guard)[0] == 0
+        assert [m["uid"] for m in lines(out)] == ["1", "2"]
+
+
+def test_a_split_without_rows_is_said(tmp_path: Path) -> None:
+    rows = [("1", "Clear lungs.", "Normal.", "a")]
+    source = table(tmp_path / "p.csv", rows, header="uid,findings,impression,split")
+    code, told = run("index", "--pairs", source, "--out", tmp_path / "c", "--split", "b")
+    assert (code, "no row of split b" in told) == (1, True)
 
 
 def test_what_is_learnt_from_does_not_judge(tmp_path: Path) -> None:

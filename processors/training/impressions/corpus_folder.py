@@ -55,6 +55,7 @@ def make(pairs: Sequence[Pair], target: Path, tell: Tell) -> dict[str, Any]:
         "reports": len(kept),
         "groups of near duplicates": len({p.group for p in kept}),
         "languages": dict(Counter(p.language for p in kept)),
+        "caution": recipe.caution,
         "columns": {
             "traits": TRAITS,
             "scene": SCENE,

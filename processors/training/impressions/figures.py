@@ -21,8 +21,7 @@ from processors.impressions.corpus import Pair
 from processors.impressions.drafting import Request
 from processors.impressions.labeller import read
 from processors.impressions.overlap import f1, words
-from processors.impressions.statements import case
-from processors.training.impressions.examples import fourteen
+from processors.impressions.statements import case, fourteen
 
 HARD = "new impression with a finding"
 _DRAWS = 1000

@@ -41,10 +41,11 @@ def train(learned: Sequence[Pair], held: Sequence[Pair], target: Path, tell: Tel
     pairs = [e.pair for e in learners]
     measured = {"cross-validated": by_group(pairs, recipe.chosen)}
     if held:
-        measured["held out"] = by_group(held, _drafts(target, held, tell), pairs)
+        measured["held out"] = by_group(held, _drafts(target, recipe.caution, held, tell), pairs)
     content: dict[str, Any] = {
         **about,
         "reports": {"learnt from": len(pairs), "held out": len(held)},
+        "caution": recipe.caution,
         "lightgbm": lightgbm.__version__,
         "columns": {"traits": TRAITS, "scene": SCENE, "features": FEATURES},
         "figures": measured,
@@ -57,10 +58,9 @@ def train(learned: Sequence[Pair], held: Sequence[Pair], target: Path, tell: Tel
     return target
 
 
-def _drafts(target: Path, held: Sequence[Pair], tell: Tell) -> list[str]:
-    drafter = RankedDrafter(
-        scoring.assembled({name: (target / name).read_bytes() for name in scoring.MODELS})
-    )
+def _drafts(target: Path, caution: float, held: Sequence[Pair], tell: Tell) -> list[str]:
+    files = {name: (target / name).read_bytes() for name in scoring.MODELS}
+    drafter = RankedDrafter(scoring.assembled(files, caution))
     found = []
     for i, pair in enumerate(held):
         tell("held out", i, len(held))
