@@ -2,8 +2,10 @@
 
 In: the text of a findings section or of a draft, in English or Spanish. Out: mentions of findings
 with their state and parts (`labeller`), a verdict on each sentence of a draft (`grounding`), the
-category of urgency of each finding (`criticality`) and the published follow-up of a nodule
-(`fleischner`). Everything here is pure: the same text gives the same answer, no model, no file but
-the phrase lists beside the code. Never: a word that the findings do not hold, a phrase learnt from
-a report.
+category of urgency of each finding (`criticality`), the published follow-up of a nodule
+(`fleischner`), and a draft (`drafter`): sources offer candidates, the guard sifts them, what was
+learnt (`scoring`, or `site` with a site's own reports) chooses. Everything here is pure: the same
+text gives the same answer; the only files are phrase lists, a bundle and a site's corpus, each
+checked. Never: a sentence that the findings do not bear; a phrase learnt from a report in what is
+shipped.
 """

@@ -19,7 +19,7 @@ from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import concepts
 from processors.impressions.overlap import content, words
 from processors.impressions.phrasing import counts, phrasing
-from processors.impressions.statements import Case, Numbers, names
+from processors.impressions.statements import Case, Numbers, fourteen, names
 from processors.impressions.text import sentences
 
 _ORIGINS = ("rule", "nearest", "generated")
@@ -99,6 +99,13 @@ def _links(piece: _Piece, case: Case) -> Numbers:
 def findings(mentions: Sequence[Mention]) -> frozenset[str]:
     """The findings that mentions assert; of the fourteen by their name, others by concept."""
     return frozenset(concepts()[m.concept].finding or m.concept for m in mentions if names(m))
+
+
+def asserts(candidates: Sequence[Candidate], language: str) -> Numbers:
+    """1 for each candidate that asserts one of the fourteen findings."""
+    said = ((_piece(t, language) for t in pieces(c.text)) for c in candidates)
+    told = [float(bool(fourteen(m for p in each for m in p.mentions))) for each in said]
+    return np.asarray(told, np.float32)
 
 
 def _row(

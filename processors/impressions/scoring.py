@@ -18,7 +18,7 @@ import numpy as np
 
 from processors.impressions.composing import Scorer, normals
 from processors.impressions.drafting import Candidate
-from processors.impressions.features import FEATURES, Expected, features
+from processors.impressions.features import FEATURES, Expected, asserts, features
 from processors.impressions.statements import SCENE, TRAITS, Case, Numbers
 from processors.runtime import WeightsCorrupt, WeightsShape, read_verified
 
@@ -53,12 +53,13 @@ class Trees:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """A Judge out of trees over numbers alone."""
+    """A Judge out of trees over numbers alone. caution: see `cautious`."""
 
     statements: Trees
     asserts: Trees
     length: Trees
     choice: Trees
+    caution: float
 
     def scores(self, case: Case) -> Numbers:
         return self.statements(statement_rows(case))
@@ -72,7 +73,17 @@ class Learnt:
 
     def worth(self, case: Case, candidates: Sequence[Candidate]) -> Numbers:
         scores = self.scores(case)
-        return self.choice(features(case, scores, self.expected(case, scores), candidates))
+        expected = self.expected(case, scores)
+        found = self.choice(features(case, scores, expected, candidates))
+        return cautious(found, expected.asserts, self.caution, candidates, case.request.language)
+
+
+def cautious(
+    worth: Numbers, likely: float, caution: float, candidates: Sequence[Candidate], language: str
+) -> Numbers:
+    """Worth, and more for each candidate that asserts a finding: caution times the probability
+    that the impression has one. Likeness to a radiologist's words alone rewards templates."""
+    return worth + np.float32(caution * likely) * asserts(candidates, language)
 
 
 def statement_rows(case: Case) -> Numbers:
@@ -113,18 +124,24 @@ def check_columns(files: Mapping[str, bytes], columns: Mapping[str, Sequence[str
             )
 
 
+def caution_of(files: Mapping[str, bytes]) -> float:
+    """The caution that a bundle's card holds."""
+    return float(json.loads(files[CARD])["caution"])
+
+
 def open_shipped(path_or_name: str = SHIPPED) -> Learnt:
     """The Judge of a bundle without site. Raises BundleError."""
     _, files = read_verified(path_or_name)
     check_columns(files, {"traits": TRAITS, "scene": SCENE, "features": FEATURES})
-    return assembled(files)
+    return assembled(files, caution_of(files))
 
 
-def assembled(files: Mapping[str, bytes]) -> Learnt:
+def assembled(files: Mapping[str, bytes], caution: float) -> Learnt:
     """The Judge out of the bytes of its models."""
     return Learnt(
         trees(files, STATEMENTS, len(TRAITS) + len(SCENE)),
         trees(files, ASSERTS, len(SCENE) + LEADING),
         trees(files, LENGTH, len(SCENE) + LEADING),
         trees(files, WORTH, len(FEATURES)),
+        caution,
     )

@@ -85,6 +85,7 @@ class SiteJudge:
     asserts: Trees
     length: Trees
     choice: Trees
+    caution: float
     _remembered: OrderedDict[Request, Known] = field(default_factory=OrderedDict)
 
     def _known(self, found: Case) -> Known:
@@ -108,7 +109,9 @@ class SiteJudge:
         row = scene_row(case, scores, known)
         expected = Expected(float(self.asserts(row)[0]), float(np.expm1(self.length(row)[0])))
         ours = features(case, scores, expected, candidates)
-        return self.choice(np.hstack([ours, neighbours.features(known, candidates)]))
+        found = self.choice(np.hstack([ours, neighbours.features(known, candidates)]))
+        language = case.request.language
+        return scoring.cautious(found, expected.asserts, self.caution, candidates, language)
 
 
 def style_text(request: Request) -> str:
@@ -170,6 +173,7 @@ def open_site(folder: Path) -> SiteJudge:
         scoring.trees(files, scoring.ASSERTS, scene),
         scoring.trees(files, scoring.LENGTH, scene),
         scoring.trees(files, scoring.WORTH, len(FEATURES) + len(neighbours.FEATURES)),
+        scoring.caution_of(files),
     )
 
 

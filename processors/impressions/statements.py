@@ -8,7 +8,7 @@ Never: a judgement of what belongs in an impression; that is learnt (`scoring`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -87,6 +87,11 @@ def is_critical(mention: Mention) -> bool:
 def names(mention: Mention) -> bool:
     """Whether a mention asserts a thing, not only that nothing else is there."""
     return mention.state in ASSERTED and mention.concept not in _EMPTY
+
+
+def fourteen(mentions: Iterable[Mention]) -> frozenset[str]:
+    """The findings out of the fourteen that mentions assert."""
+    return frozenset(m.finding for m in mentions if m.finding and names(m))
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from processors.impressions.statements import SCENE, TRAITS
 from processors.training.files import write_checksums, write_json
 from processors.training.impressions.duplicates import grouped
 from processors.training.impressions.examples import Example, Folds, examples, folds, taken
-from processors.training.impressions.figures import figures, hard_among
+from processors.training.impressions.figures import by_group
 from processors.training.impressions.recipe import Tell, learn
 
 _COMMON = 50  # impressions of the house that its style is told by
@@ -51,23 +51,18 @@ def make(pairs: Sequence[Pair], target: Path, tell: Tell) -> dict[str, Any]:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text(model, encoding="ascii")
     _write(whole, target)
-    rows = hard_among(kept)
     card = {
         "reports": len(kept),
         "groups of near duplicates": len({p.group for p in kept}),
         "languages": dict(Counter(p.language for p in kept)),
+        "caution": recipe.caution,
         "columns": {
             "traits": TRAITS,
             "scene": SCENE,
             "features": FEATURES,
             "near": neighbours.FEATURES,
         },
-        "figures": {
-            "all": asdict(figures(kept, recipe.chosen)),
-            "new impression with a finding": asdict(
-                figures([kept[i] for i in rows], [recipe.chosen[i] for i in rows])
-            ),
-        },
+        "figures": by_group(kept, recipe.chosen),
     }
     (target / "configs").mkdir(exist_ok=True)
     write_json(target / scoring.CARD, card)

@@ -18,7 +18,7 @@ from processors.impressions.drafting import Request
 from processors.impressions.features import findings
 from processors.impressions.labeller import Mention, read
 from processors.impressions.overlap import content, f1, words
-from processors.impressions.statements import Case, Numbers, case, names
+from processors.impressions.statements import Case, Numbers, case, fourteen, names
 
 FOLDS = 5
 TAKEN = 0.6  # share of its words by which a statement counts as taken up by an impression
@@ -60,11 +60,6 @@ def folds(pairs: Sequence[Pair]) -> Folds:
     """The fold of each pair: by its group, else by its own uid; the same in every run."""
     keys = (pair.group or f"uid {pair.uid}" for pair in pairs)
     return np.array([zlib.crc32(key.encode()) % FOLDS for key in keys], np.int64)
-
-
-def fourteen(mentions: Sequence[Mention]) -> frozenset[str]:
-    """The findings out of the fourteen that mentions assert."""
-    return frozenset(m.finding for m in mentions if m.finding and names(m))
 
 
 def taken(example: Example) -> Numbers:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from processors.impressions.corpus import Pair
 from processors.impressions.drafting import Request
 from processors.impressions.labeller import read
 from processors.impressions.overlap import f1, words
-from processors.impressions.statements import case
-from processors.training.impressions.examples import fourteen
+from processors.impressions.statements import case, fourteen
 
+HARD = "new impression with a finding"
 _DRAWS = 1000
 Table = NDArray[np.float64]
 
@@ -83,11 +84,18 @@ def hard(pairs: Sequence[Pair], known: Collection[tuple[str, ...]]) -> NDArray[n
     )
 
 
-def hard_among(pairs: Sequence[Pair]) -> list[int]:
-    """Rows whose impression stands once and asserts a finding."""
-    times = Counter(words(p.impression) for p in pairs)
-    known = {text for text, n in times.items() if n > 1}
-    return [int(i) for i in np.flatnonzero(hard(pairs, known))]
+def by_group(
+    pairs: Sequence[Pair], drafts: Sequence[str], learned: Sequence[Pair] = ()
+) -> dict[str, dict[str, Any]]:
+    """Figures of all, and of those whose impression asserts a finding and is new: unlike any of
+    those learnt from or, without these, standing once. A group without a report is left out."""
+    times = Counter(words(p.impression) for p in learned or pairs)
+    known = {text for text, n in times.items() if learned or n > 1}
+    rows = np.flatnonzero(hard(pairs, known)).tolist()
+    found = {"all": figures(pairs, drafts)}
+    if rows:
+        found[HARD] = figures([pairs[i] for i in rows], [drafts[i] for i in rows])
+    return {group: asdict(each) for group, each in found.items()}
 
 
 def _counts(pair: Pair, draft: str) -> list[float]:

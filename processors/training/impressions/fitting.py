@@ -55,7 +55,7 @@ class Shape:
 STATEMENTS = Shape("binary", 150)
 ASSERTS = Shape("binary", 120)
 LENGTH = Shape("regression", 120)
-WORTH = Shape("regression", 300, leaves=31, rate=0.04, least=60)
+WORTH = Shape("regression", 300, leaves=31, rate=0.04, least=30)
 
 
 def fit(

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightgbm
-import numpy as np
 
 from processors.impressions import scoring
 from processors.impressions.corpus import Pair
 from processors.impressions.drafter import RankedDrafter
 from processors.impressions.drafting import Request
 from processors.impressions.features import FEATURES
-from processors.impressions.overlap import words
 from processors.impressions.statements import SCENE, TRAITS
 from processors.training.files import write_checksums, write_json
 from processors.training.impressions.card import words_of
 from processors.training.impressions.examples import examples, folds
-from processors.training.impressions.figures import Figures, figures, hard, hard_among
+from processors.training.impressions.figures import by_group
 from processors.training.impressions.recipe import Tell, learn
 
 _ABOUT = Path(__file__).with_name("shipped.toml")
@@ -42,18 +39,16 @@ def train(learned: Sequence[Pair], held: Sequence[Pair], target: Path, tell: Tel
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(model, encoding="ascii")
     pairs = [e.pair for e in learners]
-    measured = {"cross-validated": _figures(pairs, recipe.chosen, [])}
+    measured = {"cross-validated": by_group(pairs, recipe.chosen)}
     if held:
-        measured["held out"] = _figures(held, _drafts(target, held, tell), pairs)
+        measured["held out"] = by_group(held, _drafts(target, recipe.caution, held, tell), pairs)
     content: dict[str, Any] = {
         **about,
         "reports": {"learnt from": len(pairs), "held out": len(held)},
+        "caution": recipe.caution,
         "lightgbm": lightgbm.__version__,
         "columns": {"traits": TRAITS, "scene": SCENE, "features": FEATURES},
-        "figures": {
-            kind: {group: asdict(found) for group, found in groups.items()}
-            for kind, groups in measured.items()
-        },
+        "figures": measured,
     }
     (target / "configs").mkdir(exist_ok=True)
     (target / "docs").mkdir(exist_ok=True)
@@ -63,24 +58,9 @@ def train(learned: Sequence[Pair], held: Sequence[Pair], target: Path, tell: Tel
     return target
 
 
-def _figures(
-    pairs: Sequence[Pair], drafts: Sequence[str], learned: Sequence[Pair]
-) -> dict[str, Figures]:
-    """Of all, and of the hard ones; without `learned`, an impression is new that stands once."""
-    known = {words(p.impression) for p in learned}
-    rows = np.flatnonzero(hard(pairs, known)).tolist() if learned else hard_among(pairs)
-    return {
-        "all": figures(pairs, drafts),
-        "new impression with a finding": figures(
-            [pairs[i] for i in rows], [drafts[i] for i in rows]
-        ),
-    }
-
-
-def _drafts(target: Path, held: Sequence[Pair], tell: Tell) -> list[str]:
-    drafter = RankedDrafter(
-        scoring.assembled({name: (target / name).read_bytes() for name in scoring.MODELS})
-    )
+def _drafts(target: Path, caution: float, held: Sequence[Pair], tell: Tell) -> list[str]:
+    files = {name: (target / name).read_bytes() for name in scoring.MODELS}
+    drafter = RankedDrafter(scoring.assembled(files, caution))
     found = []
     for i, pair in enumerate(held):
         tell("held out", i, len(held))
