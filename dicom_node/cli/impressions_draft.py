@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from config.settings import Endpoint
 from dicom_node.cli.common import err, fail, out, print_one, refusals
+from dicom_node.endpoint import poster
 from processors.impressions import corpus
 from processors.impressions.drafter import RankedDrafter, open_drafter
-from processors.impressions.drafting import Request
+from processors.impressions.drafting import Request, Source
+from processors.impressions.http_writer import HttpWriter
 from processors.impressions.language_model import open_language_model
 from processors.impressions.lexicon import LANGUAGES
 
@@ -41,6 +44,9 @@ def draft(
         list[Path] | None,
         typer.Option(exists=True, file_okay=False, help="A language model that offers texts too."),
     ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of a model that is sent de-identified text.")
+    ] = None,
     language: LanguageOption = "en",
     guard: Annotated[
         bool, typer.Option("--guard/--no-guard", help="No guard: to measure what it costs.")
@@ -49,7 +55,7 @@ def draft(
     """Draft an impression for each row of uid, findings, indication; exit 1 when a row is bad."""
     with refusals():
         rows = _read(source, language, impressions=False)
-        drafter = open_drafter(corpus_dir, [open_language_model(path) for path in model or ()])
+        drafter = open_drafter(corpus_dir, _sources(model or (), endpoint))
         with target.open("w", encoding="utf-8") as file, _progress() as tell:
             for number, pair in enumerate(rows.pairs, 1):
                 line = json.dumps(_drafted(drafter, pair, guard), ensure_ascii=False)
@@ -94,6 +100,17 @@ def bundle(
         with _progress() as tell:
             made = shipped.train(learned, judged, target, tell)
     out.print(Text(f"{made}: learnt from {len(learned)} reports, judged by {len(judged)}."))
+
+
+def _sources(models: Sequence[Path], endpoint: str | None) -> list[Source]:
+    """The language models that offer texts beside the drafter's own sources."""
+    found: list[Source] = [open_language_model(path) for path in models]
+    if endpoint:
+        try:
+            found.append(HttpWriter(poster(Endpoint(url=endpoint))))
+        except ValueError as error:
+            raise fail(f"--endpoint {endpoint} cannot be used: {error}") from error
+    return found
 
 
 def _of_split(rows: Sequence[corpus.Pair], split: str, path: Path) -> list[corpus.Pair]:

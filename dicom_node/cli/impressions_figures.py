@@ -42,6 +42,14 @@ def show(measured: Sequence[Measured], held: Sequence[tuple[str, Held]]) -> None
             out.print(_words(group, title), _findings(one, group))
             tops = ", ".join(f"{j}: {c['nowhere']:.1%}" for j, c in group["ceiling"].items())
             out.print(f"Of the references' findings stand nowhere in the findings: {tops}\n")
+        for system, n in one.record["lacking"].items():
+            if n:
+                out.print(f"{system} has no draft for {n} reports; they score 0.")
+        for system, cut in one.record["cut"].items():
+            out.print(
+                f"{system}: findings of {cut['inputs']} reports cut, {cut['tokens']} tokens lost; "
+                f"{cut['outputs']} drafts ended at the limit."
+            )
     for data, each in held:
         value = "not measured" if each.value is None else f"{each.value:.3f}"
         state = "ok" if each.passed else "RED"
