@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -293,11 +294,16 @@ def test_two_processes_share_a_training(tmp_path: Path) -> None:
     torchrun.append("--standalone")
     options = ["--pairs", str(data), "--out", str(tmp_path / "made"), "--shape", "tiny"]
     options += ["--vocabulary", "400", "--epochs", "1"]
-    done = subprocess.run(
+    started = subprocess.Popen(
         [*torchrun, *COMMAND[1:], *options],
-        env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        env=ENVIRONMENT, start_new_session=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    try:
+        _, said = started.communicate(timeout=240)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)  # the workers too
+    assert started.returncode == 0, said[-3000:]
     told = [json.loads(x) for x in (tmp_path / "made" / "training.jsonl").read_text().splitlines()]
     learnt = len(split(pairs(), 0.2, 0).teaching)
     assert max(row["step"] for row in told) == -(-learnt // 8)  # eight reports a step, not four
