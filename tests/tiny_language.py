@@ -12,7 +12,7 @@ from tiny_reports import pairs
 
 from processors.impressions.corpus import Pair
 from processors.training.impressions.language_data import make_tokenizer
-from processors.training.impressions.language_training import new_network
+from processors.training.impressions.language_network import new_network
 
 torch.set_num_threads(1)  # so small a network only loses by sharing its work
 CHAT = (

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from processors.impressions import corpus
+from processors.training.impressions.language_network import new_network
 from processors.training.impressions.language_options import SHAPES
-from processors.training.impressions.language_training import new_network
 
 TOKENS = 32128
 TEMPLATE = 20  # tokens of the usual question beside the findings

@@ -8,5 +8,6 @@ chooses nothing on the reports it is judged by. Needs the extra `train`.
 Measuring: `cases` what is drafted for; `systems` what drafts; `baselines` always stand beside;
 `scores` ROUGE and the bootstrap; `judging` findings; `evaluation` joins them into one record;
 `floors` holds it to the floors; `evaluation_page` shows it. Teaching a language model:
-`language_options`, `language_data`, `language_training`, `language_work`, `language_card`.
+`language_options`, `language_data`, `language_network`, `language_training`, `language_work`,
+`language_card`.
 """

@@ -9,7 +9,6 @@ Never: a folder that looks finished and is not; a file written by any process bu
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import warnings
@@ -23,7 +22,6 @@ import numpy as np
 from processors.impressions.corpus import Pair
 from processors.impressions.model_folder import is_encoder_decoder
 from processors.impressions.prompts import LanguageModelError
-from processors.training.files import write_json
 from processors.training.impressions import language_work as files
 from processors.training.impressions import scores
 from processors.training.impressions.language_card import Taught, write_card
@@ -34,7 +32,8 @@ from processors.training.impressions.language_data import (
     make_tokenizer,
     split,
 )
-from processors.training.impressions.language_options import SHAPES, Teaching
+from processors.training.impressions.language_network import network_of, save
+from processors.training.impressions.language_options import Teaching
 
 Tell = Callable[[str], None]
 _NO_EXTRA = "The extra `train` or `language` is not installed ({}): pip install 'dictamen[train]'."
@@ -91,7 +90,7 @@ def teach(
     judged = examples(parted.choosing[: teaching.judged], tokenizer, teaching.asking)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, about each other
-        network = _network(tokenizer, teaching, places)
+        network = network_of(teaching, len(tokenizer), places.start)
         trainer = _trainer(network, tokenizer, teaching, arguments, (learnt, judged))
         trainer.remove_callback(PrinterCallback)  # our log says the same once
         trainer.add_callback(_log(tell))
@@ -177,55 +176,6 @@ def _tokenizer(parted: Split, teaching: Teaching, places: Places) -> Any:
     return AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
 
 
-def _network(tokenizer: Any, teaching: Teaching, places: Places) -> Any:
-    import torch
-    from transformers import AutoModelForSeq2SeqLM
-
-    if places.start is None:
-        return new_network(teaching.shape, len(tokenizer))
-    network = AutoModelForSeq2SeqLM.from_pretrained(
-        places.start,
-        dtype=torch.float32,  # updates of bfloat16 weights would be rounded away
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
-    if teaching.way == "full":
-        return network
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    adapters = LoraConfig(
-        task_type=TaskType.SEQ_2_SEQ_LM,
-        r=teaching.rank,
-        lora_alpha=2 * teaching.rank,
-        lora_dropout=0.05,
-        target_modules=["q", "v"] if network.config.model_type in ("t5", "mt5") else None,
-    )
-    return get_peft_model(network, adapters)
-
-
-def new_network(shape: str, tokens: int) -> Any:
-    """A T5 with gated GELU, of one of SHAPES, with random weights; one table of embeddings for both
-    halves and the output, because small sets teach one better than two."""
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    width, inner, layers, heads = SHAPES[shape]
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=tokens,
-            d_model=width,
-            d_kv=64,
-            d_ff=inner,
-            num_layers=layers,
-            num_heads=heads,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=0,
-            eos_token_id=1,
-            decoder_start_token_id=0,
-        )
-    )
-
-
 def _trainer(
     network: Any,
     tokenizer: Any,
@@ -298,25 +248,10 @@ def _finish(
     partial = places.out.with_name(f".{places.out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     network = trainer.accelerator.unwrap_model(trainer.model)
-    if teaching.way == "lora":
-        network.save_pretrained(partial / "adapter")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of embeddings that were not tied before either
-            network = network.merge_and_unload()
-    network.save_pretrained(partial)
-    _say_how_outputs_are_scaled(partial / "config.json")
+    save(network, teaching.way, partial)
     tokenizer.save_pretrained(partial)
     for name in (files.LOG, files.TABLE):
         if (places.work / name).is_file():
             shutil.copyfile(places.work / name, partial / name)
     write_card(partial, teaching, places.start.name if places.start else "", taught)
     partial.replace(places.out)
-
-
-def _say_how_outputs_are_scaled(file: Path) -> None:
-    """T5 says by `tie_word_embeddings` whether outputs are scaled; transformers 5 writes true for
-    FLAN-T5 too, beside a key of its own that other readers (CTranslate2, older versions) miss."""
-    config = json.loads(file.read_text(encoding="utf-8"))
-    if "scale_decoder_outputs" in config:
-        config["tie_word_embeddings"] = config["scale_decoder_outputs"]
-        write_json(file, config)

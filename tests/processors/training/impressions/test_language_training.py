@@ -27,8 +27,9 @@ from processors.impressions.language_model import open_language_model
 from processors.impressions.prompts import Asking, LanguageModelError
 from processors.training.impressions import language_work
 from processors.training.impressions.language_data import examples, make_tokenizer, split
+from processors.training.impressions.language_network import new_network
 from processors.training.impressions.language_options import SHAPES, Teaching
-from processors.training.impressions.language_training import Places, new_network, teach
+from processors.training.impressions.language_training import Places, teach
 
 ROOT = Path(__file__).parents[4]
 ASKING = Asking(beams=2, longest_input=96, longest_output=24)
