@@ -4,7 +4,8 @@ In: the text of a findings section or of a draft, in English or Spanish. Out: me
 with their state and parts (`labeller`), a verdict on each sentence of a draft (`grounding`), the
 category of urgency of each finding (`criticality`), the published follow-up of a nodule
 (`fleischner`), and a draft (`drafter`): sources offer candidates, the guard sifts them, what was
-learnt (`scoring`, or `site` with a site's own reports) chooses. Everything here is pure: the same
+learnt (`scoring`, or `site` with a site's own reports) chooses. `language_model` opens language
+models as sources, `word_shares` shows which words moved a score. Everything here is pure: the same
 text gives the same answer; the only files are phrase lists, a bundle and a site's corpus, each
 checked. Never: a sentence that the findings do not bear; a phrase learnt from a report in what is
 shipped.
