@@ -10,10 +10,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dicom_node.cli import (
+    impressions_draft,
+    impressions_evaluate,
+    impressions_explain,
+    impressions_train,
+)
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
 app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
+
+
+impressions_draft.add_to(app)
 
 
 @app.callback()
@@ -59,6 +68,12 @@ def guard(
         out.print(table)
     if not all(f.passed for f in figures):
         raise typer.Exit(1)
+
+
+app.command("evaluate")(impressions_evaluate.evaluate)
+app.command("train")(impressions_train.train)
+app.command("convert")(impressions_train.convert)
+app.command("explain")(impressions_explain.explain)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,69 @@
+"""Drafts an impression: sources offer, the guard sifts, what was learnt chooses, urgency orders.
+
+In: a Request. Out: a Draft, the most urgent sentence first, each with what it rests on and where it
+comes from. The same request gives the same draft. Never: a sentence that the grounding objects to;
+a critical finding of the findings left out; a word of a source that was not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from processors.analysis import Impression, Sentence
+from processors.impressions.composing import Extracts, Normals
+from processors.impressions.criticality import in_order, ranked
+from processors.impressions.drafting import Candidate, Draft, Request, Source
+from processors.impressions.guarding import Kept, passed, unguarded
+from processors.impressions.labeller import read
+from processors.impressions.scoring import Judge, open_shipped
+from processors.impressions.site import open_site
+from processors.impressions.statements import Case, case
+
+ROUTINE = "routine"
+# sifted, it becomes what may not be missing, also where the findings are codes without a sentence
+_NOTHING = Candidate("", "rule")
+
+
+class RankedDrafter:
+    """A Drafter over any sources. judge: chooses; its scores also lead the extracts."""
+
+    def __init__(self, judge: Judge, sources: Sequence[Source] = ()) -> None:
+        self._judge = judge
+        self._sources: tuple[Source, ...] = (Extracts(judge), Normals(), *sources)
+
+    def draft(self, request: Request, *, guard: bool = True) -> Draft:
+        found = case(request)
+        offered = [c for source in self._sources for c in source.candidates(request)]
+        offered.append(_NOTHING)
+        left = passed(offered, found) if guard else unguarded(offered)
+        if not left:
+            return Draft(Impression(request.language, ()), "rule")
+        worth = self._judge.worth(found, [each.candidate for each in left])
+        best = left[int(worth.argmax())]
+        return Draft(_impression(best.sentences, found), best.origin, best.refused)
+
+
+def open_drafter(corpus: Path | None = None, sources: Sequence[Source] = ()) -> RankedDrafter:
+    """The drafter of the shipped bundle, or of a site's corpus folder. Raises BundleError."""
+    if corpus is None:
+        return RankedDrafter(open_shipped(), sources)
+    judge = open_site(corpus)
+    return RankedDrafter(judge, (judge, *sources))
+
+
+def _impression(kept: Sequence[Kept], found: Case) -> Impression:
+    """Sentences in order of urgency; findings: the concepts of the mentions behind each."""
+    language = found.request.language
+    known = {k.text: k for k in kept}
+    sentences = tuple(
+        Sentence(
+            text,
+            tuple(dict.fromkeys(m.concept for m in known[text].rests_on)),
+            known[text].origin,
+        )
+        for text in in_order(tuple(known), language)
+    )
+    urgent = ranked(read(" ".join(known), language), language)
+    told = urgent[0].category.name.lower() if urgent else ROUTINE
+    return Impression(language, sentences, told)
