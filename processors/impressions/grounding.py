@@ -15,8 +15,9 @@ from processors.analysis import Finding, State
 from processors.impressions import numbers
 from processors.impressions.assertion import ASSERTED, Assertion
 from processors.impressions.faults import Fault, Objection, objection
-from processors.impressions.labeller import COUNT, SCALE, Mention, read, sides_in
+from processors.impressions.labeller import COUNT, SCALE, Mention, named_sides, read, sides_in
 from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
+from processors.impressions.omissions import Alternatives, alternatives, is_narrowed, left_out
 from processors.impressions.text import fold, sentences
 from processors.impressions.wording import Wording, against, wording
 
@@ -67,8 +68,10 @@ class _Facts:
 
     mentions: tuple[Mention, ...]
     sides: frozenset[str]
+    named: frozenset[str]  # sides called by name, not by "bilateral"
     numbers: frozenset[numbers.Number]
     wording: Wording
+    offered: Alternatives
 
     def of(self, mention: Mention) -> list[Mention]:
         """The mentions that may support a mention of a draft, those of its very name first."""
@@ -96,15 +99,21 @@ def check(draft: str, findings: str, language: str, known: Sequence[Mention] = (
     facts = _Facts(
         (*read(findings, language), *known),
         sides_in(folded, words),
+        named_sides(folded, words),
         numbers.read(folded, words),
         wording(findings, language),
+        alternatives(findings, language),
     )
-    verdicts = tuple(_verdict(span.text, facts, words) for span in sentences(draft))
-    left = _dropped(facts.mentions, read(draft, language))
-    return Grounding(verdicts, tuple(objection(Fault.DROPPED, what, language) for what in left))
+    said = read(draft, language)
+    named = frozenset(m.concept for m in said)
+    verdicts = tuple(_verdict(span.text, facts, words, named) for span in sentences(draft))
+    left = left_out(facts.mentions, said)
+    return Grounding(
+        verdicts, tuple(objection(Fault.DROPPED, fact.sentence, language) for fact in left)
+    )
 
 
-def _verdict(sentence: str, facts: _Facts, words: Lexicon) -> Verdict:
+def _verdict(sentence: str, facts: _Facts, words: Lexicon, named: frozenset[str]) -> Verdict:
     mentions = read(sentence, words.language)
     faults: dict[tuple[Fault, str], None] = {}
     support: dict[Mention, None] = {}
@@ -112,6 +121,8 @@ def _verdict(sentence: str, facts: _Facts, words: Lexicon) -> Verdict:
         near = facts.of(mention)
         for kind in _against(mention, near, facts, words):
             faults[kind, sentence[mention.start : mention.end]] = None
+        if is_narrowed(mention, facts.mentions, facts.offered, named):
+            faults[Fault.HEDGE, sentence[mention.start : mention.end]] = None
         held = _held(mention, near)
         support.update(dict.fromkeys(held))
     folded = fold(sentence)
@@ -119,7 +130,8 @@ def _verdict(sentence: str, facts: _Facts, words: Lexicon) -> Verdict:
     for number in sorted(numbers.strange(numbers.read(folded, words), facts.numbers)):
         faults[Fault.NUMBER, number.text] = None
     if facts.sides and not any(kind is Fault.SIDE for kind, _ in faults):
-        for side in sorted(sides_in(folded, words) - facts.sides):
+        strange = named_sides(folded, words) - facts.named
+        for side in sorted(strange | sides_in(folded, words) - facts.sides):
             faults[Fault.SIDE, side] = None
     objections = tuple(objection(kind, what, words.language) for kind, what in faults)
     return Verdict(sentence, tuple(support), objections)
@@ -136,15 +148,15 @@ def _against(
 ) -> list[Fault]:
     if mention.state is Assertion.ABSENT:
         return [Fault.NEGATION] if any(_denied(mention, m, words) for m in near) else []
-    states = {m.state for m in near}
     if not near:
         return [Fault.UNSUPPORTED]
-    own = {m.state for m in near if m.concept == mention.concept}
-    if Assertion.ABSENT in (own or states) and not (own or states) & set(ASSERTED):
+    closest = _closest(mention, [m for m in near if not _narrow(m, mention, words)] or near)
+    if all(m.state is Assertion.ABSENT for m in closest):
         return [Fault.NEGATION]
     found = []
     sure = {m.state for m in near if not _is_inference(m, mention)}
-    if mention.state is Assertion.PRESENT and Assertion.PRESENT not in sure:
+    read_so = not any(m.concept == mention.concept for m in near) and _is_reading(mention, words)
+    if mention.state is Assertion.PRESENT and Assertion.PRESENT not in sure and not read_so:
         found.append(Fault.HEDGE)
     held = _held(mention, near)
     if _sides_differ(mention, held, facts):
@@ -154,9 +166,27 @@ def _against(
     return found
 
 
+def _closest(mention: Mention, near: Sequence[Mention]) -> Sequence[Mention]:
+    """Those of a mention's own name; else of its kin; else all."""
+    kin = concepts()[mention.concept].kin
+    own = [m for m in near if m.concept == mention.concept]
+    return own or [m for m in near if kin and concepts()[m.concept].kin == kin] or near
+
+
 def _is_inference(fact: Mention, mention: Mention) -> bool:
-    """Whether a draft reads the fact as something else: "emphysema" for "hyperinflation"."""
-    return concepts()[mention.concept].inferred and fact.concept != mention.concept
+    """Whether a draft reads the fact as something else: "emphysema" for "hyperinflation"; to call
+    what is calcified or old a granuloma or a scar is none."""
+    concept = concepts()[mention.concept]
+    plain = fact.old and not concept.critical
+    return concept.inferred and fact.concept != mention.concept and not plain
+
+
+def _is_reading(mention: Mention, words: Lexicon) -> bool:
+    """Whether a draft gives it as the reading of a sign: "changes consistent with emphysema";
+    what is grave is not to be read into a sign."""
+    if concepts()[mention.concept].critical:
+        return False
+    return words.reading.search(fold(mention.sentence), 0, mention.start) is not None
 
 
 def _denied(mention: Mention, fact: Mention, words: Lexicon) -> bool:
@@ -168,8 +198,15 @@ def _denied(mention: Mention, fact: Mention, words: Lexicon) -> bool:
     scale = mention.degrees & SCALE
     if scale and fact.degrees & SCALE and not scale & fact.degrees:
         return False
-    qualities = set(words.qualities.findall(fold(mention.sentence)))
-    return not qualities - set(words.qualities.findall(fold(fact.sentence)))
+    return not _narrow(mention, fact, words)
+
+
+def _narrow(denial: Mention, other: Mention, words: Lexicon) -> bool:
+    """Whether a denial is of a quality that the other lacks: "no acute fracture"."""
+    if denial.state is not Assertion.ABSENT:
+        return False
+    qualities = set(words.qualities.findall(fold(denial.sentence)))
+    return bool(qualities - set(words.qualities.findall(fold(other.sentence))))
 
 
 def _sides_differ(mention: Mention, held: Sequence[Mention], facts: _Facts) -> bool:
@@ -188,23 +225,3 @@ def _degrees_differ(mention: Mention, held: Sequence[Mention]) -> bool:
         if said and allowed and not said & allowed:
             return True
     return "severe" in mention.degrees and not named & SCALE
-
-
-def _dropped(known: Sequence[Mention], said: Sequence[Mention]) -> list[str]:
-    """Sentences of the findings whose critical finding a draft names in no way.
-
-    Old fractures and calcified nodules may be left out. One that the draft names and denies is a
-    fault of that sentence.
-    """
-    names = {m.concept for m in said}
-    kin = {m.finding for m in said if m.finding}
-    left = dict.fromkeys(
-        m.sentence
-        for m in known
-        if concepts()[m.concept].critical
-        and m.state in ASSERTED
-        and not m.old
-        and m.concept not in names
-        and m.finding not in kin
-    )
-    return list(left)

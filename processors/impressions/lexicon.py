@@ -90,6 +90,7 @@ class Lexicon:
     certain: re.Pattern[str]
     claims: re.Pattern[str]
     causes: re.Pattern[str]
+    reading: re.Pattern[str]
     known: re.Pattern[str]
     idle: re.Pattern[str]
     sides: re.Pattern[str]
@@ -109,7 +110,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
-    *("certain", "claims", "causes", "known", "idle"),
+    *("certain", "claims", "causes", "reading", "known", "idle"),
 )
 # a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")

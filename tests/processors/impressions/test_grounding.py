@@ -25,7 +25,7 @@ ES = (
     "Sin neumotórax."
 )
 WHOLE = {
-    "en": "Small right effusion. 8 mm left upper lobe nodule. ",
+    "en": "Small right effusion. 8 mm left upper lobe nodule. Healed left sixth rib fracture. ",
     "es": "Pequeño derrame derecho. Nódulo de 8 mm en lóbulo superior izquierdo. ",
 }
 
@@ -100,10 +100,11 @@ def test_nothing_is_added_to_a_bare_finding(draft: str, kind: Fault) -> None:
     [
         ("en", "Large right pneumothorax. Clear left lung.", 1),
         ("en", "Right pneumothorax. Possible rib fracture.", 2),
-        ("en", "Old healed rib fracture. Calcified granuloma.", 0),
+        ("en", "Old healed rib fracture. Calcified granuloma.", 1),
+        ("en", "Calcified granuloma.", 0),
         ("en", "No pneumothorax. Mild scoliosis.", 0),
         ("es", "Neumotórax derecho a tensión.", 1),
-        ("es", "Fractura costal antigua.", 0),
+        ("es", "Fractura costal antigua.", 1),
     ],
 )
 def test_a_critical_finding_may_not_be_left_out(language: str, findings: str, left: int) -> None:
