@@ -8,18 +8,19 @@ is for the caller. Silence is no contradiction: a draft may deny what the findin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from processors.analysis import Finding, State
 from processors.impressions import numbers
 from processors.impressions.assertion import ASSERTED, Assertion
+from processors.impressions.facts import Facts, facts_of
 from processors.impressions.faults import Fault, Objection, objection
 from processors.impressions.labeller import COUNT, SCALE, Mention, named_sides, read, sides_in
-from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
-from processors.impressions.omissions import Alternatives, alternatives, is_narrowed, left_out
+from processors.impressions.lexicon import Lexicon, concepts
+from processors.impressions.omissions import is_narrowed, left_out
 from processors.impressions.text import fold, sentences
-from processors.impressions.wording import Wording, against, wording
+from processors.impressions.wording import against
 
 _STATES = {
     State.PRESENT: Assertion.PRESENT,
@@ -53,33 +54,6 @@ class Grounding:
         return (*(o for verdict in self.sentences for o in verdict.objections), *self.dropped)
 
 
-def _supports(fact: Concept, concept: Concept) -> bool:
-    """Whether a concept of the findings may stand behind one of a draft."""
-    if concept.specific or fact.name == concept.name:
-        return fact.name == concept.name
-    return bool(concept.finding and concept.finding == fact.finding) or bool(
-        concept.kin and concept.kin == fact.kin
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What may be said: mentions, and the words of the whole findings section."""
-
-    mentions: tuple[Mention, ...]
-    sides: frozenset[str]
-    named: frozenset[str]  # sides called by name, not by "bilateral"
-    numbers: frozenset[numbers.Number]
-    wording: Wording
-    offered: Alternatives
-
-    def of(self, mention: Mention) -> list[Mention]:
-        """The mentions that may support a mention of a draft, those of its very name first."""
-        concept = concepts()[mention.concept]
-        near = [m for m in self.mentions if _supports(concepts()[m.concept], concept)]
-        return sorted(near, key=lambda m: m.concept != concept.name)
-
-
 def coded(findings: Iterable[Finding], names: Callable[[str], str] = str) -> tuple[Mention, ...]:
     """Coded findings as mentions; names: from a label to a concept. Unknown ones are left out."""
     return tuple(
@@ -94,38 +68,32 @@ def check(draft: str, findings: str, language: str, known: Sequence[Mention] = (
 
     Raises ValueError for a language without phrase list.
     """
-    words = lexicon(language)
-    folded = fold(findings)
-    facts = _Facts(
-        (*read(findings, language), *known),
-        sides_in(folded, words),
-        named_sides(folded, words),
-        numbers.read(folded, words),
-        wording(findings, language),
-        alternatives(findings, language),
-    )
-    said = read(draft, language)
+    facts, said = facts_of(findings, language, known), read(draft, language)
     named = frozenset(m.concept for m in said)
-    verdicts = tuple(_verdict(span.text, facts, words, named) for span in sentences(draft))
+    verdicts = tuple(judge(span.text, facts, named) for span in sentences(draft))
     left = left_out(facts.mentions, said)
     return Grounding(
         verdicts, tuple(objection(Fault.DROPPED, fact.sentence, language) for fact in left)
     )
 
 
-def _verdict(sentence: str, facts: _Facts, words: Lexicon, named: frozenset[str]) -> Verdict:
+def judge(sentence: str, facts: Facts, named: Collection[str] = ()) -> Verdict:
+    """Judge one sentence; named: the concepts of the rest of its draft."""
+    words = facts.words
     mentions = read(sentence, words.language)
+    named = {*named, *(m.concept for m in mentions)}
     faults: dict[tuple[Fault, str], None] = {}
     support: dict[Mention, None] = {}
     for mention in mentions:
         near = facts.of(mention)
-        for kind in _against(mention, near, facts, words):
-            faults[kind, sentence[mention.start : mention.end]] = None
+        what = sentence[mention.start : mention.end]
+        faults |= {(kind, what): None for kind in _against(mention, near, facts)}
         if is_narrowed(mention, facts.mentions, facts.offered, named):
-            faults[Fault.HEDGE, sentence[mention.start : mention.end]] = None
-        held = _held(mention, near)
-        support.update(dict.fromkeys(held))
+            faults[Fault.HEDGE, what] = None
+        support |= dict.fromkeys(_held(mention, near))
     folded = fold(sentence)
+    if folded in facts.wording.sentences:
+        return Verdict(sentence, tuple(support), ())  # the findings' own words
     faults |= dict.fromkeys(against(sentence, mentions, facts.wording, words.language))
     for number in sorted(numbers.strange(numbers.read(folded, words), facts.numbers)):
         faults[Fault.NUMBER, number.text] = None
@@ -143,10 +111,11 @@ def _held(mention: Mention, near: Sequence[Mention]) -> list[Mention]:
     return [m for m in alike if m.concept == mention.concept] or alike
 
 
-def _against(
-    mention: Mention, near: Sequence[Mention], facts: _Facts, words: Lexicon
-) -> list[Fault]:
+def _against(mention: Mention, near: Sequence[Mention], facts: Facts) -> list[Fault]:
+    words = facts.words
     if mention.state is Assertion.ABSENT:
+        if facts.urgent and _is_all_clear(mention, words):
+            return [Fault.NEGATION]
         return [Fault.NEGATION] if any(_denied(mention, m, words) for m in near) else []
     if not near:
         return [Fault.UNSUPPORTED]
@@ -164,6 +133,13 @@ def _against(
     if _degrees_differ(mention, held):
         found.append(Fault.DEGREE)
     return found
+
+
+def _is_all_clear(mention: Mention, words: Lexicon) -> bool:
+    """Whether a denial is of all acute disease; "no acute bony", "no other" leave something."""
+    return (
+        mention.concept == "acute_disease" and words.partly.search(fold(mention.sentence)) is None
+    )
 
 
 def _closest(mention: Mention, near: Sequence[Mention]) -> Sequence[Mention]:
@@ -209,7 +185,7 @@ def _narrow(denial: Mention, other: Mention, words: Lexicon) -> bool:
     return bool(qualities - set(words.qualities.findall(fold(other.sentence))))
 
 
-def _sides_differ(mention: Mention, held: Sequence[Mention], facts: _Facts) -> bool:
+def _sides_differ(mention: Mention, held: Sequence[Mention], facts: Facts) -> bool:
     """Whether a draft names a side that neither the finding nor, if it has none, the text has."""
     named = frozenset[str]().union(*(m.sides for m in held))
     allowed = named or facts.sides

@@ -39,7 +39,7 @@ class Concept:
     """One thing that a report names.
 
     finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
-    out unless old. hedged: its name alone is never certain evidence of the finding. also: a
+    out. hedged: its name alone is never certain evidence of the finding. also: a
     second concept named by the same word. kin: concepts of one word support each other.
     inferred: a reading of other signs, which these support only as a possibility.
     """
@@ -91,6 +91,7 @@ class Lexicon:
     claims: re.Pattern[str]
     causes: re.Pattern[str]
     reading: re.Pattern[str]
+    partly: re.Pattern[str]
     known: re.Pattern[str]
     idle: re.Pattern[str]
     sides: re.Pattern[str]
@@ -110,7 +111,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
-    *("certain", "claims", "causes", "reading", "known", "idle"),
+    *("certain", "claims", "causes", "reading", "partly", "known", "idle"),
 )
 # a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")

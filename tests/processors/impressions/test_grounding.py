@@ -96,6 +96,61 @@ def test_nothing_is_added_to_a_bare_finding(draft: str, kind: Fault) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "findings", "draft", "kinds"),
+    [
+        # "bilateral" names no side
+        ("en", "Bilateral opacities.", "Opacity at the right base.", {Fault.SIDE}),
+        ("en", "Bilateral opacities, more on the left.", "Left opacity.", set()),
+        ("es", "Opacidades bilaterales.", "Opacidad en la base derecha.", {Fault.SIDE}),
+        # one of two alternatives
+        ("en", "Atelectasis or pneumonia.", "Possible pneumonia.", {Fault.HEDGE}),
+        ("en", "Atelectasis or pneumonia.", "Pneumonia or atelectasis.", set()),
+        ("es", "Atelectasia o neumonía.", "Posible neumonía.", {Fault.HEDGE}),
+        # an all-clear beside what cannot wait
+        ("en", "Large right pneumothorax.", "No acute disease. Right pneumothorax.", {"negation"}),
+        ("en", "Large right pneumothorax.", "Right pneumothorax. No other acute disease.", set()),
+        ("es", "Neumotórax derecho.", "Neumotórax. Sin hallazgos agudos.", {"negation"}),
+        # what is denied with a quality is not denied altogether
+        ("en", "Rounded opacity. No cavitary nodule.", "Nodule.", set()),
+        ("en", "Rounded opacity. No nodule.", "Possible mass.", set()),
+        # a reading given as one; none of what is grave
+        ("en", "Hyperinflated lungs.", "Emphysema.", {Fault.HEDGE}),
+        ("en", "Hyperinflated lungs.", "Changes consistent with emphysema.", set()),
+        ("en", "A nodule.", "A nodule consistent with malignancy.", {Fault.HEDGE}),
+        ("en", "A nodule.", "A nodule suspicious for malignancy.", set()),
+        ("en", "Calcified nodule.", "Calcified granuloma.", set()),
+        # who must do what, and that it was done, only the findings say
+        ("en", "Nodule.", "Nodule. CT is recommended.", set()),
+        ("en", "Nodule.", "Nodule. CT is performed.", {Fault.UNSUPPORTED}),
+        # the findings' own words, even where they contradict themselves
+        ("en", "Granulomas, no granulomatous disease.", "Granulomas, no granulomatous disease.", set()),
+    ],
+)  # fmt: skip
+def test_the_finer_rules_by_case(language: str, findings: str, draft: str, kinds: set[str]) -> None:
+    assert {fault.kind for fault in check(draft, findings, language).faults} == kinds
+
+
+@pytest.mark.parametrize(
+    ("findings", "draft", "left"),
+    [
+        ("Left effusion. Right effusion.", "Right effusion.", ["Left effusion."]),
+        ("Pneumothorax.", "No fracture.", ["Pneumothorax."]),
+        ("Rib fracture.", "No displaced fracture.", ["Rib fracture."]),
+        ("Airspace disease, concern for infiltrate.", "Consolidation, possible infiltrate.", []),
+        ("Left consolidation.", "Left airspace disease.", []),
+        ("Left consolidation.", "Left opacity.", ["Left consolidation."]),
+        ("Concern for neoplasm.", "Nodule.", ["Concern for neoplasm."]),
+        ("Nodule, not calcified.", "Scoliosis.", ["Nodule, not calcified."]),
+        ("Calcified nodule.", "Granuloma.", []),
+    ],
+)
+def test_a_critical_finding_is_told_by_its_name_or_its_kind(
+    findings: str, draft: str, left: list[str]
+) -> None:
+    assert [fault.what for fault in check(draft, findings, "en").dropped] == left
+
+
+@pytest.mark.parametrize(
     ("language", "findings", "left"),
     [
         ("en", "Large right pneumothorax. Clear left lung.", 1),
