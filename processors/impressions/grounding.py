@@ -92,7 +92,7 @@ def judge(sentence: str, facts: Facts, named: Collection[str] = ()) -> Verdict:
             faults[Fault.HEDGE, what] = None
         support |= dict.fromkeys(_held(mention, near))
     folded = fold(sentence)
-    if folded in facts.wording.sentences:
+    if folded.rstrip(" .") in (own.rstrip(" .") for own in facts.wording.sentences):
         return Verdict(sentence, tuple(support), ())  # the findings' own words
     faults |= dict.fromkeys(against(sentence, mentions, facts.wording, words.language))
     for number in sorted(numbers.strange(numbers.read(folded, words), facts.numbers)):
