@@ -8,6 +8,7 @@ is for the caller. Silence is no contradiction: a draft may deny what the findin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ def judge(sentence: str, facts: Facts, named: Collection[str] = ()) -> Verdict:
             faults[Fault.HEDGE, what] = None
         support |= dict.fromkeys(_held(mention, near))
     folded = fold(sentence)
-    if folded.rstrip(" .") in (own.rstrip(" .") for own in facts.wording.sentences):
+    if _plain(folded) in map(_plain, facts.wording.sentences):
         return Verdict(sentence, tuple(support), ())  # the findings' own words
     faults |= dict.fromkeys(against(sentence, mentions, facts.wording, words.language))
     for number in sorted(numbers.strange(numbers.read(folded, words), facts.numbers)):
@@ -100,9 +101,26 @@ def judge(sentence: str, facts: Facts, named: Collection[str] = ()) -> Verdict:
     if facts.sides and not any(kind is Fault.SIDE for kind, _ in faults):
         strange = named_sides(folded, words) - facts.named
         for side in sorted(strange | sides_in(folded, words) - facts.sides):
-            faults[Fault.SIDE, side] = None
-    objections = tuple(objection(kind, what, words.language) for kind, what in faults)
+            faults[Fault.SIDE, _side_word(side, folded, words)] = None
+    told = dict.fromkeys((kind, _as_written(what, sentence)) for kind, what in faults)
+    objections = tuple(objection(kind, what, words.language) for kind, what in told)
     return Verdict(sentence, tuple(support), objections)
+
+
+def _plain(folded: str) -> str:
+    return " ".join(folded.split()).rstrip(" .")
+
+
+def _side_word(side: str, folded: str, words: Lexicon) -> str:
+    """The word by which a sentence names a side."""
+    named = (m[0] for m in words.sides.finditer(folded) if m.lastgroup in (side, "both"))
+    return next(named, side)
+
+
+def _as_written(what: str, sentence: str) -> str:
+    """The words at fault as the sentence writes them; a stem becomes its word."""
+    m = re.search(rf"\b{re.escape(fold(what))}\w*", fold(sentence))
+    return sentence[m.start() : m.end()] if m else what
 
 
 def _held(mention: Mention, near: Sequence[Mention]) -> list[Mention]:

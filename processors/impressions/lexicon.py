@@ -101,6 +101,7 @@ class Lexicon:
     ordinals: re.Pattern[str]
 
 
+@cache
 def table(name: str) -> dict[str, Any]:
     """A list of `phrases/` as it stands in its file."""
     file = resources.files(__package__) / "phrases" / f"{name}.toml"

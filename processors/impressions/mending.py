@@ -5,8 +5,8 @@ In: the sentences of a draft and the Request it was made for. Out: sentences tha
 sentences that did not pass, with the reason. A fault of one kind is repaired where the findings
 know what is right (`repairs`); else the radiologist's sentence about it is taken; a critical
 finding that the draft leaves out is added in the findings' own words; what is said twice falls
-away. Mended again, nothing changes. Never: a sentence that was not judged; a word that neither the
-draft nor the findings hold, but words of doubt and the name of a coded finding.
+away. Mended again, nothing changes. Never: a word that neither the draft nor the findings hold, but
+words of doubt and the name of a coded finding.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from processors.impressions.text import fold, sentences
 
 _WORD = re.compile(r"\w+")
 _LIKE = 0.5  # share of its words by which a sentence speaks of what one of the findings speaks of
+_SHORT = 3  # letters of words that tell nothing of what a sentence speaks of
 _MOST = 3  # sentences of the findings that stand in for one, or for a draft of which none is left
 
 
@@ -43,7 +44,8 @@ class Mended:
 def mend(draft: Sequence[Sentence], request: Request) -> Mended:
     """Mend a draft; the findings that its sentences name are read anew.
 
-    A draft of which nothing is left says what the findings assert; if they assert nothing, nothing.
+    A draft of which nothing is left says what the findings assert, else what they deny; if they
+    name nothing, nothing.
     Raises ValueError for a language without phrase list.
     """
     facts = facts_of(request.findings, request.language, request.known)
@@ -66,7 +68,7 @@ def mend(draft: Sequence[Sentence], request: Request) -> Mended:
     kept = _once(kept, request.language)
     kept += map(_rule, _missing(kept, facts))
     if not kept:
-        kept = [_rule(text) for text in _asserting(facts)]
+        kept = [_rule(text) for text in _telling(facts)]
     return Mended(_ordered(_once(kept, request.language), facts), tuple(refused))
 
 
@@ -77,7 +79,8 @@ def _closed(text: str) -> str:
 
 
 def _rule(text: str) -> Sentence:
-    return Sentence(_closed(text), (), "rule")
+    closed = _closed(text)
+    return Sentence(closed[0].upper() + closed[1:], (), "rule")
 
 
 def _repaired(verdict: Verdict, facts: Facts) -> str | None:
@@ -110,8 +113,8 @@ def _instead(sentence: str, facts: Facts, own: Sequence[str]) -> list[str]:
         )
         found[_own_sentence(fact, facts)] = None
     if not found:
-        said = _content(sentence)
-        alike = [(len(said & _content(text)), text) for text in own]
+        said = {word for word in _words(sentence) if len(word) > _SHORT}
+        alike = [(len(said & _words(text)), text) for text in own]
         shared, text = max(alike, default=(0, ""))
         if shared > 1 and shared >= _LIKE * len(said):
             found[text] = None
@@ -122,8 +125,8 @@ def _is_asserted(mentions: Iterable[Mention]) -> bool:
     return any(mention.state in ASSERTED for mention in mentions)
 
 
-def _content(text: str) -> set[str]:
-    return {word for word in _WORD.findall(fold(text)) if len(word) > _MOST}
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(fold(text)))
 
 
 def _own_sentence(fact: Mention, facts: Facts) -> str:
@@ -134,12 +137,15 @@ def _own_sentence(fact: Mention, facts: Facts) -> str:
     told = [m for m in told if m.state is fact.state]
     if told:
         return told[0].sentence
-    names: dict[str, list[str]] = table("names")
-    english, spanish = names[fact.concept]
-    name = spanish if facts.words.language == "es" else english
-    if fact.state is Assertion.UNCERTAIN:
-        name = doubted(name, facts.words.language)
-    return name[0].upper() + name[1:] + "."
+    name = _name(fact.concept, facts.words.language)
+    if fact.state is Assertion.ABSENT:
+        return str(table("repairs")[facts.words.language]["denied"]).format(name=name)
+    return doubted(name, facts.words.language) if fact.state is Assertion.UNCERTAIN else name
+
+
+def _name(concept: str, language: str) -> str:
+    english, spanish = table("names")[concept]
+    return str(spanish if language == "es" else english)
 
 
 def _missing(kept: Sequence[Sentence], facts: Facts) -> list[str]:
@@ -149,32 +155,44 @@ def _missing(kept: Sequence[Sentence], facts: Facts) -> list[str]:
     )
 
 
-def _asserting(facts: Facts) -> list[str]:
-    """The most urgent sentences in which the findings assert something."""
+def _telling(facts: Facts) -> list[str]:
+    """The most urgent sentences in which the findings assert something, else deny something."""
     asserted = [m for m in facts.mentions if m.state in ASSERTED]
-    texts = dict.fromkeys(_own_sentence(m, facts) for m in asserted)
+    texts = dict.fromkeys(_own_sentence(m, facts) for m in asserted or facts.mentions)
     return list(in_order(tuple(texts), facts.words.language))[:_MOST]
 
 
 def _once(kept: Sequence[Sentence], language: str) -> list[Sentence]:
-    """Without what another sentence says as well: the same findings in no other words."""
+    """Without what another sentence says as well."""
     left: list[Sentence] = []
     for sentence in kept:
-        if any(_within(sentence.text, other.text, language) for other in left):
+        if any(_is_told(sentence, other, language) for other in left):
             continue
-        left = [other for other in left if not _within(other.text, sentence.text, language)]
+        left = [other for other in left if not _is_told(other, sentence, language)]
         left.append(sentence)
     return left
 
 
-def _within(text: str, other: str, language: str) -> bool:
-    said, more = _said(text, language), _said(other, language)
-    words, others = set(_WORD.findall(fold(text))), set(_WORD.findall(fold(other)))
-    return words == others and said == more if not said else said <= more and words <= others
+def _is_told(sentence: Sentence, other: Sentence, language: str) -> bool:
+    """Whether another sentence says the same findings as closely, in no fewer words; a sentence of
+    the findings gives way to any of the draft's."""
+    said, more = read(sentence.text, language), read(other.text, language)
+    words, others = _words(sentence.text), _words(other.text)
+    if not said:
+        return words == others
+    gives_way = sentence.source == "rule" != other.source
+    return (gives_way or words <= others) and all(
+        any(_covers(theirs, ours) for theirs in more) for ours in said
+    )
 
 
-def _said(text: str, language: str) -> set[tuple[object, ...]]:
-    return {(m.concept, m.state, m.sides, m.degrees, m.sizes) for m in read(text, language)}
+def _covers(theirs: Mention, ours: Mention) -> bool:
+    return (
+        (theirs.concept, theirs.state) == (ours.concept, ours.state)
+        and ours.sides <= theirs.sides
+        and ours.degrees <= theirs.degrees
+        and {*ours.sizes} <= {*theirs.sizes}
+    )
 
 
 def _ordered(kept: Sequence[Sentence], facts: Facts) -> tuple[Sentence, ...]:

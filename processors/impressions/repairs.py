@@ -20,6 +20,7 @@ from processors.impressions.labeller import SCALE, Mention, read
 from processors.impressions.lexicon import compiled, table
 from processors.impressions.text import fold
 
+_WORD = re.compile(r"\w+")
 _ENDING = re.compile(r"(?:ly|mente|[oa]s?|s)?$")  # of a word of degree: adverb, gender, number
 
 
@@ -69,8 +70,8 @@ def candidates(sentence: str, fault: Fault, facts: Facts) -> Iterator[str]:
 
 
 def _put(text: str, start: int, end: int, words: str) -> str:
-    old = text[start:end]
-    return text[:start] + (words.capitalize() if old[:1].isupper() else words) + text[end:]
+    begins = text[start:end][:1].isupper() and not words.isupper()
+    return text[:start] + (words.capitalize() if begins else words) + text[end:]
 
 
 def _sides(sentence: str, facts: Facts) -> Iterator[str]:
@@ -99,24 +100,36 @@ def _near(sentence: str, facts: Facts) -> list[Mention]:
 
 
 def _degrees(sentence: str, facts: Facts) -> Iterator[str]:
-    """The degree that the findings give, where it has the form of the wrong one; else none."""
-    wrong = [m for m in facts.words.degrees.finditer(fold(sentence)) if m.lastgroup in SCALE]
-    right = [
-        fact.sentence[m.start() : m.end()].lower()
-        for fact in _near(sentence, facts)
-        for m in facts.words.degrees.finditer(fold(fact.sentence))
-        if m.lastgroup in SCALE
-    ]
+    """The degree that the findings give, where it agrees with the noun; else none."""
+    folded = fold(sentence)
+    wrong = [m for m in facts.words.degrees.finditer(folded) if m.lastgroup in SCALE]
+    said = read(sentence, facts.words.language)
     for m in wrong:
-        for word in dict.fromkeys(right):
-            if _form(word) == _form(m[0]):
-                yield _put(sentence, m.start(), m.end(), word)
+        for fact in _near(sentence, facts):
+            theirs = fold(fact.sentence)
+            noun = _WORD.search(folded, said[0].start)
+            same = noun and re.search(rf"\b{noun[0]}\b", theirs) is not None
+            for right in facts.words.degrees.finditer(theirs):
+                agrees = _form(right[0]) == _form(m[0]) or (
+                    same and _is_adverb(right[0]) == _is_adverb(m[0])
+                )
+                if (
+                    right.lastgroup in SCALE
+                    and agrees
+                    and not theirs[: right.start()].endswith(" de ")
+                ):
+                    yield _put(sentence, *m.span(), fact.sentence[slice(*right.span())].lower())
     for m in wrong:
         yield sentence[: m.start()] + sentence[m.end() :].lstrip()
 
 
+def _is_adverb(word: str) -> bool:
+    return word.endswith(("ly", "mente"))
+
+
 def _form(word: str) -> str:
-    found = _ENDING.search(fold(word))
+    """Adverb, gender and number, by a word's ending."""
+    found = _ENDING.search(word)
     return found[0] if found else ""
 
 
@@ -164,6 +177,9 @@ def doubted(text: str, language: str, at: int = 0) -> str:
 
 
 def _claims(sentence: str, facts: Facts) -> Iterator[str]:
-    """Without "new", "acute" and the like."""
-    for m in _words(facts.words.language).loose.finditer(fold(sentence)):
-        yield sentence[: m.start()] + sentence[m.end() :].lstrip()
+    """Without "new", "acute" and the like, where it then still tells a finding."""
+    language = facts.words.language
+    for m in _words(language).loose.finditer(fold(sentence)):
+        text = sentence[: m.start()] + sentence[m.end() :].lstrip()
+        if any(n.state in ASSERTED and n.concept != "acute_disease" for n in read(text, language)):
+            yield text
