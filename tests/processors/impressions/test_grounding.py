@@ -1,16 +1,10 @@
-"""The guard: one case a fault in both languages, what must stay silent, and planted errors."""
+"""The guard: one case a fault in both languages, what must stay silent."""
 
 from __future__ import annotations
-
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from processors.analysis import Finding, State
-from processors.impressions.appraise import Figure, UnusablePairs, guard
 from processors.impressions.faults import REASONS, Fault
 from processors.impressions.grounding import check, coded
 
@@ -192,83 +186,3 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
     assert all(set(reasons) == set(Fault) for reasons in REASONS.values())
     (fault,) = check("Neumonía.", "Escoliosis.", "es").faults
     assert fault.reason == "Los hallazgos no lo nombran: Neumonía."
-
-
-def pair(kind: str, corrupted: str, checkable: bool = True) -> dict[str, object]:
-    original = "Right effusion."
-    return {
-        "kind": kind,
-        "findings": "Right effusion. No pneumothorax.",
-        "original": original,
-        "corrupted": corrupted or original,
-        "checkable": checkable,
-        "split": "val",
-    }
-
-
-def test_figures_count_checkable_rows_and_supported_ones() -> None:
-    rows = [
-        pair("side", "Left effusion."),
-        pair("side", "Right effusion."),
-        pair("side", "Left effusion.", checkable=False),
-        pair("none", "", checkable=False),
-    ]
-    assert guard(rows) == (Figure("side", 2, 0.5, 0.5, 0.95), Figure("none", 1, 0.0, 0.0, 0.05))
-    assert [f.passed for f in guard(rows)] == [False, True]
-    with pytest.raises(UnusablePairs, match="Row 1 of the pairs has no 'kind'"):
-        guard([{"findings": ""}])
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dicom_node.cli", "impressions", "guard", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_each_kind_and_fails_on_a_red_one(tmp_path: Path) -> None:
-    file = tmp_path / "pairs.jsonl"
-    good = [pair("side", "Left effusion."), pair("none", "")]
-    file.write_text("\n".join(map(json.dumps, good)), encoding="utf-8")
-    done = run("--pairs", str(file), "--json", "--split", "val")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["side"]["alarms"], told["none"]["passed"]) == (0, 1.0, True)
-    file.write_text(json.dumps(pair("side", "Right effusion.")), encoding="utf-8")
-    assert run("--pairs", str(file)).returncode == 1
-    file.write_text("{", encoding="utf-8")
-    assert "line 1: no JSON object" in run("--pairs", str(file)).stderr
-
-
-RED = {
-    "dropped": "old fractures and calcified nodules, let go on purpose; terms not in the findings",
-    "hedge": "hedges lost on what the findings state for certain, or where a mask hides them",
-    "none": "impressions that add to their findings or leave out a critical one",
-}
-
-
-@pytest.fixture(scope="module")
-def planted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
-    """Made anew each time and never kept: changed copies of licensed reports."""
-    file = tmp_path_factory.mktemp("planted") / "planted.jsonl"
-    tool = shared / "tools/make_planted_errors.py"
-    data = shared / "data/reports/openi.csv"
-    command = [sys.executable, str(tool), "--data", str(data), "--out", str(file)]
-    subprocess.run([*command, "--per-kind", "400"], check=True, capture_output=True)
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return {figure.kind: figure for figure in guard(map(json.loads, lines))}
-
-
-@pytest.mark.shared
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("side", "negation", "invented", "number", "degree"),
-        *(
-            pytest.param(k, marks=pytest.mark.xfail(reason=why, strict=True))
-            for k, why in RED.items()
-        ),
-    ],
-)
-def test_planted_errors_are_noticed(planted: dict[str, Figure], kind: str) -> None:
-    figure = planted[kind]
-    print(f"\n{kind}: {figure.alarms:.3f} of {figure.rows} ({figure.limit})")
-    assert figure.passed
