@@ -18,6 +18,8 @@ from processors.impressions.omissions import Alternatives, alternatives
 from processors.impressions.text import fold
 from processors.impressions.wording import Wording, wording
 
+_BONES = ("bone_lesion", "dislocation")
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -59,7 +61,10 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
 
 
 def _is_urgent(found: Urgency) -> bool:
-    return found.category <= Category.HOURS and found.mention.state is Assertion.PRESENT
+    """Whether an all-clear of heart and lungs cannot stand beside it; bones are told apart."""
+    certain = found.mention.state is Assertion.PRESENT
+    bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
+    return found.category <= Category.HOURS and certain and not bony
 
 
 def _supports(fact: Concept, concept: Concept) -> bool:

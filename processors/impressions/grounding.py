@@ -141,8 +141,9 @@ def _against(mention: Mention, near: Sequence[Mention], facts: Facts) -> list[Fa
     if all(m.state is Assertion.ABSENT for m in closest):
         return [Fault.NEGATION]
     found = []
-    sure = {m.state for m in near if not _is_inference(m, mention)}
-    read_so = not any(m.concept == mention.concept for m in near) and _is_reading(mention, words)
+    own = [m for m in near if m.concept == mention.concept]
+    sure = {m.state for m in own or near if not _is_inference(m, mention)}
+    read_so = not own and _is_reading(mention, words)
     if mention.state is Assertion.PRESENT and Assertion.PRESENT not in sure and not read_so:
         found.append(Fault.HEDGE)
     held = _held(mention, near)
