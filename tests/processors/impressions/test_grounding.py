@@ -113,6 +113,15 @@ def test_nothing_is_added_to_a_bare_finding(draft: str, kind: Fault) -> None:
         ("en", "A nodule.", "A nodule consistent with malignancy.", {Fault.HEDGE}),
         ("en", "A nodule.", "A nodule suspicious for malignancy.", set()),
         ("en", "Calcified nodule.", "Calcified granuloma.", set()),
+        # bones are told apart from heart and lungs
+        ("en", "Rib fracture.", "Rib fracture. No acute cardiopulmonary disease.", set()),
+        # words of technique, of looking and of structure are no findings
+        ("en", "Right effusion.", "Right effusion. Left lateral decubitus film advised.", set()),
+        ("en", "Mild scoliosis. Lungs clear.", "Mild scoliosis, lungs grossly clear.", set()),
+        ("en", "No pleural effusion. Scar.", "Pleural scar.", set()),
+        # borderline, apparent: hedges
+        ("en", "Borderline heart size.", "Borderline cardiomegaly.", set()),
+        ("en", "Apparent fracture.", "Fracture.", {Fault.HEDGE}),
         # who must do what, and that it was done, only the findings say
         ("en", "Nodule.", "Nodule. CT is recommended.", set()),
         ("en", "Nodule.", "Nodule. CT is performed.", {Fault.UNSUPPORTED}),
