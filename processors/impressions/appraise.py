@@ -18,6 +18,7 @@ from processors.impressions.drafting import Request
 from processors.impressions.faults import Fault
 from processors.impressions.grounding import check
 from processors.impressions.labeller import read, summary
+from processors.impressions.lexicon import concepts
 from processors.impressions.mending import mend
 from processors.impressions.omissions import left_out
 
@@ -26,6 +27,7 @@ CEILING = 0.05
 UNCHANGED = "none"
 ALL = "none, all"
 WHOLE = "none, whole"
+HELD = "dropped, held"
 Score = Callable[[str, str], float]  # of a reference and a draft, the higher the more alike
 
 
@@ -79,23 +81,23 @@ def guard(pairs: Iterable[Mapping[str, Any]], language: str = "en") -> tuple[Fig
     Whether they do is asked of the labeller: its findings asserted in the impression are among
     those asserted in the findings section. Beside them, without limit, stand all "none" rows, and
     those that are also whole: no critical finding left out, which is what "dropped" rows are
-    alarmed for. Raises UnusablePairs.
+    alarmed for. Of "dropped" rows stand apart those of which the findings assert what was left out,
+    by its name. Raises UnusablePairs.
     """
     rows, alarms, news = Counter[str](), Counter[str](), Counter[str]()
     for pair in _read(pairs):
         found = check(pair.corrupted, pair.findings, language).faults
+        kinds = _groups(pair, language)
         if pair.kind == UNCHANGED:
-            kinds = _groups(pair, language)
             new = any(fault.kind is not Fault.DROPPED for fault in found)
         else:
-            kinds = (pair.kind,) if pair.checkable else ()
             before = check(pair.original, pair.findings, language).faults if found else ()
             new = bool(set(found) - set(before))
         for kind in kinds:
             rows[kind] += 1
             alarms[kind] += bool(found)
             news[kind] += new
-    limits = {UNCHANGED: CEILING, ALL: None, WHOLE: None}
+    limits = {UNCHANGED: CEILING, ALL: None, WHOLE: None, HELD: None}
     return tuple(
         Figure(
             kind,
@@ -149,11 +151,24 @@ def _read(pairs: Iterable[Mapping[str, Any]]) -> Iterator[_Pair]:
 
 
 def _groups(pair: _Pair, language: str) -> tuple[str, ...]:
-    """The groups that an unchanged row belongs to."""
+    """The kinds under which a row is counted."""
+    if pair.kind == Fault.DROPPED and pair.checkable and _is_held(pair, language):
+        return (pair.kind, HELD)
+    if pair.kind != UNCHANGED:
+        return (pair.kind,) if pair.checkable else ()
     if not _asserted(pair.original, language) <= _asserted(pair.findings, language):
         return (ALL,)
     whole = not left_out(read(pair.findings, language), read(pair.original, language))
     return (UNCHANGED, ALL, WHOLE) if whole else (UNCHANGED, ALL)
+
+
+def _is_held(pair: _Pair, language: str) -> bool:
+    """Whether the findings assert a critical concept that the corrupted impression has lost."""
+    texts = (pair.original, pair.corrupted, pair.findings)
+    told, left, found = (
+        {m.concept for m in read(text, language) if m.state in ASSERTED} for text in texts
+    )
+    return any(concepts()[name].critical for name in (told - left) & found)
 
 
 def _asserted(text: str, language: str) -> set[str]:
