@@ -28,6 +28,8 @@ _STATES = {
     State.UNDETERMINED: Assertion.UNCERTAIN,
     State.ABSENT: Assertion.ABSENT,
 }
+# concepts that deny all of a finding: "the lungs are clear"
+_WHOLE = ("clear_lungs", "clear_angle", "intact_bones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ def _is_reading(mention: Mention, words: Lexicon) -> bool:
 
 def _denied(mention: Mention, fact: Mention, words: Lexicon) -> bool:
     """Whether a denial contradicts a fact; "no acute fracture" leaves an old one alone."""
-    if fact.concept != mention.concept or fact.state is Assertion.ABSENT:
+    whole = mention.concept in _WHOLE and fact.finding == mention.finding
+    if fact.state is Assertion.ABSENT or not (whole or fact.concept == mention.concept):
         return False
     if mention.sides and fact.sides and not mention.sides & fact.sides:
         return False

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from processors.analysis import Sentence
 from processors.impressions.assertion import ASSERTED, Assertion
@@ -24,7 +25,7 @@ from processors.impressions.grounding import Verdict, judge
 from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import table
 from processors.impressions.omissions import left_out
-from processors.impressions.repairs import candidates, doubted
+from processors.impressions.repairs import candidates, cut, doubted
 from processors.impressions.text import fold, sentences
 
 _WORD = re.compile(r"\w+")
@@ -84,12 +85,10 @@ def _rule(text: str) -> Sentence:
 
 
 def _repaired(verdict: Verdict, facts: Facts) -> str | None:
-    """The first repair that passes, of a sentence in which one thing is wrong."""
+    """The first repair that passes: of one fault that can be put right, else the part before it."""
     kinds = {o.kind for o in verdict.objections}
-    if len(kinds) != 1:
-        return None
-    (kind,) = kinds
-    for text in candidates(verdict.sentence, kind, facts):
+    ways = [candidates(verdict.sentence, kind, facts) for kind in kinds if len(kinds) == 1]
+    for text in chain(*ways, cut(verdict.sentence, facts)):
         if len(sentences(text)) == 1 and judge(text, facts).supported:
             return _closed(text)
     return None

@@ -34,6 +34,7 @@ class _Words:
     hedge: tuple[str, str]
     soften: tuple[tuple[re.Pattern[str], str], ...]
     loose: re.Pattern[str]
+    cuts: re.Pattern[str]
     determiners: re.Pattern[str]
 
 
@@ -49,6 +50,7 @@ def _words(language: str) -> _Words:
         (data["hedge"][0], data["hedge"][1]),
         tuple((compiled([pattern]), words) for pattern, words in data["soften"]),
         compiled(data["loose"]),
+        compiled(data["cuts"]),
         compiled(data["determiners"]),
     )
 
@@ -64,9 +66,22 @@ def candidates(sentence: str, fault: Fault, facts: Facts) -> Iterator[str]:
     }
     way = ways.get(fault)
     for text in way(sentence, facts) if way else ():
-        tidy = re.sub(r"\s+", " ", re.sub(r"\s+([,;.])", r"\1", text)).strip()
-        if tidy:
-            yield tidy[0].upper() + tidy[1:]
+        yield from _tidy(text)
+
+
+def cut(sentence: str, facts: Facts) -> Iterator[str]:
+    """Beginnings of a sentence that still tell a finding, the longest first."""
+    language = facts.words.language
+    for m in reversed(list(_words(language).cuts.finditer(fold(sentence)))):
+        text = sentence[: m.start()].rstrip(" ,;:-")
+        if read(text, language):
+            yield from _tidy(text + ".")
+
+
+def _tidy(text: str) -> Iterator[str]:
+    tidy = re.sub(r"\s+", " ", re.sub(r"\s+([,;.])", r"\1", text)).strip()
+    if tidy:
+        yield tidy[0].upper() + tidy[1:]
 
 
 def _put(text: str, start: int, end: int, words: str) -> str:
@@ -75,8 +90,10 @@ def _put(text: str, start: int, end: int, words: str) -> str:
 
 
 def _sides(sentence: str, facts: Facts) -> Iterator[str]:
+    """The other side, of what is asserted only: what holds of the one says nothing of the other."""
     words, folded = _words(facts.words.language), fold(sentence)
-    found = list(words.opposites.finditer(folded))
+    asserts = any(m.state in ASSERTED for m in read(sentence, facts.words.language))
+    found = list(words.opposites.finditer(folded)) if asserts else []
     swapped = sentence
     for m in reversed(found):
         other = words.opposite[m[0]]

@@ -113,6 +113,10 @@ def test_nothing_is_added_to_a_bare_finding(draft: str, kind: Fault) -> None:
         ("en", "A nodule.", "A nodule consistent with malignancy.", {Fault.HEDGE}),
         ("en", "A nodule.", "A nodule suspicious for malignancy.", set()),
         ("en", "Calcified nodule.", "Calcified granuloma.", set()),
+        # a structure said to be normal denies its finding
+        ("en", "Left opacity.", "Left opacity. The lungs are clear.", {Fault.NEGATION}),
+        ("en", "Left opacity.", "Left opacity. The lungs are otherwise clear.", set()),
+        ("es", "Opacidad basal.", "Opacidad basal. Pulmones limpios.", {Fault.NEGATION}),
         # bones are told apart from heart and lungs
         ("en", "Rib fracture.", "Rib fracture. No acute cardiopulmonary disease.", set()),
         # words of technique, of looking and of structure are no findings

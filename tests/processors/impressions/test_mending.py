@@ -53,6 +53,10 @@ def mended(draft: str, findings: str, language: str = "en") -> list[tuple[str, s
         ("en", "Suspected CHF.", "CHF.", "Possible CHF."),
         ("es", "Posible neumonía.", "Neumonía.", "Posible neumonía."),
         ("es", "Dudosas adenopatías.", "Adenopatías.", "Posibles adenopatías."),
+        # what the findings do not hold is cut off
+        ("en", "Left opacity.", "Left opacity, may represent edema.", "Left opacity."),
+        ("en", "Left opacity.", "Left opacity with effusion and edema.", "Left opacity."),
+        ("es", "Cardiomegalia.", "Cardiomegalia con edema.", "Cardiomegalia."),
         # a claim of time
         ("en", "Rib fracture.", "Acute rib fracture.", "Rib fracture."),
     ],
@@ -70,6 +74,8 @@ def test_one_fault_is_repaired(language: str, findings: str, draft: str, text: s
         ("en", "8 mm left nodule.", "12 mm right nodule.", ["8 mm left nodule."]),
         ("en", "Edema or pneumonia.", "Possible pneumonia.", ["Edema or pneumonia."]),
         ("es", "Múltiples nódulos.", "Nódulo único.", ["Múltiples nódulos."]),
+        # what is said of one side says nothing of the other
+        ("en", "Left opacity.", "The right lung is clear.", ["Left opacity."]),
         # taken out
         ("en", "Scoliosis.", "Scoliosis. Edema.", ["Scoliosis."]),
         ("es", "Escoliosis.", "Edema. Escoliosis.", ["Escoliosis."]),
