@@ -32,6 +32,7 @@ ROUTING = "tests/dicom_node/test_routing.py"
 CLOCK = "tests/dicom_node/test_clock.py"
 BOUNDED = "tests/processors/test_bounded.py"
 DRAFT = "tests/processors/test_draft_guard.py"
+MENDING = "tests/processors/impressions/test_mending.py"
 MODEL_NODE = "tests/faults/test_model_node.py"
 OUTPUTS = "tests/reports/test_reports_draft.py"
 CRITICAL = "tests/dicom_node/test_critical.py"
@@ -300,6 +301,13 @@ ROWS = (
     Row("report-rambling", "processors/vae/processor.py",
         "            impression=None if withheld else draft,", "            impression=draft,",
         f"{DRAFT}::test_report_rambling_leaves_the_structured_findings"),
+    Row("report-rambling", "processors/impressions/mending.py",
+        "        if len(sentences(text)) == 1 and judge(text, facts).supported:",
+        "        if len(sentences(text)) == 1:",
+        f"{MENDING}::test_one_fault_is_repaired"),
+    Row("report-rambling", "processors/impressions/mending.py",
+        "    kept += map(_rule, _missing(kept, facts))\n", "",
+        f"{MENDING}::test_a_mended_draft_passes_the_guard_and_stays"),
     Row("report-phi", "processors/draft_guard.py",
         "    if _identifies(own, patient):", "    if False:",
         f"{DRAFT}::test_report_phi"),

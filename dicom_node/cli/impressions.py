@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from dicom_node.cli import (
 )
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
+from processors.impressions.text import fold
 
 app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
 
@@ -42,6 +44,9 @@ def guard(
     ],
     language: Annotated[str, typer.Option(help="en or es.")] = "en",
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
+    price: Annotated[
+        bool, typer.Option(help="Also mend every draft: its ROUGE before and after.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the guard on planted errors; exit 1 when a kind misses its limit."""
@@ -53,19 +58,17 @@ def guard(
             raise fail(f"{pairs} holds no rows to judge.")
         try:
             figures = appraise.guard(rows, language)
+            prices = appraise.price(rows, _rouge(), language) if price else ()
         except ValueError as error:
             raise fail(str(error)) from error
     if as_json:
         told = {f.kind: {**asdict(f), "passed": f.passed} for f in figures}
+        told |= {p.kind: {**told.get(p.kind, {}), "rouge1": asdict(p)} for p in prices}
         typer.echo(json.dumps(told, indent=1))
     else:
-        table = Table("planted", "rows", "alarm", "alarm by the error", "limit", "")
-        for f in figures:
-            sign = "≤" if f.kind == appraise.UNCHANGED else "≥"
-            state = "ok" if f.passed else "red"
-            cells = (str(f.rows), f"{f.alarms:.3f}", f"{f.news:.3f}", f"{sign} {f.limit}", state)
-            table.add_row(f.kind, *cells)
-        out.print(table)
+        out.print(_alarms(figures))
+        if prices:
+            out.print(_prices(prices))
     if not all(f.passed for f in figures):
         raise typer.Exit(1)
 
@@ -74,6 +77,37 @@ app.command("evaluate")(impressions_evaluate.evaluate)
 app.command("train")(impressions_train.train)
 app.command("convert")(impressions_train.convert)
 app.command("explain")(impressions_explain.explain)
+
+
+def _alarms(figures: Iterable[appraise.Figure]) -> Table:
+    table = Table("planted", "rows", "alarm", "alarm by the error", "limit", "")
+    for f in figures:
+        sign = "≤" if f.kind == appraise.UNCHANGED else "≥"
+        limit = "" if f.limit is None else f"{sign} {f.limit}"
+        state = "" if f.limit is None else "ok" if f.passed else "red"
+        table.add_row(f.kind, str(f.rows), f"{f.alarms:.3f}", f"{f.news:.3f}", limit, state)
+    return table
+
+
+def _prices(prices: Iterable[appraise.Price]) -> Table:
+    table = Table("planted", "rows", "ROUGE-1 as drafted", "mended")
+    for p in prices:
+        table.add_row(p.kind, str(p.rows), f"{p.drafted:.3f}", f"{p.mended:.3f}")
+    return table
+
+
+def _rouge() -> appraise.Score:
+    """ROUGE-1 F1 with stemming, of words without accents; masks removed."""
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as error:
+        raise fail(f"--price needs the extra 'train' ({error.name} is not installed).") from error
+    scorer = RougeScorer(["rouge1"], use_stemmer=True)
+
+    def score(reference: str, draft: str) -> float:
+        return float(scorer.score(fold(reference), fold(draft))["rouge1"].fmeasure)
+
+    return score
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

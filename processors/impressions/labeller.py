@@ -124,13 +124,18 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
 
 
 def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
-    """Whether a finding is said to be old: beside it, or as a granuloma of its sentence."""
+    """Whether a finding is for certain said to be old: beside it, or as a granuloma of its
+    sentence; "possibly old" and "not calcified" are not."""
     lesion = concepts()[hit.concept].finding == "lung_lesion"
-    if lesion and any(other.concept == "granuloma" for other in hits):
-        return True
-    before = re.split(r"[,;.]", folded[max(0, hit.start - _NEAR) : hit.start])[-1]
+    granulomas = [h.probe for h in hits if h.concept == "granuloma"] if lesion else []
+    lead = folded[max(0, hit.start - _NEAR) : hit.start]
+    start = hit.start - len(re.split(r"[,;.]", lead)[-1])
     stop = _border(folded, hit.end, min(len(folded), hit.end + _NEAR), words, hit.end + _NEAR)
-    return words.known.search(before + folded[hit.start : stop]) is not None
+    beside = [m.span() for m in words.known.finditer(folded, start, stop)]
+    return any(
+        assertion(folded, *span, words.language) is Assertion.PRESENT
+        for span in (*granulomas, *beside)
+    )
 
 
 def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:
@@ -229,6 +234,11 @@ def sides_in(folded: str, words: Lexicon) -> frozenset[str]:
     """Sides named in folded text; both sides are left and right."""
     named = {m.lastgroup for m in words.sides.finditer(folded)}
     return frozenset({"left", "right"} if "both" in named else named - {None})  # type: ignore[arg-type]
+
+
+def named_sides(folded: str, words: Lexicon) -> frozenset[str]:
+    """Sides called by their name, "bilateral" apart."""
+    return frozenset(m.lastgroup or "" for m in words.sides.finditer(folded)) - {"both"}
 
 
 def degrees_in(folded: str, words: Lexicon) -> frozenset[str]:

@@ -39,7 +39,7 @@ class Concept:
     """One thing that a report names.
 
     finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
-    out unless old. hedged: its name alone is never certain evidence of the finding. also: a
+    out. hedged: its name alone is never certain evidence of the finding. also: a
     second concept named by the same word. kin: concepts of one word support each other.
     inferred: a reading of other signs, which these support only as a possibility.
     """
@@ -90,6 +90,8 @@ class Lexicon:
     certain: re.Pattern[str]
     claims: re.Pattern[str]
     causes: re.Pattern[str]
+    reading: re.Pattern[str]
+    partly: re.Pattern[str]
     known: re.Pattern[str]
     idle: re.Pattern[str]
     sides: re.Pattern[str]
@@ -99,6 +101,7 @@ class Lexicon:
     ordinals: re.Pattern[str]
 
 
+@cache
 def table(name: str) -> dict[str, Any]:
     """A list of `phrases/` as it stands in its file."""
     file = resources.files(__package__) / "phrases" / f"{name}.toml"
@@ -109,7 +112,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
-    *("certain", "claims", "causes", "known", "idle"),
+    *("certain", "claims", "causes", "reading", "partly", "known", "idle"),
 )
 # a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")

@@ -1,0 +1,76 @@
+"""What a findings section allows a draft to say, read once for all sentences of the draft.
+
+In: a findings section (text), coded findings beside it, the language. Out: Facts. Never: a
+judgement; that is for `grounding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from processors.impressions import numbers
+from processors.impressions.assertion import Assertion
+from processors.impressions.criticality import Category, Urgency, ranked
+from processors.impressions.labeller import Mention, named_sides, read, sides_in
+from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
+from processors.impressions.omissions import Alternatives, alternatives
+from processors.impressions.text import fold
+from processors.impressions.wording import Wording, wording
+
+_BONES = ("bone_lesion", "dislocation")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What may be said: mentions, and the words of the whole findings section."""
+
+    words: Lexicon
+    mentions: tuple[Mention, ...]
+    urgent: bool  # somebody must know of a certain one within hours
+    sides: frozenset[str]
+    named: frozenset[str]  # sides called by name, not by "bilateral"
+    numbers: frozenset[numbers.Number]
+    wording: Wording
+    offered: Alternatives
+
+    def of(self, mention: Mention) -> list[Mention]:
+        """The mentions that may support a mention of a draft, those of its very name first."""
+        concept = concepts()[mention.concept]
+        near = [m for m in self.mentions if _supports(concepts()[m.concept], concept)]
+        return sorted(near, key=lambda m: m.concept != concept.name)
+
+
+def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Facts:
+    """What a findings section and coded findings (`coded`) allow to be said.
+
+    Raises ValueError for a language without phrase list.
+    """
+    words, folded = lexicon(language), fold(findings)
+    mentions = (*read(findings, language), *known)
+    return Facts(
+        words,
+        mentions,
+        any(_is_urgent(urgency) for urgency in ranked(mentions, language)),
+        sides_in(folded, words),
+        named_sides(folded, words),
+        numbers.read(folded, words),
+        wording(findings, language),
+        alternatives(findings, language),
+    )
+
+
+def _is_urgent(found: Urgency) -> bool:
+    """Whether an all-clear of heart and lungs cannot stand beside it; bones are told apart."""
+    certain = found.mention.state is Assertion.PRESENT
+    bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
+    return found.category <= Category.HOURS and certain and not bony
+
+
+def _supports(fact: Concept, concept: Concept) -> bool:
+    """Whether a concept of the findings may stand behind one of a draft."""
+    if concept.specific or fact.name == concept.name:
+        return fact.name == concept.name
+    return bool(concept.finding and concept.finding == fact.finding) or bool(
+        concept.kin and concept.kin == fact.kin
+    )
