@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from processors.impressions.corpus import Pair
 from processors.impressions.drafting import Request
-from processors.impressions.features import findings
 from processors.impressions.labeller import Mention, read
 from processors.impressions.overlap import content, f1, words
 from processors.impressions.statements import Case, Numbers, case, fourteen, names
@@ -78,9 +77,3 @@ def taken(example: Example) -> Numbers:
 def likeness(example: Example, text: str) -> float:
     """How like the impression a text is: mean F1 of words, pairs and sequence, 0..1."""
     return float(np.mean(f1(words(text), words(example.pair.impression))))
-
-
-def agreement(example: Example, text: str) -> float:
-    """F1 of the findings that a text asserts against the impression's, 0..1; 1 if neither has."""
-    ours, theirs = findings(read(text, example.pair.language)), findings(example.mentions)
-    return 2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0

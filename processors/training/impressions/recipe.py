@@ -7,6 +7,7 @@ that saw them; a draft time that differs from training (the guard sifts here too
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +21,12 @@ from processors.impressions.guarding import passed
 from processors.impressions.neighbours import Known
 from processors.impressions.statements import Case, Numbers
 from processors.training.impressions import fitting
-from processors.training.impressions.examples import Example, Folds, agreement, likeness, taken
+from processors.training.impressions.examples import Example, Folds, likeness, taken
 
 Tell = Callable[[str, int, int], None]
 FALSE_NORMALS = 0.17  # goal, out of fold: drafts without a finding among impressions that have one
 CAUTIONS = tuple(round(0.02 * step, 2) for step in range(51))
-AGREEMENT = 0.2  # weight of the findings beside the words in a candidate's worth
+LARGEST = 8  # reports of one group of near duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def learn(
     counts = [len(o.candidates) for o in offers]
     table = np.vstack([o.table for o in offers])
     worth = np.concatenate([o.worth for o in offers])
-    weight = np.concatenate([np.full(n, 1 / max(1, n), np.float32) for n in counts])
+    weight = np.repeat(_weights(learners), counts)
     tell("choice", 0, 1)
     found = fitting.out_of_fold(fitting.WORTH, table, worth, np.repeat(fold, counts), weight)
     found_each = np.split(found, np.cumsum(counts)[:-1])
@@ -100,6 +101,12 @@ def learn(
     }
     texts = {name: model.model_to_string() for name, model in models.items()}
     return Recipe(texts, caution, chosen)
+
+
+def _weights(learners: Sequence[Example]) -> Numbers:
+    """A group of near duplicates counts as LARGEST reports at most: boilerplate is one lesson."""
+    sizes = Counter(e.pair.group for e in learners if e.pair.group)
+    return np.array([min(1.0, LARGEST / max(1, sizes[e.pair.group])) for e in learners], np.float32)
 
 
 def _with_caution(
@@ -153,6 +160,6 @@ def _offered(
     table = features(found, scores, expected, left)
     if known:
         table = np.hstack([table, neighbours.features(known, left)])
-    worth = [likeness(example, c.text) + AGREEMENT * agreement(example, c.text) for c in left]
+    worth = [likeness(example, c.text) for c in left]
     centred = np.asarray(worth, np.float32) - np.float32(np.mean(worth) if worth else 0.0)
     return _Offered(left, asserts(left, found.request.language), table, centred)
