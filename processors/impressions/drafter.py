@@ -12,15 +12,14 @@ from pathlib import Path
 
 from processors.analysis import Impression, Sentence
 from processors.impressions.composing import Extracts, Normals
-from processors.impressions.criticality import in_order, ranked
+from processors.impressions.criticality import impression_of
 from processors.impressions.drafting import Candidate, Draft, Request, Source
 from processors.impressions.guarding import Kept, passed, unguarded
-from processors.impressions.labeller import read
+from processors.impressions.mending import mend
 from processors.impressions.scoring import Judge, open_shipped
 from processors.impressions.site import open_site
-from processors.impressions.statements import Case, case
+from processors.impressions.statements import case
 
-ROUTINE = "routine"
 # sifted, it becomes what may not be missing, also where the findings are codes without a sentence
 _NOTHING = Candidate("", "rule")
 
@@ -41,7 +40,12 @@ class RankedDrafter:
             return Draft(Impression(request.language, ()), "rule")
         worth = self._judge.worth(found, [each.candidate for each in left])
         best = left[int(worth.argmax())]
-        return Draft(_impression(best.sentences, found), best.origin, best.refused)
+        said = [Sentence(kept.text, _concepts(kept), kept.origin) for kept in best.sentences]
+        if not guard:
+            return Draft(impression_of(said, request.language), best.origin)
+        mended = mend(said, request)
+        impression = impression_of(mended.sentences, request.language)
+        return Draft(impression, best.origin, (*best.refused, *mended.refused))
 
 
 def open_drafter(corpus: Path | None = None, sources: Sequence[Source] = ()) -> RankedDrafter:
@@ -52,18 +56,5 @@ def open_drafter(corpus: Path | None = None, sources: Sequence[Source] = ()) -> 
     return RankedDrafter(judge, (judge, *sources))
 
 
-def _impression(kept: Sequence[Kept], found: Case) -> Impression:
-    """Sentences in order of urgency; findings: the concepts of the mentions behind each."""
-    language = found.request.language
-    known = {k.text: k for k in kept}
-    sentences = tuple(
-        Sentence(
-            text,
-            tuple(dict.fromkeys(m.concept for m in known[text].rests_on)),
-            known[text].origin,
-        )
-        for text in in_order(tuple(known), language)
-    )
-    urgent = ranked(read(" ".join(known), language), language)
-    told = urgent[0].category.name.lower() if urgent else ROUTINE
-    return Impression(language, sentences, told)
+def _concepts(kept: Kept) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(mention.concept for mention in kept.rests_on))

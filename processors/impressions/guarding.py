@@ -2,8 +2,8 @@
 
 In: candidates of any source and the Case they are for. Out: for each what is left of it, every
 sentence with the mentions it rests on, and what was taken out with its reason. A critical finding
-that a candidate leaves out is told in the findings' own sentence. All candidates are judged in one
-pass, before the choice among them. Never: a changed sentence.
+that a candidate leaves out is told in the findings' own sentence. That is done before the choice,
+so that what is chosen is what will be read; `mending` has the last word. Never: a changed sentence.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from processors.impressions.assertion import Assertion
-from processors.impressions.criticality import Category
-from processors.impressions.drafting import Candidate, Origin, Refused, Request
-from processors.impressions.faults import REASONS, Fault
+from processors.impressions.drafting import Candidate, Origin, Refused
+from processors.impressions.facts import facts_of
 from processors.impressions.features import pieces
-from processors.impressions.grounding import Verdict, check
+from processors.impressions.grounding import Verdict, judge
 from processors.impressions.labeller import Mention, read
+from processors.impressions.omissions import left_out
 from processors.impressions.phrasing import said
 from processors.impressions.statements import Case
-
-_CALM = "acute_disease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +56,19 @@ def unguarded(candidates: Sequence[Candidate]) -> tuple[Passed, ...]:
 def passed(candidates: Sequence[Candidate], found: Case) -> tuple[Passed, ...]:
     """What may be said of each candidate; those of which nothing is left are gone."""
     request = found.request
+    facts = facts_of(request.findings, request.language, request.known)
     own = _own_words(found)
     offered = (*(c.text for c in candidates), *own.values())
-    wanted = dict.fromkeys(piece for text in offered for piece in pieces(text))
-    verdicts = _verdicts(tuple(wanted), request)
+    verdicts = {t: judge(t, facts) for t in dict.fromkeys(p for o in offered for p in pieces(o))}
     left: dict[tuple[str, ...], Passed] = {}
     for candidate in candidates:
         kept, refused = [], []
         for text in dict.fromkeys(pieces(candidate.text)):
             verdict = verdicts[text]
-            if reason := _reason(verdict, found):
-                refused.append(Refused(text, reason))
-            else:
+            if verdict.supported:
                 kept.append(Kept(text, verdict.rests_on, candidate.origin))
+            else:
+                refused.append(Refused(text, verdict.objections[0].reason))
         kept += _missing(kept, found, own, verdicts)
         if kept:
             whole = Passed(candidate.origin, tuple(kept), tuple(refused))
@@ -79,37 +76,11 @@ def passed(candidates: Sequence[Candidate], found: Case) -> tuple[Passed, ...]:
     return tuple(left.values())
 
 
-def _verdicts(texts: Sequence[str], request: Request) -> Mapping[str, Verdict]:
-    """The verdict on each sentence: of all in one pass, and alone where the pass cut it otherwise,
-    as it does a sentence whose last word looks like the number of a list."""
-
-    def judged(draft: str) -> tuple[Verdict, ...]:
-        return check(draft, request.findings, request.language, request.known).sentences
-
-    verdicts = {verdict.sentence: verdict for verdict in judged("\n".join(texts))}
-    for text in texts:
-        if text not in verdicts:
-            verdicts[text] = judged(text)[0]
-    return verdicts
-
-
 def _own_words(found: Case) -> Mapping[Mention, str]:
-    """The sentence that tells each critical mention: of the findings, or by rule if coded."""
+    """The sentence that tells each mention: of the findings, or by rule if coded."""
     language = found.request.language
-    told = {m: s.short for s in found.statements for m in s.mentions if m in found.critical}
+    told = {m: s.short for s in found.statements for m in s.mentions}
     return told | {m: text for m in found.request.known if (text := said(m, language))}
-
-
-def _reason(verdict: Verdict, found: Case) -> str:
-    """Why a sentence may not be said; "" where it may."""
-    if verdict.objections:
-        return verdict.objections[0].reason
-    language = found.request.language
-    urgent = [s for s in found.statements if s.urgency <= Category.HOURS]
-    calm = [m for m in read(verdict.sentence, language) if m.concept == _CALM]
-    if urgent and any(m.state is Assertion.ABSENT for m in calm):
-        return REASONS[language][Fault.NEGATION].format(what=urgent[0].text.rstrip("."))
-    return ""
 
 
 def _missing(
@@ -119,12 +90,12 @@ def _missing(
     verdicts: Mapping[str, Verdict],
 ) -> list[Kept]:
     """The sentences that tell the critical findings which those kept leave out."""
-    mentions = [m for k in kept for m in read(k.text, found.request.language)]
-    names = {m.concept for m in mentions} | {m.finding for m in mentions if m.finding}
+    told = [m for k in kept for m in read(k.text, found.request.language)]
+    known = (*(m for s in found.statements for m in s.mentions), *found.request.known)
     added: dict[str, Kept] = {}
-    for mention in found.critical:
-        text = own.get(mention, "")
-        if text and mention.concept not in names and mention.finding not in names:
-            for piece in pieces(text):
-                added.setdefault(piece, Kept(piece, verdicts[piece].rests_on or (mention,), "rule"))
+    for mention in left_out(known, told):
+        for piece in pieces(own.get(mention, "")):
+            if verdicts[piece].supported:
+                behind = verdicts[piece].rests_on or (mention,)
+                added.setdefault(piece, Kept(piece, behind, "rule"))
     return list(added.values())
