@@ -37,8 +37,8 @@ Changed = Callable[[str, str], str]
         ),
         pytest.param(
             "processors:\n", "zzz: 1\nprocessors:\n",
-            6, "zzz", "unknown key; known are node, intake, processors, reports, workers,"
-            " destinations, retention", "", id="unlike any",
+            6, "zzz", "unknown key; known are node, intake, processors, reports, impressions,"
+            " workers, destinations, retention", "", id="unlike any",
         ),
     ],
 )  # fmt: skip
