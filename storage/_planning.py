@@ -56,6 +56,17 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
     return tuple(fresh)
 
 
+def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at: datetime) -> int:
+    """Enter one run beside what routing plans; returns its number, known or new."""
+    mine = (runs.c.study_uid == study.uid, runs.c.processor == planned.processor)
+    known = transaction.connection.execute(
+        select(runs).where(*mine).order_by(runs.c.id).with_for_update()
+    ).all()
+    if run := _enter(transaction, study, planned, known, at):
+        return run.id
+    return next(int(row.id) for row in known if row.digest == planned.digest)
+
+
 def _enter(
     transaction: Transaction,
     study: Row[Any],
