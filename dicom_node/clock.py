@@ -18,7 +18,7 @@ import structlog
 from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
+from storage import AGREEMENT, AuditEntry, LeaseLost, PlannedRun, Run, Storage
 
 _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 
@@ -55,6 +55,27 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
         if done and not any(choice.picked for choice in choices):
             metrics.count(Event.STUDY_NOT_SELECTED)
             log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
+    return new
+
+
+def read_texts(storage: Storage, settings: Settings, now: datetime) -> int:
+    """Plan the runs over the structured reports that came in; they wait for no silence."""
+    if not settings.impressions.structured_reports:
+        return 0
+    new = 0
+    for study in storage.studies.unplanned():
+        stored = storage.studies.instances(study.uid)
+        known = storage.runs.list(study_uid=study.uid)
+        wanted = routing.texts(stored, drafted=any(r.processor != AGREEMENT for r in known))
+        if not _new(storage, study.uid, wanted):
+            continue
+        runs = storage.studies.plan(
+            study.uid, wanted, trace=study.trace, instances_seen=len(stored), done=False, at=now
+        )
+        new += len(runs)
+        for run in runs:
+            metrics.count(Event.RUN_PLANNED)
+            log.info(Event.RUN_PLANNED, study=study.uid, run=run.id, processor=run.processor)
     return new
 
 
@@ -151,11 +172,23 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
             "retention.quarantine",
             _older(storage, "quarantine", now - timedelta(seconds=keep.quarantine)),
         ),
+        "messages": _forget_messages(storage, now - timedelta(seconds=keep.messages)),
         "patients": storage.studies.blank(made_before),
     }
     if any(counts.values()):
         log.info(Event.RETENTION_PURGED, **counts)
     return counts
+
+
+def _forget_messages(storage: Storage, before: datetime) -> int:
+    """Received reports; files that no row names were never acknowledged."""
+    paths = storage.inbox.forget(before)
+    for path in paths:
+        storage.spool.remove(path)
+    old = _older(storage, "messages", min(before, datetime.now(UTC) - _UNFILED))
+    known = storage.inbox.known_paths(old)
+    _remove(storage, "retention.unfiled", [one for one in old if one not in known])
+    return len(paths)
 
 
 def _older(storage: Storage, folder: str, before: datetime) -> list[str]:

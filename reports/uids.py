@@ -47,6 +47,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
         analysis.impression.text if analysis.impression else "",
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
+        *([f"dictated {analysis.dictated}"] if analysis.dictated else []),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 

@@ -53,6 +53,7 @@ class Words:
     more_notes: str
     not_assessed: str
     no_findings: str
+    dictated: str
     note: str
     replaces: str
     certainty: str
@@ -117,6 +118,7 @@ EN = Words(
     more_notes="Further notes in the text report: {}",
     not_assessed="Not assessed because: {}",
     no_findings="The model names no finding.",
+    dictated="Findings as they were dictated; no image was judged:",
     note="Note: {}",
     replaces="Replaces the earlier preliminary result {}.",
     certainty="certainty {}",
@@ -195,6 +197,7 @@ ES = Words(
     more_notes="Otras notas en el informe de texto: {}",
     not_assessed="No valorado porque: {}",
     no_findings="El modelo no nombra ningún hallazgo.",
+    dictated="Hallazgos tal como se dictaron; no se valoró ninguna imagen:",
     note="Nota: {}",
     replaces="Sustituye al resultado preliminar anterior {}.",
     certainty="certeza {}",

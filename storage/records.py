@@ -1,4 +1,4 @@
-"""What the four gateways take and return: frozen records, no ORM, no behaviour.
+"""What the gateways take and return: frozen records, no ORM, no behaviour.
 
 States as in the tables; times are aware UTC datetimes; JSON values are plain dicts and lists.
 """

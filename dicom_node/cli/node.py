@@ -40,6 +40,7 @@ class Only(StrEnum):
     INTAKE = "intake"
     WORKER = "worker"
     COURIER = "courier"
+    INBOX = "inbox"
 
 
 def add_to(app: typer.Typer) -> None:
