@@ -97,6 +97,9 @@ class Supervisor:
     def reasons(self) -> list[str]:
         """Why the node is not ready; empty if it is."""
         found = self._children.missing() + intake.not_ready(self.settings.node.data_dir)
+        reports_door = _mllp_port(self.settings)
+        if reports_door and not ports.why_taken(reports_door):
+            found.append(f"inbox: nobody listens on {reports_door} yet")
         free, reserve = self._storage.spool.free_bytes(), self.settings.intake.disk_reserve
         if free < reserve:
             found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")

@@ -10,15 +10,18 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dicom_node.cli import received
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 
-app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
+_HELP = "Drafts of impressions: what guards them, what readers made of them."
+app = typer.Typer(help=_HELP, no_args_is_help=True)
+received.add_to(app)
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def group() -> None:
-    """Drafts of impressions: measure what guards them."""
+    """Keeps its commands a group, whatever their number."""
 
 
 @app.command()

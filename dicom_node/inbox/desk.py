@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -24,6 +24,7 @@ from dicom_node.inbox.message import Dictation, Head, Refused, head, read
 from storage import (
     AuditEntry,
     MessageKind,
+    MessageRecord,
     MessageState,
     NewMessage,
     Storage,
@@ -89,6 +90,12 @@ def refuse(desk: Desk, data: bytes, top: Head, address: str, refused: Refused) -
     except StorageError as error:
         log.error(EventName.POSTPONED, error=type(error).__name__, address=address)
     _keep(desk, data, top, address, refused)
+
+
+def renewed(said: Dictation, record: MessageRecord) -> NewMessage:
+    """A stored message, read once more, as `Inbox.reconsider` takes it."""
+    new = new_message(said, b"", record.path, record.address, record.received_at)
+    return replace(new, sha256=record.sha256, size=record.size)
 
 
 def new_message(said: Dictation, data: bytes, path: str, address: str, at: datetime) -> NewMessage:
