@@ -1,7 +1,8 @@
-"""One field of a parsed HL7 segment as plain text: repetitions, components, escapes, names.
+"""Segments and fields of an HL7 v2 message as plain text: repetitions, components, escapes, names.
 
-In: hl7apy's segments. Out: text with the escapes of HL7 v2.5.1 2.7 resolved. Never: an exception
-for a field that is not there; it is empty.
+In: a message's text. Out: text with the escapes of HL7 v2.5.1 2.7 resolved. Split here and not
+taken from hl7apy, which escapes the line breaks within texts a second time; what it is asked is
+whether the message is one. Never: an exception for a field that is not there; it is empty.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from hl7apy.core import Segment
 
 from reports import hl7_text
 
@@ -21,6 +20,20 @@ _MOST = 12  # components that are looked at; what is not there is ""
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """One line of a message; `fields` count from 1 (of an MSH not: see `message.Head`)."""
+
+    name: str
+    fields: tuple[str, ...]
+
+
+def segments(text: str) -> tuple[Segment, ...]:
+    """The lines of a message whose segments end with CR."""
+    rows = [line.split("|") for line in text.split("\r") if line.strip()]
+    return tuple(Segment(row[0], tuple(row[1:])) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field, still escaped."""
 
@@ -28,8 +41,8 @@ class Field:
 
     @staticmethod
     def of(segment: Segment, number: int) -> Field:
-        children = [c for c in segment.children if c.name == f"{segment.name}_{number}"]
-        return Field(tuple(str(child.to_er7()) for child in children))
+        said = segment.fields[number - 1] if number <= len(segment.fields) else ""
+        return Field(tuple(said.split("~")) if said else ())
 
     @property
     def text(self) -> str:

@@ -1,8 +1,8 @@
 """Reads one HL7 v2 message ORU^R01: who, which order, which sections; or why it is refused.
 
 In: the bytes of a message without its frame. Out: a Dictation, or Refused with the code of its
-acknowledgement and the error of table 0357. Parsed by hl7apy; statuses by OBR-25 (table 0123).
-One order a message: of several OBR the one that has texts. Never: a repaired value, patient data
+acknowledgement and the error of table 0357. hl7apy says whether it is a message; the status is that
+of OBR-25 (table 0123). One order a message: of several OBR the one that has texts. Never: a repaired value, patient data
 in a reason.
 """
 
@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hl7apy.core import Message, Segment
-from hl7apy.exceptions import HL7apyException
+from hl7apy.exceptions import HL7apyException, UnsupportedVersion
 from hl7apy.parser import parse_message
 
 from dicom_node.admission import is_uid
 from dicom_node.inbox import sections
 from dicom_node.inbox.charset import Undecodable, decode
-from dicom_node.inbox.fields import Field, person, plain, reader
+from dicom_node.inbox.fields import Field, Segment, person, plain, reader, segments
 from dicom_node.inbox.sections import Sections
 from reports.identity import valid_date
 from storage import Identity, MessageKind
@@ -29,6 +28,8 @@ _PRELIMINARY, _FINAL = frozenset("PRA"), frozenset("FC")
 _STUDY = frozenset({"113014", "110180"})  # DCM: DICOM Study, Study Instance UID
 _TEXTS = frozenset({"TX", "FT", "ST", ""})
 _URGENT = frozenset({"S", "A"})  # stat, as soon as possible
+# what hl7apy raises beside its own errors over somebody else's bytes
+_UNREADABLE = (HL7apyException, ValueError, LookupError, AttributeError, TypeError)
 _LANGUAGES = {"es": "es", "spa": "es", "en": "en", "eng": "en"}
 
 
@@ -104,11 +105,11 @@ def read(data: bytes, processing: str) -> Dictation | Refused:
 def _read(data: bytes, processing: str) -> Dictation:
     top = head(data)
     _of_our_kind(top, processing)
-    segments = _segments(data, top)
-    of = {name: [s for s in segments if s.name == name] for name in {s.name for s in segments}}
+    lines = _segments(data, top)
+    of = {name: [one for one in lines if one.name == name] for name in {s.name for s in lines}}
     if len(of.get("PID", ())) != 1:
         raise _no("AE", "100", "PID", "a report is of one patient: exactly one PID is needed")
-    order, observed, texts = _order(segments)
+    order, observed, texts = _order(lines)
     kind = _kind(order, observed)
     found = sections.of(texts)
     if kind is MessageKind.FINDINGS and not found.findings:
@@ -172,24 +173,21 @@ def _segments(data: bytes, top: Head) -> list[Segment]:
     text = re.sub(r"\r\n|\n", "\r", text)
     version = top[12].split("^")[0]
     try:
-        message: Message = parse_message(text, find_groups=False)
-        return list(message.children)
-    except HL7apyException as error:
-        if type(error).__name__ == "UnsupportedVersion":
-            raise _no("AR", "203", "MSH-12", f"version {version[:8]} is not known here") from None
+        parse_message(text, find_groups=False)
+    except UnsupportedVersion:
+        raise _no("AR", "203", "MSH-12", f"version {version[:8]} is not known here") from None
+    except _UNREADABLE as error:
         why = f"the segments cannot be read ({type(error).__name__})"
         raise _no("AE", "100", "MSH", why) from None
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        why = f"the segments cannot be read ({type(error).__name__})"
-        raise _no("AE", "100", "MSH", why) from None
+    return list(segments(text))
 
 
 def _order(
-    segments: list[Segment],
+    lines: list[Segment],
 ) -> tuple[Segment, list[Segment], list[tuple[tuple[str, ...], str]]]:
     """The one order with texts, its observations, and these texts with their names."""
     groups: list[tuple[Segment, list[Segment]]] = []
-    for segment in segments:
+    for segment in lines:
         if segment.name == "OBR":
             groups.append((segment, []))
         elif segment.name == "OBX" and groups:

@@ -9,6 +9,7 @@ suffixes GDT and IMP (HL7 v2.5.1 7.1.3). Never: a section that is guessed from i
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,8 +49,8 @@ class Sections:
 def of(texts: Iterable[tuple[tuple[str, ...], str]]) -> Sections:
     """The sections of (codes and names, text) in their order."""
     found: dict[str, list[str]] = {name: [] for name in _NAMES}
-    for names, text in texts:
-        own = named(names)
+    for names, said in texts:
+        own, text = named(names), unicodedata.normalize("NFC", said)
         for section, part in [(own, text.strip())] if own else _cut(text):
             if part:
                 found[section].append(part)
@@ -71,7 +72,7 @@ def named(names: Iterable[str]) -> str:
 def _cut(text: str) -> list[tuple[str, str]]:
     """The parts of a text by its headings; what stands before the first belongs to none."""
     headings = list(_HEADING.finditer(fold(text)))
-    ends = [m.start() for m in headings[1:]] + [len(text)]
+    ends = [*(m.start() for m in headings[1:]), len(text)][: len(headings)]
     sections = list(_NAMES)
     return [
         (sections[int((m.lastgroup or "s0")[1:])], text[m.end() : end].strip())
