@@ -2,8 +2,8 @@
 
 In: the bytes of a message without its frame. Out: a Dictation, or Refused with the code of its
 acknowledgement and the error of table 0357. hl7apy says whether it is a message; the status is that
-of OBR-25 (table 0123). One order a message: of several OBR the one that has texts. Never: a repaired value, patient data
-in a reason.
+of OBR-25 (table 0123). One order a message: of several OBR the one that has texts. Never: a
+repaired value, patient data in a reason.
 """
 
 from __future__ import annotations
