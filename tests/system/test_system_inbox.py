@@ -236,9 +236,9 @@ def test_two_hundred_finals_make_the_page_and_the_pairs(clinic: Clinic, tmp_path
             return len(list(storage.agreements.all())) == already + len(wanted)
 
         wait_for(all_compared, 240, "two hundred agreements")
-        rows = {row.findings: row for row in storage.agreements.all()}
+        rows = {(row.findings, row.impression): row for row in storage.agreements.all()}
     for case in wanted:
-        figures = rows[case.findings].figures
+        figures = rows[case.findings, case.impression].figures
         fate = {"added": "added", "removed": "removed"}.get(case.change)
         if fate:
             assert figures[fate] == [case.touched], (case, figures)
