@@ -79,12 +79,14 @@ def _inbox(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _worker(settings: Settings, stopping: threading.Event) -> None:
-    from dicom_node import wiring, worker  # ONNX Runtime and the models: in this role alone
+    from dicom_node import drafts, wiring, worker  # ONNX Runtime and the models: in this role alone
 
     storage = rooms.storage(settings, "worker")
     try:
         devices = worker.Devices(settings.workers.device, stopping)
         judges = wiring.judges(settings, devices.trouble)
+        if settings.intake.mllp or settings.impressions.structured_reports:
+            drafts.warm(judges.scribe)
         notices.say(devices.words)
         worker.serve(storage, judges, stopping, lease=settings.workers.lease)
     finally:
