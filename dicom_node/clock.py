@@ -161,18 +161,22 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
     reports = storage.runs.forget_reports(made_before)
     for path in reports:
         storage.spool.remove(path)
-    old = _older(storage, "reports", min(made_before, now - _UNFILED))
-    known = storage.runs.known_paths(old)
+    received_before = now - timedelta(seconds=keep.messages)
+    messages = storage.inbox.forget(received_before)
+    for path in messages:
+        storage.spool.remove(path)
+    unfiled = _unfiled(storage, "reports", min(made_before, now - _UNFILED))
+    unfiled += _unfiled(storage, "messages", min(received_before, now - _UNFILED))
     counts = {
         "studies": studies,
         "reports": len(reports),
-        "unfiled": _remove(storage, "retention.unfiled", [one for one in old if one not in known]),
+        "unfiled": _remove(storage, "retention.unfiled", unfiled),
         "quarantine": _remove(
             storage,
             "retention.quarantine",
             _older(storage, "quarantine", now - timedelta(seconds=keep.quarantine)),
         ),
-        "messages": _forget_messages(storage, now - timedelta(seconds=keep.messages)),
+        "messages": len(messages),
         "patients": storage.studies.blank(made_before),
     }
     if any(counts.values()):
@@ -180,15 +184,12 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
     return counts
 
 
-def _forget_messages(storage: Storage, before: datetime) -> int:
-    """Received reports; files that no row names were never acknowledged."""
-    paths = storage.inbox.forget(before)
-    for path in paths:
-        storage.spool.remove(path)
-    old = _older(storage, "messages", min(before, datetime.now(UTC) - _UNFILED))
-    known = storage.inbox.known_paths(old)
-    _remove(storage, "retention.unfiled", [one for one in old if one not in known])
-    return len(paths)
+def _unfiled(storage: Storage, folder: str, before: datetime) -> list[str]:
+    """Files that no row names; a message among them was never acknowledged."""
+    old = _older(storage, folder, before)
+    rows = storage.inbox if folder == "messages" else storage.runs
+    known = rows.known_paths(old)
+    return [one for one in old if one not in known]
 
 
 def _older(storage: Storage, folder: str, before: datetime) -> list[str]:

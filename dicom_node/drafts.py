@@ -17,10 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from dicom_node import narrative, pipeline
-from dicom_node.inbox import structured
 from dicom_node.inbox.sections import Sections
 from dicom_node.narrative import Narrative
 from dicom_node.pipeline import Judged
+from dicom_node.routing import TEXT_REPORTS
 from processors.analysis import (
     Algorithm,
     Analysis,
@@ -166,8 +166,7 @@ def _study(storage: Storage, uid: str, text: Narrative) -> tuple[Study, bool]:
     images = [
         stored
         for stored in storage.studies.instances(uid)
-        if stored.headers.get("Modality") not in _NO_IMAGE
-        and stored.sop_class not in structured.CLASSES
+        if stored.headers.get("Modality") not in _NO_IMAGE and stored.sop_class not in TEXT_REPORTS
     ]
     if images:
         first = min(images, key=lambda stored: (stored.received_at, stored.sop_uid))

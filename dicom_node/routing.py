@@ -17,7 +17,6 @@ from typing import Any
 from config import Settings
 from config.settings import Processor, Settle
 from dicom_node import product, rules
-from dicom_node.inbox import structured
 from storage import AGREEMENT, IMPRESSIONS, MessageKind, PlannedRun, StoredInstance, StudyRecord
 
 # PS3.4 table B.5-1: reports, segmentations, presentation states, documents are results, not input
@@ -56,6 +55,8 @@ _TEXT = {
         "capture": "una captura secundaria de otro programa",
     },
 }
+# Basic Text SR, Enhanced SR, Comprehensive SR: what a person dictates comes in these
+TEXT_REPORTS = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in (11, 22, 33))
 _OVER_TEXTS = {MessageKind.FINDINGS: IMPRESSIONS, MessageKind.FINAL: AGREEMENT}
 _URGENT = frozenset({"STAT", "HIGH"})
 
@@ -107,8 +108,9 @@ def texts(instances: Sequence[StoredInstance], *, drafted: bool) -> tuple[Planne
     """
     newest: dict[MessageKind, StoredInstance] = {}
     for stored in sorted(instances, key=lambda one: (one.received_at, one.sop_uid)):
-        if stored.sop_class in structured.CLASSES and not _is_ours(stored.headers):
-            newest[structured.kind(stored.headers)] = stored
+        if stored.sop_class in TEXT_REPORTS and not _is_ours(stored.headers):
+            verified = stored.headers.get("VerificationFlag") == "VERIFIED"
+            newest[MessageKind.FINAL if verified else MessageKind.FINDINGS] = stored
     found: list[PlannedRun] = []
     for kind, processor in _OVER_TEXTS.items():
         if kind in newest and (drafted or found or kind is MessageKind.FINDINGS):

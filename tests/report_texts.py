@@ -32,7 +32,11 @@ SENTENCES = {
 }
 QUIET = {
     "es": ("Mediastino de anchura normal.", "Sin otros hallazgos.", "Partes blandas sin cambios."),
-    "en": ("The mediastinum is of normal width.", "Bones are intact elsewhere.", "Soft tissues without change."),
+    "en": (
+        "The mediastinum is of normal width.",
+        "Bones are intact elsewhere.",
+        "Soft tissues without change.",
+    ),
 }
 CHANGES = ("kept", "kept", "added", "removed", "other side")
 

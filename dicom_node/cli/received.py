@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +25,16 @@ from dicom_node.cli.common import (
     print_rows,
 )
 from dicom_node.inbox.desk import renewed
-from storage import MessageRecord, MessageState
+from storage import AgreementRecord, MessageRecord, MessageState, Storage
 
 Since = Annotated[
-    datetime | None, typer.Option(help="Only final reports received from then (UTC).")
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Only final reports received from this UTC day on."),
 ]
-Until = Annotated[datetime | None, typer.Option(help="Only those received before then (UTC).")]
+Until = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Only those received before this UTC day."),
+]
 
 
 class Language(StrEnum):
@@ -84,7 +89,7 @@ def agreement(
 ) -> None:
     """How far drafts agree with what was signed: overall, by week, reader and finding."""
     with memory(config) as (settings, storage):
-        found = figures.summary(storage.agreements.all(since=since, until=until))
+        found = figures.summary(_records(storage, since, until))
         spoken = language.value if language else settings.node.language
         if html is not None:
             html.write_text(page.page(found, spoken), encoding="utf-8")
@@ -115,7 +120,7 @@ def corrections(
     with memory(config) as (settings, storage):
         try:
             count = pairs.write(
-                storage.agreements.all(since=since, until=until),
+                _records(storage, since, until),
                 target,
                 rooms.audit_key(settings),
                 changed_only=changed_only,
@@ -123,6 +128,13 @@ def corrections(
         except FileExistsError as error:
             raise fail(f"{target} exists already; nothing was written.") from error
         out.print(f"{count} pairs written to {target}")
+
+
+def _records(
+    storage: Storage, since: datetime | None, until: datetime | None
+) -> Iterator[AgreementRecord]:
+    first, end = (day.replace(tzinfo=UTC) if day else None for day in (since, until))
+    return storage.agreements.all(since=first, until=end)
 
 
 def _row(one: MessageRecord) -> dict[str, Any]:

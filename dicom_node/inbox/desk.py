@@ -2,14 +2,15 @@
 
 AA is answered when the bytes are synced below `spool/messages` and the row with its run is
 committed. What is refused goes to the quarantine with its reason, as at the door for images; the
-audit trail hears of it. Files are named by the SHA-256 of the message, so that what comes again is
-the same file. Never: a draft, a model, patient data in a log line or in an answer.
+audit trail hears of it. No part of a file's name is text that a sender chose.
+Never: a draft, a model, patient data in a log line or in an answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -134,9 +135,14 @@ def _store(desk: Desk, data: bytes, said: Dictation, address: str) -> Answer:
         desk.on_event(EventName.POSTPONED)
         return Answer(said.head, LATER)
     sha256 = hashlib.sha256(data).hexdigest()
-    path = spool.write(FOLDER, f"{sha256[:2]}/{sha256}.hl7", data)
+    # another name each time: what comes again must not get a file that retention removes
+    name = f"{sha256[:2]}/{os.urandom(6).hex()}-{sha256}.hl7"
+    path = spool.write(FOLDER, name, data)
     new = new_message(said, data, path, address, datetime.now(UTC))
-    _tell(desk, desk.storage.inbox.add(new))
+    taken = desk.storage.inbox.add(new)
+    if taken.kind is TakenAs.REPEAT:
+        spool.remove(path)
+    _tell(desk, taken)
     return Answer(said.head)
 
 

@@ -1,32 +1,22 @@
 """Reads findings and impression out of a DICOM Structured Report (TID 2000 and alike, PS3.16).
 
-In: the data set of a text SR. Out: its Sections, language, whether it is verified, and by whom.
+In: the data set of a text SR. Out: its Sections, its language, and who verified it.
 A container's concept name says which section its texts belong to; texts elsewhere do not count.
 Never: pixels, a measurement, a code taken for a sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
 
 from dicom_node.inbox import sections
 from dicom_node.inbox.sections import Sections
 from reports.identity import quiet
-from storage import MessageKind
 
-# Basic Text SR, Enhanced SR, Comprehensive SR
-CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in (11, 22, 33))
 _LANGUAGE = "121049"  # DCM: Language of Content Item and Descendants
 _DEEPEST = 20
-
-
-def kind(headers: Mapping[str, Any]) -> MessageKind:
-    """What a report is by the headers that the intake keeps."""
-    verified = headers.get("VerificationFlag") == "VERIFIED"
-    return MessageKind.FINAL if verified else MessageKind.FINDINGS
 
 
 def read(report: Dataset) -> Sections:

@@ -51,6 +51,7 @@ def test_the_same_message_again_is_AA_and_nothing_more(tmp_path: Path) -> None:
         assert door.send(once, once, once) == ["AA", "AA", "AA"]
         (message,) = door.storage.inbox.list()
         assert message.repeats == 2
+        assert list(door.storage.spool.listing("messages")) == [message.path]
         assert len(door.storage.runs.list()) == 1
         assert door.events[E.REPEATED] == 2
 
