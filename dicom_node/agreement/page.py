@@ -77,7 +77,10 @@ def page(summary: Summary, language: str) -> str:
     if summary.overall is None:
         body = f"<p>{html.escape(words['none'])}</p>"
         return webpage.whole(words["title"], words["warn"], body, language)
-    drawings = ((_weeks(summary.weeks), "weeks"), (_fates(summary.findings, language), "fates"))
+    drawings = (
+        (_weeks(summary.weeks, words["decimal"]), "weeks"),
+        (_fates(summary.findings, language), "fates"),
+    )
     body = "".join(
         f"<figure>{drawn}<figcaption>{html.escape(words[name])}</figcaption></figure>"
         for drawn, name in drawings
@@ -114,19 +117,22 @@ def _cells(one: Group, language: str) -> tuple[str, ...]:
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    say = html.escape
+    def say(cell: str) -> str:
+        return html.escape(cell).replace("-", "\u2011")  # ROUGE-1 and 2026-W10 stay whole
+
     top = "".join(f"<th>{say(name)}</th>" for name in head)
     lines = "".join(f"<tr>{''.join(f'<td>{say(c)}</td>' for c in row)}</tr>" for row in rows)
-    return f"<section><h2>{say(title)}</h2><table><tr>{top}</tr>{lines}</table></section>"
+    return f"<section><h2>{html.escape(title)}</h2><table><tr>{top}</tr>{lines}</table></section>"
 
 
-def _weeks(weeks: Sequence[Group]) -> str:
+def _weeks(weeks: Sequence[Group], decimal: str) -> str:
     """A dot a week for each of three shares, over a bar for the number of reports."""
     left, most = 60, max(one.reports for one in weeks)
     step = (_WIDTH - left) / len(weeks)
     drawn = [
         f'<line x1="{left}" y1="{_y(part):.1f}" x2="{_WIDTH}" y2="{_y(part):.1f}" '
-        f'stroke="{_LINE}"/>' + _text(left - 10, _y(part) + 5, f"{part:g}", _GREY, "end")
+        f'stroke="{_LINE}"/>'
+        + _text(left - 10, _y(part) + 5, f"{part:g}".replace(".", decimal), _GREY, "end")
         for part in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
     lines: dict[str, list[str]] = {_COLOURS["both"]: [], _COLOURS["added"]: [], _GREEN: []}

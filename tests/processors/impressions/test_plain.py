@@ -55,6 +55,24 @@ def test_a_whole_draft_is_grounded_and_drops_nothing_critical(case) -> None:  # 
     assert not grounding.check(text, case.findings, case.language).faults
 
 
+def test_a_sentence_that_fails_its_check_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = grounding.check
+
+    def strict(draft: str, *rest: object) -> grounding.Grounding:
+        wrong = "Pneumonia." if "effusion" in draft else draft
+        return real(wrong, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grounding, "check", strict)
+    request = Request("Cardiomegaly. Left effusion.", "en")
+    draft = plain.PlainDrafter().draft(request)
+    assert [s.text for s in draft.impression.sentences] == ["Cardiomegaly."]
+    (refused,) = draft.refused
+    assert refused.text == "Left effusion."
+    assert refused.reason
+    unguarded = plain.PlainDrafter().draft(request, guard=False)
+    assert len(unguarded.impression.sentences) == 2
+
+
 def test_an_unknown_language_is_an_error() -> None:
     with pytest.raises(ValueError, match="fr"):
         drafted("Rien.", "fr")
