@@ -1,4 +1,4 @@
-"""Writes what readers signed as pairs for training: uid, findings, impression (CSV, UTF-8).
+"""Writes what readers signed as pairs for training (CSV, UTF-8).
 
 In: the rows of `storage.agreements`. Out: one file that only its owner may read. The uid is a keyed
 hash of the study's: the same study has the same one, and nobody outside can tell which it is.
@@ -16,7 +16,7 @@ from dicom_node.agreement.figures import newest
 from dicom_node.logs import hashed
 from storage import AgreementRecord
 
-COLUMNS = ("uid", "findings", "impression")
+COLUMNS = ("uid", "findings", "impression", "language")
 
 
 def write(
@@ -24,7 +24,7 @@ def write(
 ) -> int:
     """How many pairs were written. Raises FileExistsError."""
     pairs = [
-        (hashed(key, one.study_uid), one.findings, one.impression)
+        (hashed(key, one.study_uid), one.findings, one.impression, one.language)
         for one in newest(records)
         if one.findings.strip()
         and one.impression.strip()

@@ -108,7 +108,9 @@ def agreement(
 
 
 def corrections(
-    target: Annotated[Path, typer.Option("--out", help="CSV: uid, findings, impression.")],
+    target: Annotated[
+        Path, typer.Option("--out", help="CSV: uid, findings, impression, language.")
+    ],
     since: Since = None,
     until: Until = None,
     changed_only: Annotated[

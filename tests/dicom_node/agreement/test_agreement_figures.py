@@ -115,6 +115,7 @@ def test_pairs_for_training(tmp_path: Path) -> None:
     with target.open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     assert [one["impression"] for one in found] == ["Neumotórax «1».", "Neumotórax «2»."]
+    assert {one["language"] for one in found} == {"es"}
     assert not any(one["uid"].startswith("1.2") for one in found)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert pairs.write(rows, tmp_path / "changed.csv", b"key", changed_only=True) == 1
