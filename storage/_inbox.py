@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import Row, and_, exists, func, insert, select, update
 
 from storage import _matching, _planning, _rows
+from storage._fates import Again
 from storage._intake import lock, patient, patient_hash
 from storage._plain import text
 from storage._retention import NAMING
 from storage.database import Database, Transaction
+from storage.errors import StorageBusy
 from storage.records import (
     AGREEMENT,
     IMPRESSIONS,
@@ -177,6 +179,8 @@ def _place(transaction: Transaction, new: NewMessage) -> dict[str, Any]:
         return _values(MessageState.UNMATCHED, NO_DRAFT, known, None)
     if study is None:
         study = _open(transaction, uid, new)
+    elif not any(getattr(study, name) for name in NAMING):
+        study = _name_again(transaction, uid, new)
     elif reason := _matching.other_patient(study, new):
         details = {
             "patient_of_study": patient_hash(transaction.key, patient(study)),
@@ -211,10 +215,17 @@ def _open(transaction: Transaction, uid: str, new: NewMessage) -> Row[Any]:
         "planned_instances": 0,
         "trace": [],
     }
-    transaction.insert_missing(studies, values)
-    row = lock(transaction, uid)
-    assert row is not None  # noqa: S101 - inserted, or there already, in the line above
-    return row
+    if not transaction.insert_missing(studies, values):  # another process did: see its patient
+        raise Again(StorageBusy("Two processes kept opening one study.", then="Try again."))
+    return transaction.connection.execute(select(studies).where(studies.c.uid == uid)).one()
+
+
+def _name_again(transaction: Transaction, uid: str, new: NewMessage) -> Row[Any]:
+    """After retention took all that it said of a patient, what comes again says whose it is."""
+    values = {name: text(getattr(new.identity, name)) for name in NAMING}
+    return transaction.connection.execute(
+        update(studies).where(studies.c.uid == uid).values(values).returning(studies)
+    ).one()
 
 
 def _forget(transaction: Transaction, before: datetime, limit: int) -> tuple[str, ...]:

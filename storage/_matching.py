@@ -15,7 +15,6 @@ from sqlalchemy import Row, exists, or_, select
 
 from storage._intake import patient, same_patient
 from storage._plain import text
-from storage._retention import NAMING
 from storage.database import Transaction
 from storage.records import AGREEMENT, ORDER, MessageKind, NewMessage
 from storage.tables import messages, runs, studies
@@ -81,9 +80,7 @@ def _is_one_of(study: Row[Any], new: NewMessage) -> bool:
 
 
 def other_patient(study: Row[Any], new: NewMessage) -> str:
-    """Why the message is not of the study's patient, or ''. A forgotten patient is no other."""
-    if not any(getattr(study, name) for name in NAMING):
-        return ""
+    """Why the message is not of the study's patient, or ''."""
     if not _is_one_of(study, new):
         return OTHER_PATIENT
     dates = {study.birth_date, new.identity.birth_date} - {""}

@@ -92,6 +92,31 @@ def test_the_same_findings_again_give_no_second_draft(node: Node) -> None:
     assert second.message.run_id == first.message.run_id
 
 
+def test_findings_that_were_changed_and_changed_back_are_drafted_again(node: Node) -> None:
+    runs = []
+    for control, digest in (("C1", "a"), ("C2", "b"), ("C3", "a"), ("C4", "a")):
+        runs.append(taken(node, message(control, digest=digest)).message.run_id)
+        if run := node.storage.runs.claim("worker"):
+            finish(node.storage, run, reports=[])
+    assert len(set(runs)) == 3
+    assert runs[3] == runs[2]
+    third = node.storage.runs.get(runs[2] or 0)
+    assert third is not None
+    assert third.predecessor == runs[1]
+
+
+def test_a_study_that_retention_blanked_is_named_again(node: Node) -> None:
+    taken(node, message())
+    run = node.storage.runs.claim("worker")
+    assert run is not None
+    finish(node.storage, run, reports=[])
+    assert node.storage.studies.blank(NOON + timedelta(days=100)) == 1
+    assert taken(node, message("C2", patient="P2")).message.state is MessageState.TAKEN
+    study = node.storage.studies.get(STUDY)
+    assert study is not None
+    assert study.identity.patient_id == "P2"
+
+
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
