@@ -18,7 +18,8 @@ import structlog
 from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import AGREEMENT, AuditEntry, LeaseLost, PlannedRun, Run, Storage
+from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
+from storage.records import AGREEMENT
 
 _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 

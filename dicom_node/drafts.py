@@ -37,7 +37,8 @@ from processors.impressions.drafting import Draft, Drafter, Request
 from reports import IdentityUnclear, Options, Report, ReportError, uids
 from reports.hl7_segments import from_request
 from reports.identity import quiet
-from storage import IMPRESSIONS, Run, RunState, Storage
+from storage import Run, RunState, Storage
+from storage.records import IMPRESSIONS
 
 _NO_IMAGE = ("SR", "PR", "KO", "DOC", "SEG", "REG")  # modalities that a text cannot refer to
 _WORDS = {

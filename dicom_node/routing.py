@@ -17,7 +17,8 @@ from typing import Any
 from config import Settings
 from config.settings import Processor, Settle
 from dicom_node import product, rules
-from storage import AGREEMENT, IMPRESSIONS, MessageKind, PlannedRun, StoredInstance, StudyRecord
+from storage import MessageKind, PlannedRun, StoredInstance, StudyRecord
+from storage.records import AGREEMENT, IMPRESSIONS
 
 # PS3.4 table B.5-1: reports, segmentations, presentation states, documents are results, not input
 _NOT_IMAGES = {

@@ -22,7 +22,8 @@ from dicom_node.events import Event
 from dicom_node.wiring import Judge, Judges
 from processors import TryLater
 from processors.bounded import DeviceLost
-from storage import AGREEMENT, IMPRESSIONS, LeaseLost, Run, Storage, StorageError
+from storage import LeaseLost, Run, Storage, StorageError
+from storage.records import AGREEMENT, IMPRESSIONS
 
 log = structlog.get_logger()
 _OVER_TEXTS = {IMPRESSIONS: drafts.run, AGREEMENT: comparison.run}

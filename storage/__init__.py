@@ -24,9 +24,6 @@ from storage.errors import (
     StorageReadOnly,
 )
 from storage.records import (
-    AGREEMENT,
-    IMPRESSIONS,
-    ORDER,
     Added,
     AddedAs,
     AgreementRecord,
@@ -57,9 +54,6 @@ from storage.records import (
 from storage.spool import Incoming, Spool
 
 __all__ = [
-    "AGREEMENT",
-    "IMPRESSIONS",
-    "ORDER",
     "Added",
     "AddedAs",
     "AgreementRecord",

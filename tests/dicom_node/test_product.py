@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dicom_node import product
 from reports import header, model
-from storage import ORDER
+from storage.records import ORDER
 
 
 def test_own_loop_knows_the_maker_that_the_reports_name() -> None:
