@@ -122,6 +122,8 @@ def test_with_an_image_the_text_report_refers_to_it(room: Room) -> None:
     (report,) = room.sent(run, "text_report")
     assert "Neumotórax izquierdo pequeño." in report
     assert "2.25.7001.1.1" in report
+    assert "Automated draft from dictated findings" in report
+    assert "image analysis" not in report
 
 
 @pytest.mark.parametrize(
