@@ -105,6 +105,10 @@ def test_status(status: str, kind: str) -> None:
         pytest.param(
             oru(charset="8859/1"), "utf-8", "AE", "102", "MSH-18", id="UTF-8 said to be latin-1"
         ),
+        pytest.param(
+            oru(charset="8859/1").replace("Á", "á"), "utf-8", "AE", "102", "MSH-18",
+            id="the same without a control character",
+        ),
         pytest.param(oru(charset="ASCII"), "utf-8", "AE", "102", "MSH-18", id="not ASCII"),
         pytest.param(oru(charset=""), "latin-1", "AE", "102", "MSH-18", id="no set, not UTF-8"),
         pytest.param(
