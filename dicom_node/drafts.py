@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import structlog
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from dicom_node import narrative, pipeline
+from dicom_node import metrics, narrative, pipeline
+from dicom_node.events import Event
 from dicom_node.inbox.sections import Sections
 from dicom_node.narrative import Narrative
 from dicom_node.pipeline import Judged
@@ -40,6 +42,7 @@ from reports.identity import quiet
 from storage import Run, RunState, Storage
 from storage.records import IMPRESSIONS
 
+log = structlog.get_logger()
 _NO_IMAGE = ("SR", "PR", "KO", "DOC", "SEG", "REG")  # modalities that a text cannot refer to
 _WORDS = {
     "en": {
@@ -74,17 +77,23 @@ class Scribe:
 
 
 def warm(scribe: Scribe) -> None:
-    """Draft and write what nobody gets, so that no report waits for what is loaded at first use."""
+    """Draft and write what nobody gets, so that no report waits for what is loaded at first use.
+
+    What goes wrong is logged and left for the first real draft: images must not wait for it.
+    """
     uid = uids.uid("warm")
     header = Dataset()
     header.SOPClassUID, header.SOPInstanceUID = SecondaryCaptureImageStorage, uid
     header.StudyInstanceUID, header.SeriesInstanceUID = uid, uid
     header.PatientID, header.Modality = "0", "OT"
     study = Study(uid, (Instance(uid, header),), _no_pixels)
-    for language, findings in (("en", "Cardiomegaly."), ("es", "Cardiomegalia.")):
-        text = Narrative("", Sections(findings), language, "", header, datetime.now(UTC))
-        analysis = _analysis(uid, text, study, scribe)
-        pipeline.written(analysis, study, scribe.options, text.received_at, scribe.kinds)
+    try:
+        for language, findings in (("en", "Cardiomegaly."), ("es", "Cardiomegalia.")):
+            text = Narrative("", Sections(findings), language, "", header, datetime.now(UTC))
+            analysis = _analysis(uid, text, study, scribe)
+            pipeline.written(analysis, study, scribe.options, text.received_at, scribe.kinds)
+    except (ProcessorError, ReportError) as error:
+        log.error(Event.RUN_CRASHED, processor=IMPRESSIONS, error=str(error))
 
 
 def run(storage: Storage, claimed: Run, scribe: Scribe) -> RunState:
@@ -134,7 +143,7 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
     if not findings:
         return replace(base, kind="no-findings")
     request = Request(findings, text.language or node, text.sections.indication)
-    draft = scribe.drafter.draft(request)
+    draft = _drafted(scribe, request, study_uid)
     notes = tuple(words["refused"].format(one.reason) for one in draft.refused)
     if not draft.impression.sentences:
         return replace(base, reason=words["empty"], kind="no-draft", notes=notes)
@@ -149,6 +158,18 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
         notes=notes,
         dictated=findings,
     )
+
+
+def _drafted(scribe: Scribe, request: Request, study_uid: str) -> Draft:
+    """What a drafter raises on purpose fails the run with its words; anything else is a bug."""
+    try:
+        return scribe.drafter.draft(request)
+    except ProcessorError:
+        raise
+    except Exception as error:
+        log.exception(Event.RUN_CRASHED, study=study_uid, processor=IMPRESSIONS)
+        metrics.count(Event.RUN_CRASHED)
+        raise ProcessorError(pipeline.INTERNAL[scribe.options.language]) from error
 
 
 def _withheld(draft: Draft, request: Request, study: Study) -> str:

@@ -32,7 +32,7 @@ from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
 WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
-_INTERNAL = {
+INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
     "es": "No valorado por un error interno; el registro tiene los detalles.",
 }
@@ -153,7 +153,7 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
         return failed(processor, study.uid, str(error))
     except Exception:
         log.exception(Event.RUN_CRASHED, study=study.uid, processor=processor.name)
-        return failed(processor, study.uid, _INTERNAL[language])
+        return failed(processor, study.uid, INTERNAL[language])
 
 
 def written(
@@ -170,7 +170,7 @@ def written(
         raise
     except Exception as error:
         log.exception("run.crashed", study=study.uid, processor=analysis.processor)
-        raise ReportError(_INTERNAL[options.language]) from error
+        raise ReportError(INTERNAL[options.language]) from error
 
 
 def _stored_study(storage: Storage, claimed: Run) -> Study:

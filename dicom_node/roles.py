@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -84,9 +85,10 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
     storage = rooms.storage(settings, "worker")
     try:
         devices = worker.Devices(settings.workers.device, stopping)
-        judges = wiring.judges(settings, devices.trouble)
+        scribe = wiring.scribe(settings)
+        judges = replace(wiring.judges(settings, devices.trouble), scribe=scribe)
         if settings.intake.mllp or settings.impressions.structured_reports:
-            drafts.warm(judges.scribe)
+            drafts.warm(scribe)
         notices.say(devices.words)
         worker.serve(storage, judges, stopping, lease=settings.workers.lease)
     finally:

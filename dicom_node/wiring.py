@@ -42,10 +42,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """The processors of this node by name, warm, and who drafts from dictated findings."""
+    """The processors of this node by name, warm; scribe: who drafts from dictated findings."""
 
     processors: Mapping[str, Judge]
-    scribe: Scribe
+    scribe: Scribe | None = None
 
     def of(self, name: str) -> Judge:
         return self.processors[name]
@@ -56,8 +56,7 @@ def judges(settings: Settings, on_trouble: Trouble = lambda _: None) -> Judges:
 
     Raises UnusableProcessor.
     """
-    built = {p.name: _built(settings, p, on_trouble) for p in settings.processors}
-    return Judges(built, scribe(settings))
+    return Judges({p.name: _built(settings, p, on_trouble) for p in settings.processors})
 
 
 def verify(settings: Settings, processor: cfg.Processor) -> None:

@@ -82,7 +82,8 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
     log.info(Event.RUN_STARTED, study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
     try:
         with _beating(storage, claimed, lease / 3):
-            if run := _OVER_TEXTS.get(claimed.processor):
+            run = _OVER_TEXTS.get(claimed.processor)
+            if run and judges.scribe:
                 run(storage, claimed, judges.scribe)
             else:
                 _judge(storage, judges.of(claimed.processor), claimed)

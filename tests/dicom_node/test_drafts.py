@@ -176,6 +176,23 @@ def test_a_draft_that_must_not_leave_is_answered_with_its_reason(
     assert reason in message
 
 
+class Broken:
+    """A Drafter with a bug."""
+
+    def draft(self, request: Request, *, guard: bool = True) -> Draft:
+        raise KeyError(request.findings)
+
+
+def test_a_bug_in_a_drafter_fails_the_run_and_sends_nothing(room: Room) -> None:
+    room.scribe = replace(room.scribe, drafter=Broken())
+    drafts.warm(room.scribe)  # does not stop a worker's start
+    room.take(oru(findings(TEXT)))
+    run = room.run()
+    assert run.state is RunState.FAILED
+    assert run.reason.startswith("No valorado por un error interno")
+    assert room.sent(run) == []
+
+
 def test_what_the_guard_left_out_stands_in_the_notes(room: Room) -> None:
     refused = [Refused("Neumonía.", "la neumonía no figura en los hallazgos")]
     room.scribe = replace(room.scribe, drafter=Speaker("Cardiomegalia.", refused=refused))
