@@ -119,6 +119,7 @@ ReportKind = Literal[
     "secondary_capture", "structured_report", "segmentation", "text_report", "hl7_oru"
 ]
 ExplainMethod = Literal["traversal", "gradcam", "occlusion", "lime", "shap"]
+OWN_PROCESSORS = frozenset({"impressions", "agreement"})  # of the runs over texts
 _HERE = ("127.0.0.1", "::1", "localhost")  # where http without TLS leaves no machine
 ALL_REPORTS: tuple[ReportKind, ...] = (
     "secondary_capture",
@@ -180,6 +181,25 @@ class Limits(Part):
     stop: Seconds = Field(20.0, gt=0, description="time that running work gets at a stop")
 
 
+class MllpLimits(Part):
+    connections: int = Field(50, ge=1, le=1000, description="at once, all senders together")
+    per_address: int = Field(10, ge=1, description="at once from one IP address")
+    message: Bytes = Field(2**20, ge=4096, le=64 * 2**20, description="longest message we take")
+    receive: Seconds = Field(30.0, gt=0, description="from the first byte of a message to its last")
+    idle: Seconds = Field(600.0, gt=0, description="silence after which a connection is closed")
+
+
+class Mllp(Part):
+    """The door for reports: HL7 v2 ORU^R01 over MLLP."""
+
+    listen: Address = Field(description="address and port of the MLLP listener")
+    accept_from: tuple[Annotated[str, Field(min_length=1)], ...] | Literal["anyone"] = Field(
+        description="who may send: a list of hosts, or the word anyone"
+    )
+    processing: Literal["P", "T", "D"] = Field("P", description="MSH-11 that we take")
+    limits: MllpLimits = MllpLimits()
+
+
 class Intake(Part):
     accept_from: tuple[Peer, ...] | Literal["anyone"] = Field(
         description="who may send: a list of peers, or the word anyone"
@@ -190,6 +210,7 @@ class Intake(Part):
         "keep_first", description="same SOP Instance UID, other bytes"
     )
     quarantine: bool = Field(True, description="keep refused bytes for a person")
+    mllp: Mllp | None = Field(None, description="takes findings and final reports; absent: none")
 
 
 class Settle(Part):
@@ -262,6 +283,18 @@ class Reports(Part):
 
 
 class Impressions(Part):
+    """What becomes of findings that a radiologist wrote, and of the final report."""
+
+    send_to: tuple[Name, ...] = Field((), description="names of destinations of a draft")
+    reports: tuple[Literal["text_report", "hl7_oru"], ...] = Field(
+        ("text_report", "hl7_oru"), description="what a draft becomes"
+    )
+    structured_reports: bool = Field(
+        False, description="take findings and final reports that come as DICOM SR, too"
+    )
+    readers: Literal["hashed", "named", "none"] = Field(
+        "hashed", description="how the reader of a final report is remembered"
+    )
     model: str = Field(
         "builtin",
         min_length=1,
@@ -323,6 +356,9 @@ class Retention(Part):
     studies: Seconds = Field(7 * 86400.0, gt=0, description="received instances")
     reports: Seconds = Field(30 * 86400.0, gt=0, description="results and their reports")
     quarantine: Seconds = Field(90 * 86400.0, gt=0, description="refused bytes")
+    messages: Seconds = Field(
+        90 * 86400.0, gt=0, description="received reports and the texts beside their agreement"
+    )
 
 
 class Settings(Part):
@@ -343,9 +379,14 @@ class Settings(Part):
             for target in processor.send_to:
                 if target not in self.destinations:
                     raise ValueError(f"processor {processor.name} sends to unknown {target!r}")
+        for target in self.impressions.send_to:
+            if target not in self.destinations:
+                raise ValueError(f"impressions.send_to names unknown {target!r}")
         names = [processor.name for processor in self.processors]
         if len(set(names)) != len(names):
             raise ValueError("two processors have the same name")
+        if own := sorted(OWN_PROCESSORS & set(names)):
+            raise ValueError(f"the name {own[0]} is the node's own; choose another for a processor")
         return self
 
 

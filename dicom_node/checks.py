@@ -28,7 +28,7 @@ from rich.text import Text
 
 from config import Settings
 from config.schema import with_unit
-from config.settings import DicomDestination, FolderDestination, MllpDestination, Peer
+from config.settings import DicomDestination, FolderDestination, Mllp, MllpDestination, Peer
 from dicom_node import ports, rooms
 from dicom_node.destinations import Destination
 from processors import ProcessorError
@@ -72,6 +72,9 @@ def run(
         "intake.accept_from": partial(_senders, settings),
         "intake.disk_reserve": partial(_disk, settings),
     }
+    if settings.intake.mllp:
+        plan["intake.mllp.listen"] = partial(_mllp_port, settings, settings.intake.mllp)
+        plan["intake.mllp.accept_from"] = partial(_report_senders, settings.intake.mllp)
     for name, verify in bundles.items():
         plan[f"processors.{name}"] = partial(_bundle, verify)
     for name in settings.destinations:
@@ -126,6 +129,7 @@ def _is_us(settings: Settings, peer: DicomDestination) -> bool:
 
 def _unused(settings: Settings, name: str) -> str:
     used = any(name in processor.send_to for processor in settings.processors)
+    used = used or name in settings.impressions.send_to
     return "" if used else "; but no processor has it in send_to"
 
 
@@ -153,6 +157,15 @@ def _dicom_port(settings: Settings) -> str:
         if not _answers_as(settings.node.ae_title, address):
             raise
         return f"{address} is taken by a running {settings.node.ae_title}, presumably this node"
+
+
+def _mllp_port(settings: Settings, mllp: Mllp) -> str:
+    try:
+        return _free_port(mllp.listen)
+    except _Wrong:
+        if not _answers_as(settings.node.ae_title, settings.node.listen):
+            raise
+        return f"{mllp.listen} is taken, presumably by this node, which runs"
 
 
 def _answers_as(ae_title: str, address: str) -> bool:
@@ -233,6 +246,14 @@ def _senders(settings: Settings) -> str:
         raise _Wrong(f"does not resolve: {named}; its associations would be refused")
     listed = ", ".join(f"{peer.ae_title} from {peer.host or 'any address'}" for peer in peers)
     return f"{listed}; every other AE title or address is refused{_elsewhere(settings, peers)}"
+
+
+def _report_senders(mllp: Mllp) -> str:
+    if mllp.accept_from == "anyone":
+        return "anyone may send reports: list the interface engine to refuse the others"
+    if unknown := [host for host in mllp.accept_from if not _resolves(host)]:
+        raise _Wrong(f"does not resolve: {', '.join(unknown)}; its reports would be refused")
+    return f"reports from {', '.join(mllp.accept_from)}; every other address is refused"
 
 
 def _elsewhere(settings: Settings, senders: Sequence[Peer]) -> str:

@@ -19,6 +19,7 @@ from config import Settings
 from dicom_node import metrics, routing
 from dicom_node.events import Event
 from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
+from storage.records import AGREEMENT
 
 _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 
@@ -55,6 +56,27 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
         if done and not any(choice.picked for choice in choices):
             metrics.count(Event.STUDY_NOT_SELECTED)
             log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
+    return new
+
+
+def read_texts(storage: Storage, settings: Settings, now: datetime) -> int:
+    """Plan the runs over the structured reports that came in; they wait for no silence."""
+    if not settings.impressions.structured_reports:
+        return 0
+    new = 0
+    for study in storage.studies.unplanned():
+        stored = storage.studies.instances(study.uid)
+        known = storage.runs.list(study_uid=study.uid)
+        wanted = routing.texts(stored, drafted=any(r.processor != AGREEMENT for r in known))
+        if not _new(storage, study.uid, wanted):
+            continue
+        runs = storage.studies.plan(
+            study.uid, wanted, trace=study.trace, instances_seen=len(stored), done=False, at=now
+        )
+        new += len(runs)
+        for run in runs:
+            metrics.count(Event.RUN_PLANNED)
+            log.info(Event.RUN_PLANNED, study=study.uid, run=run.id, processor=run.processor)
     return new
 
 
@@ -140,22 +162,35 @@ def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, i
     reports = storage.runs.forget_reports(made_before)
     for path in reports:
         storage.spool.remove(path)
-    old = _older(storage, "reports", min(made_before, now - _UNFILED))
-    known = storage.runs.known_paths(old)
+    received_before = now - timedelta(seconds=keep.messages)
+    messages = storage.inbox.forget(received_before)
+    for path in messages:
+        storage.spool.remove(path)
+    unfiled = _unfiled(storage, "reports", min(made_before, now - _UNFILED))
+    unfiled += _unfiled(storage, "messages", min(received_before, now - _UNFILED))
     counts = {
         "studies": studies,
         "reports": len(reports),
-        "unfiled": _remove(storage, "retention.unfiled", [one for one in old if one not in known]),
+        "unfiled": _remove(storage, "retention.unfiled", unfiled),
         "quarantine": _remove(
             storage,
             "retention.quarantine",
             _older(storage, "quarantine", now - timedelta(seconds=keep.quarantine)),
         ),
+        "messages": len(messages),
         "patients": storage.studies.blank(made_before),
     }
     if any(counts.values()):
         log.info(Event.RETENTION_PURGED, **counts)
     return counts
+
+
+def _unfiled(storage: Storage, folder: str, before: datetime) -> list[str]:
+    """Files that no row names; a message among them was never acknowledged."""
+    old = _older(storage, folder, before)
+    rows = storage.inbox if folder == "messages" else storage.runs
+    known = rows.known_paths(old)
+    return [one for one in old if one not in known]
 
 
 def _older(storage: Storage, folder: str, before: datetime) -> list[str]:

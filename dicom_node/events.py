@@ -1,7 +1,7 @@
 """The names of what happens in the node, for logs and counters.
 
-Intake and courier have lists of their own (`intake.events`, `courier.Event`); the administrator's
-guide lists all three, and a test compares.
+Intake, inbox and courier have lists of their own (`intake.events`, `inbox.events`,
+`courier.Event`); the administrator's guide lists all four, and a test compares.
 """
 
 from enum import StrEnum
@@ -27,6 +27,7 @@ class Event(StrEnum):
     RUN_LEASE_LOST = "run.lease_lost"
     RUN_STORAGE = "run.storage"
     RUN_CRASHED = "run.crashed"
+    AGREEMENT_STORED = "agreement.stored"
     DRAFT_WITHHELD = "draft.withheld"
     RESULT_CRITICAL = "result.critical"
     DEVICE_FULL = "device.full"

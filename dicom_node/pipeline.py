@@ -32,7 +32,7 @@ from storage import AuditEntry, NewReport, Run, RunState, Storage
 
 log = structlog.get_logger()
 WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
-_INTERNAL = {
+INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
     "es": "No valorado por un error interno; el registro tiene los detalles.",
 }
@@ -96,7 +96,7 @@ def judge(
     analysis = _ask(processor, study, options.language)
     asked = time.perf_counter()
     made_at = datetime.now(UTC).replace(microsecond=0)
-    reports = _written(analysis, study, options, made_at, kinds(analysis.status))
+    reports = written(analysis, study, options, made_at, kinds(analysis.status))
     timings = {
         **analysis.timings_ms,
         "analyse": round((asked - began) * 1e3, 1),
@@ -117,15 +117,15 @@ def run(
     began = time.perf_counter()
     try:
         study = _stored_study(storage, claimed)
-        judged = judge(processor, study, _with_predecessor(storage, claimed, options), kinds)
+        judged = judge(processor, study, with_predecessor(storage, claimed, options), kinds)
     except IdentityUnclear as error:
-        return _hold(storage, claimed, str(error))
+        return hold(storage, claimed, str(error))
     except TryLater as error:
-        return _postpone(storage, claimed, str(error))
+        return postpone(storage, claimed, str(error))
     except (ProcessorError, ReportError) as error:
         judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
-    state = _file(storage, claimed, judged, destinations)
-    _measure(claimed, judged.analysis, time.perf_counter() - began)
+    state = file(storage, claimed, judged, destinations)
+    measure(claimed, judged.analysis, time.perf_counter() - began)
     return state
 
 
@@ -153,10 +153,10 @@ def _ask(processor: Processor, study: Study, language: str) -> Analysis:
         return failed(processor, study.uid, str(error))
     except Exception:
         log.exception(Event.RUN_CRASHED, study=study.uid, processor=processor.name)
-        return failed(processor, study.uid, _INTERNAL[language])
+        return failed(processor, study.uid, INTERNAL[language])
 
 
-def _written(
+def written(
     analysis: Analysis,
     study: Study,
     options: Options,
@@ -170,7 +170,7 @@ def _written(
         raise
     except Exception as error:
         log.exception("run.crashed", study=study.uid, processor=analysis.processor)
-        raise ReportError(_INTERNAL[options.language]) from error
+        raise ReportError(INTERNAL[options.language]) from error
 
 
 def _stored_study(storage: Storage, claimed: Run) -> Study:
@@ -195,7 +195,7 @@ def _as_corrected(study: Study, newest_uid: str) -> Study:
     return study
 
 
-def _with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:
+def with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:
     """The options with what storage alone knows: whose study it is, and what it replaces."""
     options = replace(options, identity=_identity(storage, claimed.study_uid))
     if claimed.predecessor is None:
@@ -221,14 +221,14 @@ def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
     return SourceIdentity(**asdict(study.identity)) if study else None
 
 
-def _hold(storage: Storage, claimed: Run, reason: str) -> RunState:
+def hold(storage: Storage, claimed: Run, reason: str) -> RunState:
     """Nothing is sent; the study waits for a person; held first, so that no kill forgets it."""
     storage.studies.hold(claimed.study_uid, reason)
     storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
     return RunState.SET_ASIDE
 
 
-def _postpone(storage: Storage, claimed: Run, reason: str) -> RunState:
+def postpone(storage: Storage, claimed: Run, reason: str) -> RunState:
     """The worker lacks the means, so the run waits; it is no attempt of the study's."""
     storage.runs.postpone(claimed, reason, WAIT)
     metrics.count(Event.RUN_POSTPONED)
@@ -236,7 +236,7 @@ def _postpone(storage: Storage, claimed: Run, reason: str) -> RunState:
     return RunState.WAITING
 
 
-def _file(
+def file(
     storage: Storage,
     claimed: Run,
     judged: Judged,
@@ -300,7 +300,7 @@ def _accessed(claimed: Run, analysis: Analysis) -> AuditEntry:
     )
 
 
-def _measure(claimed: Run, analysis: Analysis, seconds: float) -> None:
+def measure(claimed: Run, analysis: Analysis, seconds: float) -> None:
     whose, status = (claimed.processor, claimed.mode), analysis.status.value
     metrics.RUNS.labels(*whose, status).inc()
     for stage, milliseconds in analysis.timings_ms.items():

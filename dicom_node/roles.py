@@ -1,4 +1,4 @@
-"""The three kinds of process below a supervisor: intake, worker, courier.
+"""The four kinds of process below a supervisor: intake, inbox, worker, courier.
 
 Each runs until its `stopping` event and meets the others only in the database and the spool.
 `python -m dicom_node.roles ROLE` is what a supervisor starts: settings in force come as JSON on
@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -26,7 +27,7 @@ from dicom_node import logs, metrics, notices, rooms
 from dicom_node.events import Event
 from processors import ProcessorError
 
-Role = Literal["intake", "worker", "courier"]
+Role = Literal["intake", "worker", "courier", "inbox"]
 ROLES: tuple[Role, ...] = get_args(Role)
 log = structlog.get_logger()
 PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its supervisor
@@ -39,6 +40,8 @@ def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
         _intake(settings, stopping)
     elif role == "worker":
         _worker(settings, stopping)
+    elif role == "inbox":
+        _inbox(settings, stopping)
     else:
         _courier(settings, stopping)
 
@@ -66,13 +69,27 @@ def _intake(settings: Settings, stopping: threading.Event) -> None:
         storage.close()
 
 
+def _inbox(settings: Settings, stopping: threading.Event) -> None:
+    from dicom_node import inbox
+
+    storage = rooms.storage(settings, "inbox")
+    try:
+        inbox.serve(settings, storage, stopping, on_event=metrics.count)
+    finally:
+        storage.close()
+
+
 def _worker(settings: Settings, stopping: threading.Event) -> None:
-    from dicom_node import wiring, worker  # ONNX Runtime and the models: in this role alone
+    from dicom_node import drafts, wiring, worker  # ONNX Runtime and the models: in this role alone
 
     storage = rooms.storage(settings, "worker")
     try:
         devices = worker.Devices(settings.workers.device, stopping)
         judges = wiring.judges(settings, devices.trouble)
+        if settings.intake.mllp or settings.impressions.structured_reports:
+            scribe = wiring.scribe(settings)
+            judges = replace(judges, scribe=scribe)
+            drafts.warm(scribe)
         notices.say(devices.words)
         worker.serve(storage, judges, stopping, lease=settings.workers.lease)
     finally:

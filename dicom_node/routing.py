@@ -17,7 +17,8 @@ from typing import Any
 from config import Settings
 from config.settings import Processor, Settle
 from dicom_node import product, rules
-from storage import PlannedRun, StoredInstance, StudyRecord
+from storage import MessageKind, PlannedRun, StoredInstance, StudyRecord
+from storage.records import AGREEMENT, IMPRESSIONS
 
 # PS3.4 table B.5-1: reports, segmentations, presentation states, documents are results, not input
 _NOT_IMAGES = {
@@ -55,6 +56,9 @@ _TEXT = {
         "capture": "una captura secundaria de otro programa",
     },
 }
+# Basic Text SR, Enhanced SR, Comprehensive SR: what a person dictates comes in these
+TEXT_REPORTS = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in (11, 22, 33))
+_OVER_TEXTS = {MessageKind.FINDINGS: IMPRESSIONS, MessageKind.FINAL: AGREEMENT}
 _URGENT = frozenset({"STAT", "HIGH"})
 
 
@@ -95,6 +99,24 @@ def choose(
         picked, skipped = _pick(processor, instances, settings.node.language)
         wait = waiting(processor.settle, arrivals, planned, len(picked), now)
         found.append(Choice(processor, picked, skipped, wait))
+    return tuple(found)
+
+
+def texts(instances: Sequence[StoredInstance], *, drafted: bool) -> tuple[PlannedRun, ...]:
+    """The runs over the structured reports of a study: the newest findings, the newest final.
+
+    drafted: the study has a draft, or will have one; without it a final report has no use.
+    """
+    newest: dict[MessageKind, StoredInstance] = {}
+    for stored in sorted(instances, key=lambda one: (one.received_at, one.sop_uid)):
+        if stored.sop_class in TEXT_REPORTS and not _is_ours(stored.headers):
+            verified = stored.headers.get("VerificationFlag") == "VERIFIED"
+            newest[MessageKind.FINAL if verified else MessageKind.FINDINGS] = stored
+    found: list[PlannedRun] = []
+    for kind, processor in _OVER_TEXTS.items():
+        if kind in newest and (drafted or found or kind is MessageKind.FINDINGS):
+            stored = newest[kind]
+            found.append(PlannedRun(processor, stored.sha256, (stored.sop_uid,)))
     return tuple(found)
 
 
@@ -160,7 +182,7 @@ def not_input(headers: Mapping[str, Any], sop_class: str, language: str = "en") 
     Never by the root of its UID. A radiograph in the Secondary Capture class with Modality CR or
     DX is input, and so is DERIVED\\PRIMARY.
     """
-    if product.MANUFACTURER in _as_list(headers.get("ContributingEquipment")):
+    if _is_ours(headers):
         return _TEXT[language]["ours"]
     for prefix, what in _NOT_IMAGES.items():
         if sop_class.startswith(prefix):
@@ -186,6 +208,10 @@ def _pick(
         else:
             skipped[answer.why] += 1
     return tuple(picked), dict(skipped)
+
+
+def _is_ours(headers: Mapping[str, Any]) -> bool:
+    return product.MANUFACTURER in _as_list(headers.get("ContributingEquipment"))
 
 
 def _is_urgent(headers: Mapping[str, Any]) -> bool:

@@ -49,6 +49,12 @@ class _Gauges:
         for (destination, outcome), count in self._storage.outbox.counts().items():
             deliveries.add_metric([destination, outcome.value], count)
         yield deliveries
+        received = GaugeMetricFamily(
+            "dictamen_messages", "Received reports by state", labels=["kind", "state"]
+        )
+        for (kind, what), count in self._storage.inbox.counts().items():
+            received.add_metric([kind.value, what.value], count)
+        yield received
         oldest = self._storage.runs.oldest_ready("live")  # nobody waits for the others
         yield GaugeMetricFamily(
             "dictamen_oldest_ready_seconds",

@@ -62,6 +62,7 @@ class Supervisor:
     def serve(self) -> int:
         """Run the node until TERM; 0 if everything drained in time, 1 if something was killed."""
         check_ports(self.settings)
+        check_mllp_port(self.settings)
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
@@ -96,6 +97,9 @@ class Supervisor:
     def reasons(self) -> list[str]:
         """Why the node is not ready; empty if it is."""
         found = self._children.missing() + intake.not_ready(self.settings.node.data_dir)
+        reports_door = _mllp_port(self.settings)
+        if reports_door and not ports.why_taken(reports_door):
+            found.append(f"inbox: nobody listens on {reports_door} yet")
         free, reserve = self._storage.spool.free_bytes(), self.settings.intake.disk_reserve
         if free < reserve:
             found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
@@ -141,6 +145,8 @@ class Supervisor:
                 raise StartError(f"node.{', node.'.join(moved)} can change only at a restart")
             if new.node.listen != self.settings.node.listen:
                 check_ports(new, ("listen",))
+            if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
+                check_mllp_port(new)
             self.verify(new)
         except (SettingsError, StartError, ProcessorError) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
@@ -157,9 +163,8 @@ class Supervisor:
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))
         same_door = (old.node, old.intake) == (new.node, new.intake)
-        self._children.renew(
-            ("worker", "courier") if same_door else ("worker", "courier", "intake")
-        )
+        doors: tuple[Role, ...] = () if same_door else ("intake", "inbox")
+        self._children.renew(("worker", "courier", *doors))
 
     # ---- stop -------------------------------------------------------------------------------
     def _stop_all(self) -> int:
@@ -194,6 +199,7 @@ class Supervisor:
         return scheduler
 
     def _settle(self) -> None:
+        clock.read_texts(self._storage, self.settings, datetime.now(UTC))
         clock.settle(self._storage, self.settings, datetime.now(UTC))
 
     def _look_at_leases(self) -> None:
@@ -231,11 +237,26 @@ def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) 
             )
 
 
+def check_mllp_port(settings: Settings) -> None:
+    """Raises StartError naming the port of the door for reports if another program has it."""
+    address = _mllp_port(settings)
+    if address and (why := ports.why_taken(address)):
+        raise StartError(
+            f"intake.mllp.listen: cannot listen on {address} ({why}). "
+            "End the other program, or choose another port."
+        )
+
+
+def _mllp_port(settings: Settings) -> str:
+    return settings.intake.mllp.listen if settings.intake.mllp else ""
+
+
 def _places(settings: Settings) -> list[tuple[Role, int]]:
     workers: list[tuple[Role, int]] = [
         ("worker", number + 1) for number in range(worker_count(settings))
     ]
-    return [("intake", 1), ("courier", 1), *workers]
+    doors: list[tuple[Role, int]] = [("inbox", 1)] if settings.intake.mllp else []
+    return [("intake", 1), *doors, ("courier", 1), *workers]
 
 
 def worker_count(settings: Settings) -> int:

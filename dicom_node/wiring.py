@@ -13,10 +13,13 @@ from pathlib import Path
 
 import config.settings as cfg
 from config import Settings
-from dicom_node import product
+from dicom_node import logs, product
+from dicom_node.drafts import Scribe
 from dicom_node.endpoint import poster
 from processors import Processor, ProcessorError, Status, kinds
 from processors.bounded import Trouble
+from processors.impressions import drafter
+from processors.impressions.language_model import open_language_model
 from reports import Options, Receiver, Report
 
 
@@ -40,9 +43,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """The processors of this node by name, warm."""
+    """The processors of this node by name, warm; scribe: who drafts from dictated findings."""
 
     processors: Mapping[str, Judge]
+    scribe: Scribe | None = None
 
     def of(self, name: str) -> Judge:
         return self.processors[name]
@@ -64,19 +68,53 @@ def verify(settings: Settings, processor: cfg.Processor) -> None:
 
 def options(settings: Settings, processor: cfg.Processor) -> Options:
     """What this processor's reports look like; the digest covers all that shapes them."""
-    receivers = tuple(
-        Receiver(name, peer.application, peer.facility, peer.processing)
-        for name in processor.send_to
-        if isinstance(peer := settings.destinations[name], cfg.MllpDestination)
-    )
-    shape = [
-        settings.node.language,
-        settings.node.label,
-        settings.reports.model_dump(mode="json"),
+    shape: list[object] = [
         processor.model_dump(mode="json", include={"explain", "bundle", "kind"}),
     ]
     if processor.endpoint:
         shape.append(processor.endpoint.url)
+    return _options(settings, processor.send_to, shape)
+
+
+def scribe(settings: Settings) -> Scribe:
+    """Who drafts from dictated findings, and what becomes of a draft. Raises UnusableProcessor."""
+    wanted = settings.impressions
+    try:
+        sources = [] if wanted.model == "builtin" else [open_language_model(Path(wanted.model))]
+        drafts_them = drafter.open_drafter(wanted.corpus, sources)
+        algorithm = drafter.algorithm(wanted.corpus)
+    except ProcessorError as error:
+        raise UnusableProcessor(f"impressions: {error}") from error
+    key = settings.node.audit_key_file.read_bytes().strip()
+    readers: dict[str, Callable[[str], str]] = {
+        "hashed": lambda name: logs.hashed(key, name),
+        "named": lambda name: name,
+        "none": lambda _name: "",
+    }
+    return Scribe(
+        drafter=drafts_them,
+        algorithm=algorithm,
+        options=_options(settings, wanted.send_to, [wanted.model_dump(mode="json")]),
+        kinds=wanted.reports,
+        destinations=lambda report: _fitting(settings, wanted.send_to, report),
+        processing=settings.intake.mllp.processing if settings.intake.mllp else "P",
+        name_of_reader=readers[wanted.readers],
+        patient_summary=wanted.patient_summary,
+    )
+
+
+def _options(settings: Settings, send_to: Sequence[str], shape: Sequence[object]) -> Options:
+    receivers = tuple(
+        Receiver(name, peer.application, peer.facility, peer.processing)
+        for name in send_to
+        if isinstance(peer := settings.destinations[name], cfg.MllpDestination)
+    )
+    whole = [
+        settings.node.language,
+        settings.node.label,
+        settings.reports.model_dump(mode="json"),
+        *shape,
+    ]
     return Options(
         language=settings.node.language,
         label=settings.node.label,
@@ -86,7 +124,7 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
         version=product.VERSION,
         issuer=settings.reports.issuer,
         receivers=receivers,
-        config_digest=hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest(),
+        config_digest=hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(),
     )
 
 
@@ -134,8 +172,12 @@ def _judge(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) ->
 
 def targets(settings: Settings, processor: cfg.Processor, report: Report) -> tuple[str, ...]:
     """Which of the processor's destinations take a report: each the kinds it can carry."""
+    return _fitting(settings, processor.send_to, report)
+
+
+def _fitting(settings: Settings, send_to: Sequence[str], report: Report) -> tuple[str, ...]:
     found = []
-    for name in processor.send_to:
+    for name in send_to:
         kind = settings.destinations[name].kind
         if report.kind == "hl7_oru":
             fits = report.destination == name or (kind == "folder" and report.index == 0)

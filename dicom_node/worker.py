@@ -17,14 +17,16 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from dicom_node import metrics, notices, pipeline
+from dicom_node import comparison, drafts, metrics, notices, pipeline
 from dicom_node.events import Event
-from dicom_node.wiring import Judges
+from dicom_node.wiring import Judge, Judges
 from processors import TryLater
 from processors.bounded import DeviceLost
 from storage import LeaseLost, Run, Storage, StorageError
+from storage.records import AGREEMENT, IMPRESSIONS
 
 log = structlog.get_logger()
+_OVER_TEXTS = {IMPRESSIONS: drafts.run, AGREEMENT: comparison.run}
 POLL = 0.25  # seconds between two looks for a run; a run takes longer than that
 
 
@@ -80,12 +82,11 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
     log.info(Event.RUN_STARTED, study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
     try:
         with _beating(storage, claimed, lease / 3):
-            judge = judges.of(claimed.processor)
-            if judge.mode == "shadow":
-                claimed = replace(claimed, mode="shadow")
-            pipeline.run(
-                storage, claimed, judge.processor, judge.options, judge.kinds, judge.destinations
-            )
+            run = _OVER_TEXTS.get(claimed.processor)
+            if run and judges.scribe:
+                run(storage, claimed, judges.scribe)
+            else:
+                _judge(storage, judges.of(claimed.processor), claimed)
     except LeaseLost:
         metrics.count(Event.RUN_LEASE_LOST)
         log.warning(Event.RUN_LEASE_LOST, run=claimed.id, attempt=claimed.attempt)
@@ -95,6 +96,12 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
     except Exception:
         metrics.count(Event.RUN_CRASHED)
         log.exception(Event.RUN_CRASHED, run=claimed.id)
+
+
+def _judge(storage: Storage, judge: Judge, claimed: Run) -> None:
+    if judge.mode == "shadow":
+        claimed = replace(claimed, mode="shadow")
+    pipeline.run(storage, claimed, judge.processor, judge.options, judge.kinds, judge.destinations)
 
 
 @contextmanager

@@ -301,6 +301,8 @@ class Analysis:
     for (`processors.impressions.plain_language`).
     notes: sentences that belong in every report of this result (age unknown, model validated
     only for ..., weaker than the trivial baseline in adults ...), in the node's language.
+    dictated: the findings section that the impression rests on, as its author wrote it, where no
+    image was judged.
     """
 
     study_instance_uid: str
@@ -317,6 +319,7 @@ class Analysis:
     masks: tuple[Mask, ...] = ()
     notes: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    dictated: str = ""
 
     def __post_init__(self) -> None:
         if (self.status is Status.COMPLETED) == bool(self.reason):

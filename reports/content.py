@@ -225,8 +225,11 @@ def report_lines(analysis: Analysis, options: Options) -> Iterator[str]:
     language = words(options.language)
     if analysis.status is not Status.COMPLETED:
         yield not_assessed(analysis.reason, language)
-    elif not analysis.findings:
+    elif not analysis.findings and not analysis.dictated:
         yield language.no_findings
+    if analysis.dictated:
+        yield language.dictated
+        yield from (f"  {line.strip()}" for line in analysis.dictated.splitlines() if line.strip())
     for finding in leading(analysis):
         yield finding_line(finding, options)
         if finding.state is not State.ABSENT:

@@ -55,6 +55,7 @@ _LOSSY_SYNTAXES = {
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
     "1.2.840.10008.1.2.4.81": "ISO_14495_1",
 }
+_ANALYSIS = "Automated image analysis"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 
@@ -174,8 +175,9 @@ def equipment(made: Dataset, analysis: Analysis, options: Options, made_at: date
     item.DeviceSerialNumber = options.node
     item.SoftwareVersions = software(analysis.algorithm, options)
     item.ContributionDateTime = timestamp(made_at)
+    what = "Automated draft from dictated findings" if analysis.dictated else _ANALYSIS
     item.ContributionDescription = (
-        "Automated image analysis; result not reviewed by a radiologist. "
+        f"{what}; result not reviewed by a radiologist. "
         f"Weights {_weights(analysis.algorithm)}. Code table {codes.table().version}."
     )
     item.PurposeOfReferenceCodeSequence = [code_item(codes.concept("processing_equipment"))]

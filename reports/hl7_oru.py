@@ -22,7 +22,7 @@ from reports import codes, content, draft, header, uids
 from reports import hl7_segments as segments
 from reports.hl7_text import escape, paragraphs
 from reports.identity import SourceIdentity
-from reports.model import Options, Receiver, Report
+from reports.model import Options, Receiver, Report, is_order
 from reports.wording import exact, not_assessed, words
 
 _ABNORMAL = {State.PRESENT: "A", State.ABSENT: "N", State.UNDETERMINED: ""}
@@ -138,8 +138,12 @@ def _obx(
 
 
 def _pointers(analysis: Analysis, study: Study, options: Options) -> list[_Observation]:
-    """The study, and the Structured Report that goes out with this message."""
-    found = [_Observation("ST", codes.concept("dicom_study"), escape(study.uid), status="O")]
+    """The study, where it is known, and the Structured Report that goes out with this message."""
+    found = []
+    if not is_order(study.uid):
+        found.append(
+            _Observation("ST", codes.concept("dicom_study"), escape(study.uid), status="O")
+        )
     key = uids.result_key(analysis, study, options)
     for kind, name in (
         ("structured_report", "measurement_report"),
@@ -185,6 +189,10 @@ def _texts(analysis: Analysis, options: Options) -> Iterator[_Observation]:
     language = words(options.language)
     if analysis.status is not Status.COMPLETED:
         said = not_assessed(analysis.reason, language)
+    elif analysis.dictated:
+        for line in paragraphs(analysis.dictated):
+            yield _Observation("TX", codes.concept("findings_text"), escape(line), by_model=False)
+        said = ""
     else:
         found = content.leading(analysis)
         said = "\n".join(content.finding_line(f, options) for f in found) or language.no_findings

@@ -25,7 +25,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from reports import hl7_text
-from reports.model import IdentityUnclear
+from reports.model import IdentityUnclear, is_order
 from reports.model import SourceIdentity as SourceIdentity
 
 # Same code points in every national variant of ISO 646, so sure even if the charset is unknown.
@@ -167,6 +167,8 @@ def matches(payload: bytes, kind: str, identity: SourceIdentity) -> tuple[str, .
     mine, theirs = _comparable(found), _comparable(identity)
     if not found.issuer or not identity.issuer or found.issuer == UNKNOWN_AUTHORITY:
         mine["issuer"] = theirs["issuer"]  # one that is not named agrees with any, see hl7_oru
+    if is_order(identity.study_uid) and not found.study_uid:
+        mine["study_uid"] = theirs["study_uid"]  # no study is known, and none is named
     return tuple(field.name for field in fields(identity) if mine[field.name] != theirs[field.name])
 
 
@@ -190,10 +192,10 @@ def _from_message(payload: bytes) -> SourceIdentity | None:
     studies = {
         row[5] for row in message.rows("OBX") if len(row) > 5 and row[3].startswith("113014^")
     }
-    if len(studies) != 1 or message.count("PID") != 1 or message.count("OBR") != 1:
+    if len(studies) > 1 or message.count("PID") != 1 or message.count("OBR") != 1:
         return None
     return SourceIdentity(
-        study_uid=hl7_text.unescape(studies.pop()),
+        study_uid=hl7_text.unescape(next(iter(studies), "")),
         patient_id=ident[0],
         issuer=hl7_text.unescape(message.parts("PID", 3, 4)[0]),
         patient_name=hl7_text.dicom_name(message.field("PID", 5)),

@@ -12,6 +12,13 @@ DEFAULT_LABEL = (
 
 KINDS = ("secondary_capture", "structured_report", "segmentation", "text_report", "hl7_oru")
 
+ORDER = "order:"  # before the key of a study of which only its order is known
+
+
+def is_order(study_uid: str) -> bool:
+    """Whether this is the key of an order and no Study Instance UID, which nobody may be told."""
+    return study_uid.startswith(ORDER)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:

@@ -48,6 +48,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *_drafted(analysis),
         analysis.patient_summary,
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
+        *([f"dictated {analysis.dictated}"] if analysis.dictated else []),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 

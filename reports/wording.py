@@ -53,6 +53,7 @@ class Words:
     more_notes: str
     not_assessed: str
     no_findings: str
+    dictated: str
     note: str
     replaces: str
     rests_on: str
@@ -120,6 +121,7 @@ EN = Words(
     more_notes="Further notes in the text report: {}",
     not_assessed="Not assessed because: {}",
     no_findings="The model names no finding.",
+    dictated="Findings as they were dictated; no image was judged:",
     note="Note: {}",
     replaces="Replaces the earlier preliminary result {}.",
     rests_on="Rests on: {}.",
@@ -201,6 +203,7 @@ ES = Words(
     more_notes="Otras notas en el informe de texto: {}",
     not_assessed="No valorado porque: {}",
     no_findings="El modelo no nombra ningún hallazgo.",
+    dictated="Hallazgos tal como se dictaron; no se valoró ninguna imagen:",
     note="Nota: {}",
     replaces="Sustituye al resultado preliminar anterior {}.",
     rests_on="Se basa en: {}.",

@@ -38,6 +38,8 @@ OUTPUTS = "tests/reports/test_reports_draft.py"
 CRITICAL = "tests/dicom_node/test_critical.py"
 PLAIN = "tests/processors/impressions/test_plain_language.py"
 SUMMARY = "tests/dicom_node/test_patient_summary.py"
+INBOX = "tests/dicom_node/inbox/test_inbox_wire.py"
+INBOX_ROWS = "tests/storage/test_storage_inbox.py"
 
 ROWS = (
     # ---- storage ----------------------------------------------------------------------------
@@ -336,4 +338,56 @@ ROWS = (
     Row("summary-unasked", "processors/kinds.py",
         " if wanted.patient_summary else processor", "",
         f"{SUMMARY}::test_only_a_site_that_asks_gets_them"),
+    # ---- reports in -------------------------------------------------------------------------
+    Row("inbox-durable", "dicom_node/inbox/desk.py",
+        "    taken = desk.storage.inbox.add(new)\n",
+        "    import threading\n"
+        "    from storage import MessageRecord\n"
+        "    threading.Timer(1.0, desk.storage.inbox.add, (new,)).start()\n"
+        "    taken = Taken(TakenAs.NEW, MessageRecord(0, '', '', '', 0, '', new.kind,"
+        " MessageState.TAKEN, '', '', None, '', new.received_at, 0))\n",
+        f"{INBOX}::test_findings_are_durable_and_planned_when_AA_is_heard"),
+    Row("inbox-endless", "dicom_node/inbox/frames.py",
+        "        if len(self._held) > self._limit:", "        if False:",
+        "tests/dicom_node/inbox/test_inbox_frames.py::"
+        "test_an_endless_message_ends_at_the_limit"),
+    Row("inbox-slow", "dicom_node/inbox/server.py",
+        "        if messages or frames.inside != was_inside or not frames.inside:",
+        "        if True:",
+        f"{INBOX}::test_a_slow_sender_is_not_waited_for_longer_than_receive"),
+    Row("inbox-half-open", "dicom_node/inbox/server.py",
+        "        if left <= 0:",
+        "        if not frames.inside:\n            left = 1.0\n        if left <= 0:",
+        f"{INBOX}::test_a_half_open_connection_is_given_up_after_idle"),
+    Row("inbox-stranger", "dicom_node/inbox/server.py",
+        "    stranger = address not in known", "    stranger = False",
+        f"{INBOX}::test_a_stranger_hears_AR_and_nothing_of_it_is_kept"),
+    Row("inbox-many", "dicom_node/inbox/server.py",
+        "            if len(self._open) >= limits.connections:", "            if False:",
+        f"{INBOX}::test_too_many_connections"),
+    Row("inbox-repeat", "storage/_inbox.py",
+        "    if repeat is not None:", "    if False:",
+        f"{INBOX_ROWS}::test_the_same_message_again_changes_nothing"),
+    Row("inbox-conflict", "storage/_inbox.py",
+        "    if same:\n", "    if False:\n",
+        f"{INBOX_ROWS}::test_the_same_control_id_with_other_bytes_is_a_second_message"),
+    Row("inbox-other-patient", "storage/_inbox.py",
+        "    elif reason := _matching.other_patient(study, new):",
+        "    elif reason := '':",
+        f"{INBOX_ROWS}::test_same_patient_only"),
+    Row("inbox-across-patients", "storage/_matching.py",
+        "    found = [row.uid for row in rows if _is_one_of(row, new)]",
+        "    found = [row.uid for row in rows]",
+        f"{INBOX_ROWS}::test_which_study_findings_are_of"),
+    Row("inbox-charset", "dicom_node/inbox/charset.py",
+        "        if _is_utf8(data):", "        if False:",
+        "tests/dicom_node/inbox/test_inbox_message.py::"
+        "test_refused"),
+    Row("inbox-no-study", "reports/hl7_oru.py",
+        "    if not is_order(study.uid):\n", "    if True:\n",
+        "tests/dicom_node/test_drafts.py::test_an_order_without_a_study_names_none"),
+    Row("inbox-last-look", "dicom_node/drafts.py",
+        "    if why := _withheld(draft, request, study):", "    if why := '':",
+        "tests/dicom_node/test_drafts.py::"
+        "test_a_draft_that_must_not_leave_is_answered_with_its_reason"),
 )  # fmt: skip

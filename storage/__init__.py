@@ -1,11 +1,11 @@
 """Remembers studies, runs, deliveries and the audit trail, and keeps the files.
 
-In: a database URL (SQLite, or PostgreSQL), a folder, the key of the audit chain. Out: four
-gateways (`studies`, `runs`, `outbox`, `audit`) that speak in the frozen records of
-`storage.records`, and a `spool` whose files survive a power cut. One method is one transaction;
-every change of a state carries its audit event in the same one. Uniqueness does the work of
-locks, a claim's number is the fence behind which its result is taken, and no time of day decides
-who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
+In: a database URL (SQLite, or PostgreSQL), a folder, the key of the audit chain. Out: six
+gateways (`studies`, `runs`, `outbox`, `inbox`, `agreements`, `audit`) that speak in the frozen
+records of `storage.records`, and a `spool` whose files survive a power cut. One method is one
+transaction; every change of a state carries its audit event in the same one. Uniqueness does the
+work of locks, a claim's number is the fence behind which its result is taken, and no time of day
+decides who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
 Never: a session, a row or a table leaves this room; no DICOM network, no HL7, no model, no
 patient's name in a message or an audit event. Open it after a fork, not before.
 """
@@ -26,14 +26,20 @@ from storage.errors import (
 from storage.records import (
     Added,
     AddedAs,
+    AgreementRecord,
     AuditEntry,
     AuditRecord,
     Books,
     Delivery,
     DeliveryState,
+    DraftFound,
     EndedRun,
     Identity,
+    MessageKind,
+    MessageRecord,
+    MessageState,
     NewInstance,
+    NewMessage,
     NewReport,
     PlannedRun,
     ReportRecord,
@@ -42,22 +48,30 @@ from storage.records import (
     StoredInstance,
     StudyRecord,
     StudyState,
+    Taken,
+    TakenAs,
 )
 from storage.spool import Incoming, Spool
 
 __all__ = [
     "Added",
     "AddedAs",
+    "AgreementRecord",
     "AuditEntry",
     "AuditRecord",
     "Books",
     "Delivery",
     "DeliveryState",
+    "DraftFound",
     "EndedRun",
     "Identity",
     "Incoming",
     "LeaseLost",
+    "MessageKind",
+    "MessageRecord",
+    "MessageState",
     "NewInstance",
+    "NewMessage",
     "NewReport",
     "PlannedRun",
     "ReportRecord",
@@ -75,6 +89,8 @@ __all__ = [
     "StoredInstance",
     "StudyRecord",
     "StudyState",
+    "Taken",
+    "TakenAs",
     "backup",
     "open_storage",
     "restore",

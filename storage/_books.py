@@ -5,6 +5,7 @@ the newest run of each processor. Of those the one that tells most stands: a res
 assessed because", that before a run set aside for a person, that before a failure; how the other
 processors of the study ended stands in the reason, so that a failure beside a result shows. A run
 in shadow, of which nobody heard, stands only where there is no other, and its reason says so.
+A comparison with a final report is no answer to a study and stands nowhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from storage.records import UNFINISHED, Books, RunState, StudyState
+from storage.records import AGREEMENT, UNFINISHED, Books, RunState, StudyState
 from storage.tables import runs, studies
 
 COLUMNS = ("completed", "unsuitable", "failed", "set_aside", "not_selected", "held", "waiting")
@@ -42,7 +43,8 @@ def tally(connection: Connection, since: datetime | None, until: datetime | None
     columns = tuple(
         runs.c[name] for name in ("id", "study_uid", "processor", "mode", "state", "reason")
     )
-    of_period = received(select(*columns).join_from(runs, studies), since, until)
+    judged = select(*columns).join_from(runs, studies).where(runs.c.processor != AGREEMENT)
+    of_period = received(judged, since, until)
     for row in connection.execute(of_period.order_by(runs.c.id)):
         ended[row.study_uid].append(row)
     numbers: Counter[str] = Counter()

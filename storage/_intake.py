@@ -192,8 +192,8 @@ def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str
     uid = study.uid
     details = {
         "sop_uid": new.sop_uid,
-        "patient_of_study": _hashed(transaction.key, patient(study)),
-        "patient_received": _hashed(transaction.key, patient(new.identity)),
+        "patient_of_study": patient_hash(transaction.key, patient(study)),
+        "patient_received": patient_hash(transaction.key, patient(new.identity)),
         "calling_ae": new.calling_ae,
         "address": new.address,
     }
@@ -283,7 +283,7 @@ def _event(new: NewInstance, action: str, kind: str) -> AuditEntry:
     return AuditEntry("110104", action, 0, kind, new.identity.study_uid, details=details)
 
 
-def _hashed(key: bytes, patient: tuple[str, str]) -> str:
+def patient_hash(key: bytes, patient: tuple[str, str]) -> str:
     """One audit message may name one patient only (PS3.15 A.5): both are told apart, not named."""
     said = "\n".join(("patient", *patient)).encode("utf-8", "replace")
     return hmac.new(key, said, hashlib.sha256).hexdigest()[:16]

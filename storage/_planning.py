@@ -7,8 +7,9 @@ after retention took the images: what is sent again may be a part of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +55,32 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
         transaction.audit(_event("study.settled", uid, {"instances": wish.instances_seen}))
     transaction.connection.execute(update(studies).where(studies.c.uid == uid).values(values))
     return tuple(fresh)
+
+
+def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at: datetime) -> int:
+    """Enter one run beside what routing plans; returns its number, known or new.
+
+    What came before the newest and comes again is wanted again: it gets a run of its own.
+    """
+    mine = (runs.c.study_uid == study.uid, runs.c.processor == planned.processor)
+    known = transaction.connection.execute(
+        select(runs).where(*mine).order_by(runs.c.id).with_for_update()
+    ).all()
+    planned = replace(planned, digest=_once_more(planned.digest, known))
+    if run := _enter(transaction, study, planned, known, at):
+        return run.id
+    return next(int(row.id) for row in known if row.digest == planned.digest)
+
+
+def _once_more(digest: str, known: Sequence[Row[Any]]) -> str:
+    """The digest of a run over what another content came after; as it is where none did."""
+    if digest not in {row.digest for row in known[:-1]} or known[-1].digest == digest:
+        return digest
+    # what the newest run but one made of it, in case the newest one is its own repetition
+    of_newest, new = (
+        hashlib.sha256(f"{digest} after {row.id}".encode()).hexdigest() for row in known[-2:]
+    )
+    return of_newest if of_newest == known[-1].digest else new
 
 
 def _enter(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from storage.records import (
+    AgreementRecord,
     Delivery,
     DeliveryState,
     Identity,
+    MessageKind,
+    MessageRecord,
+    MessageState,
     ReportRecord,
     Run,
     RunState,
@@ -111,4 +115,40 @@ def delivery(row: Any, of: ReportRecord) -> Delivery:
         created_at=row.created_at,
         ended_at=row.ended_at,
         answer=row.answer,
+    )
+
+
+def message(row: Any) -> MessageRecord:
+    """A row of messages."""
+    return MessageRecord(
+        id=row.id,
+        sender=row.sender,
+        control_id=row.control_id,
+        sha256=row.sha256,
+        size=row.size,
+        path=row.path,
+        kind=MessageKind(row.kind),
+        state=MessageState(row.state),
+        reason=row.reason,
+        study_uid=row.study_uid or "",
+        run_id=row.run_id,
+        address=row.address,
+        received_at=row.received_at,
+        repeats=row.repeats,
+    )
+
+
+def agreement(row: Any) -> AgreementRecord:
+    """A row of agreements."""
+    return AgreementRecord(
+        run_id=row.run_id,
+        draft_run_id=row.draft_run_id,
+        study_uid=row.study_uid,
+        reader=row.reader,
+        language=row.language,
+        figures=row.figures,
+        findings=row.findings,
+        draft=row.draft,
+        impression=row.impression,
+        received_at=row.received_at,
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 from storage import _upgrade
+from storage._agreements import Agreements
 from storage._audit import Audit
 from storage._fates import RESTORE
+from storage._inbox import Inbox
 from storage._outbox import Outbox
 from storage._runs import Runs
 from storage._studies import Studies
@@ -20,11 +22,13 @@ from storage.spool import Spool
 
 @dataclass(frozen=True)
 class Storage:
-    """The four gateways and the spool."""
+    """The six gateways and the spool."""
 
     studies: Studies
     runs: Runs
     outbox: Outbox
+    inbox: Inbox
+    agreements: Agreements
     audit: Audit
     spool: Spool
     _database: Database = field(repr=False)
@@ -60,7 +64,14 @@ def open_storage(
         opened.close()
         raise
     return Storage(
-        Studies(opened), Runs(opened), Outbox(opened), Audit(opened), spool, _database=opened
+        Studies(opened),
+        Runs(opened),
+        Outbox(opened),
+        Inbox(opened),
+        Agreements(opened),
+        Audit(opened),
+        spool,
+        _database=opened,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the four gateways take and return: frozen records, no ORM, no behaviour.
+"""What the gateways take and return: frozen records, no ORM, no behaviour.
 
 States as in the tables; times are aware UTC datetimes; JSON values are plain dicts and lists.
 """
@@ -29,6 +29,9 @@ class RunState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# before the key of a study of which only its order is known, no Study Instance UID
+ORDER = "order:"
+IMPRESSIONS, AGREEMENT = "impressions", "agreement"  # the processors of runs over texts
 UNFINISHED = (RunState.RUNNING, RunState.READY, RunState.WAITING)  # the furthest on first
 
 
@@ -39,6 +42,25 @@ class DeliveryState(StrEnum):
     REJECTED = "rejected"
     HELD = "held"
     GIVEN_UP = "given_up"
+
+
+class MessageKind(StrEnum):
+    FINDINGS = "findings"
+    FINAL = "final"
+
+
+class MessageState(StrEnum):
+    TAKEN = "taken"
+    UNMATCHED = "unmatched"  # a final report of a study without any draft: nothing to compare
+    HELD = "held"
+
+
+class TakenAs(StrEnum):
+    """What became of a message that the inbox handed over."""
+
+    NEW = "new"
+    REPEAT = "repeat"  # same sender, control id and bytes: one row, counted
+    CONFLICT = "conflict"  # same control id, other bytes: both are kept
 
 
 class AddedAs(StrEnum):
@@ -208,6 +230,86 @@ class ReportRecord:
     size: int
     path: str
     sop_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A received report whose bytes already lie durably in the spool.
+
+    sender: MSH-3 and MSH-4. identity: as the message says it, study_uid empty where it names none.
+    patients: every (number, issuer) that it gives the patient. digest: of what a run would read.
+    """
+
+    sender: str
+    control_id: str
+    sha256: str
+    size: int
+    path: str
+    kind: MessageKind
+    identity: Identity
+    patients: tuple[tuple[str, str], ...]
+    digest: str
+    placer: str
+    filler: str
+    address: str
+    received_at: datetime
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """run_id: of the draft or the comparison; None while held or unmatched. path: "" once gone."""
+
+    id: int
+    sender: str
+    control_id: str
+    sha256: str
+    size: int
+    path: str
+    kind: MessageKind
+    state: MessageState
+    reason: str
+    study_uid: str
+    run_id: int | None
+    address: str
+    received_at: datetime
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a message, and its row."""
+
+    kind: TakenAs
+    message: MessageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFound:
+    """The newest draft of a study. waits: one is still being made."""
+
+    run: Run | None = None
+    analysis: Mapping[str, Any] = field(default_factory=dict)
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRecord:
+    """How a final report agrees with its draft. Texts are empty once retention took them.
+
+    figures: plain JSON, as the comparison made it. reader: a hash, a name or "".
+    """
+
+    run_id: int
+    draft_run_id: int
+    study_uid: str
+    reader: str
+    language: str
+    figures: Mapping[str, Any]
+    findings: str
+    draft: str
+    impression: str
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from storage.errors import StorageError, from_os
 
-FOLDERS = ("objects", "reports", "quarantine", "evidence")
+FOLDERS = ("objects", "messages", "reports", "quarantine", "evidence")
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _BLOCK = 1 << 20
 

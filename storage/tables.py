@@ -2,7 +2,8 @@
 
 Times are UTC. Uniqueness does the work of locks: one instance per (SOP UID, ordinal), one run
 per (study, processor, digest), one report per (run, kind, index), one delivery per (report,
-destination). `audit_events` is append-only by triggers, which the migrations make.
+destination), one message per (sender, control id, content). `audit_events` is append-only by
+triggers, which the migrations make.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ studies = Table(
     Index(None, "state", "first_received"),
     Index(None, "first_received"),
     Index(None, "last_received"),
+    Index(None, "accession"),
 )
 
 series = Table(
@@ -192,6 +194,53 @@ deliveries = Table(
     Index(None, "destination", "state", "id"),
     Index(None, "study_uid"),
     Index(None, "run_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("sender", Text, nullable=False),
+    Column("control_id", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("study_uid", UID, ForeignKey("studies.uid")),
+    Column("run_id", KEY, ForeignKey("runs.id")),
+    Column("placer", Text, nullable=False),
+    Column("filler", Text, nullable=False),
+    Column("accession", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("forgotten_at", Moment),
+    UniqueConstraint("sender", "control_id", "sha256"),
+    Index(None, "run_id"),
+    Index(None, "placer"),
+    Index(None, "filler"),
+    Index(None, "accession"),
+    Index(None, "received_at"),
+)
+
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("run_id", KEY, ForeignKey("runs.id"), primary_key=True, autoincrement=False),
+    Column("draft_run_id", KEY, ForeignKey("runs.id"), nullable=False),
+    Column("study_uid", UID, ForeignKey("studies.uid"), nullable=False),
+    Column("reader", Text, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("figures", JSON, nullable=False),
+    Column("findings", Text, nullable=False),
+    Column("draft", Text, nullable=False),
+    Column("impression", Text, nullable=False),
+    Column("received_at", Moment, nullable=False),  # of the final report
+    Column("forgotten_at", Moment),
+    Index(None, "received_at"),
+    Index(None, "study_uid"),
 )
 
 audit_events = Table(

@@ -1,4 +1,4 @@
-"""impressions: guard; what the grounding of drafts is worth, measured on planted errors."""
+"""impressions: its commands together; guard: what the grounding is worth on planted errors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from dicom_node.cli import (
     impressions_evaluate,
     impressions_explain,
     impressions_train,
+    received,
 )
 from dicom_node.cli.common import JsonOption, fail, out, refusals
 from processors.impressions import appraise
 from processors.impressions.text import fold
 
-app = typer.Typer(help="Drafts of impressions: measure what guards them.", no_args_is_help=True)
-
-
+_HELP = "Drafts of impressions: what guards them, what readers made of them."
+app = typer.Typer(help=_HELP, no_args_is_help=True)
+received.add_to(app)
 impressions_draft.add_to(app)
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def group() -> None:
-    """Drafts of impressions: measure what guards them."""
+    """Keeps its commands a group, whatever their number."""
 
 
 @app.command()

@@ -27,6 +27,7 @@ from dicom_node.cli.common import (
     refusals,
     settings_of,
 )
+from dicom_node.inbox import InboxError
 from processors import ProcessorError
 from storage import StorageError
 
@@ -40,6 +41,7 @@ class Only(StrEnum):
     INTAKE = "intake"
     WORKER = "worker"
     COURIER = "courier"
+    INBOX = "inbox"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,7 +85,7 @@ def serve(
         _verify_all(settings)
         node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), _verify_all)
         raise typer.Exit(node.serve())
-    except (supervisor.StartError, StorageError, ProcessorError, OSError) as error:
+    except (supervisor.StartError, StorageError, ProcessorError, InboxError, OSError) as error:
         raise fail(str(error)) from error
 
 

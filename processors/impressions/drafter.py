@@ -7,18 +7,21 @@ a critical finding of the findings left out; a word of a source that was not ask
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from processors.analysis import Impression, Sentence
+from processors.analysis import Algorithm, Impression, Sentence
 from processors.impressions.composing import Extracts, Normals
 from processors.impressions.criticality import impression_of
 from processors.impressions.drafting import Candidate, Draft, Request, Source
 from processors.impressions.guarding import Kept, passed, unguarded
 from processors.impressions.mending import mend
-from processors.impressions.scoring import Judge, open_shipped
-from processors.impressions.site import open_site
+from processors.impressions.scoring import CARD, SHIPPED, Judge, open_shipped
+from processors.impressions.site import LARGEST, open_site
 from processors.impressions.statements import case
+from processors.runtime import read_verified
 
 # sifted, it becomes what may not be missing, also where the findings are codes without a sentence
 _NOTHING = Candidate("", "rule")
@@ -46,6 +49,18 @@ class RankedDrafter:
         mended = mend(said, request)
         impression = impression_of(mended.sentences, request.language)
         return Draft(impression, best.origin, (*best.refused, *mended.refused))
+
+
+def algorithm(corpus: Path | None = None) -> Algorithm:
+    """What chooses, for reports and audit; its weights are all files of the folder. Raises
+    BundleError."""
+    _, files = read_verified(SHIPPED if corpus is None else str(corpus), largest=LARGEST)
+    card = json.loads(files[CARD])
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(hashlib.sha256(files[name]).digest())
+    name = SHIPPED if corpus is None else f"{SHIPPED}, site's corpus"
+    return Algorithm(name, str(card.get("version", "")) or "1", digest.hexdigest())
 
 
 def open_drafter(corpus: Path | None = None, sources: Sequence[Source] = ()) -> RankedDrafter:

@@ -306,3 +306,28 @@ def test_an_explanation_that_cannot_run_is_found_before_the_start(
     found = run(settings, chest=_verify(settings, asked))["processors.chest"]
     assert not found.ok
     assert "dictamen[explain]" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("senders", "ok", "detail"),
+    [
+        (["127.0.0.1"], True, "reports from 127.0.0.1"),
+        ("anyone", True, "anyone may send reports"),
+        (["no.such.host.invalid"], False, "does not resolve: no.such.host.invalid"),
+    ],
+)
+def test_who_may_send_reports(make: Make, senders: Any, ok: bool, detail: str) -> None:
+    mllp = {"listen": f"127.0.0.1:{free_port()}", "accept_from": senders}
+    found = run(make(intake={"mllp": mllp}), chest=fits)
+    assert (found["intake.mllp.accept_from"].ok, found["intake.mllp.listen"].ok) == (ok, True)
+    assert detail in found["intake.mllp.accept_from"].detail
+
+
+def test_a_taken_port_of_the_door_for_reports(make: Make) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        found = run(make(intake={"mllp": {"listen": listen, "accept_from": "anyone"}}), chest=fits)
+    assert not found["intake.mllp.listen"].ok
+    assert listen in found["intake.mllp.listen"].detail

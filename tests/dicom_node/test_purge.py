@@ -40,7 +40,7 @@ SETTINGS = Settings.model_validate_json(
         }
     )
 )
-NOTHING = {"studies": 0, "reports": 0, "unfiled": 0, "quarantine": 0, "patients": 0}
+NOTHING = dict.fromkeys(("studies", "reports", "unfiled", "quarantine", "messages", "patients"), 0)
 
 
 def purged(storage: Storage, days: float) -> dict[str, int]:
@@ -167,3 +167,12 @@ def test_a_report_file_of_today_may_belong_to_a_run_that_goes_on(node: Node) -> 
     assert node.storage.spool.path(fresh).exists()
     assert columns(node.storage) == {}
     assert node.storage.runs.counts()[RunState.RUNNING] == 0
+
+
+def test_a_message_file_of_today_may_belong_to_a_row_that_comes(node: Node) -> None:
+    storage = node.storage
+    old = written(storage, "messages", "aa/old.hl7")
+    new = written(storage, "messages", "aa/new.hl7", NOON + 199.5 * DAY)
+    assert purged(storage, 200) == {"unfiled": 1}
+    assert list(storage.spool.listing("messages")) == [new]
+    assert old != new

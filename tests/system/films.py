@@ -13,10 +13,12 @@ from itertools import cycle
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from dicom_node.demo import patients
 
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 _NAMESPACE = uuid.UUID("3a2a7a57-6a0f-4c29-9a53-0b4f3f5f8c11")
 
 
@@ -74,3 +76,41 @@ def send(port: int, *datasets: Dataset, calling: str = "TRIALPACS") -> list[int]
     statuses = [int(getattr(link.send_c_store(d), "Status", -1)) for d in datasets]
     link.release()
     return statuses
+
+
+def dictated(image: Dataset, name: str, findings: str, impression: str = "") -> Dataset:
+    """A Basic Text SR (TID 2000) of the image's study, as a dictation system writes it."""
+    made = copy.deepcopy(image)
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"):
+        if keyword in made:
+            del made[keyword]
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = BASIC_TEXT_SR
+    made.SeriesInstanceUID = uid("series", name, image.StudyInstanceUID)
+    made.SOPInstanceUID = uid("instance", name, image.StudyInstanceUID)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.Modality, made.CompletionFlag, made.VerificationFlag = "SR", "COMPLETE", "UNVERIFIED"
+    made.ValueType, made.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    made.ConceptNameCodeSequence = [_code("18748-4", "LN", "Diagnostic imaging report")]
+    sections = [("121070", "Findings", "121071", "Finding", findings)]
+    if impression:
+        sections.append(("121072", "Impressions", "121073", "Impression", impression))
+    made.ContentSequence = [_section(*one) for one in sections]
+    return made
+
+
+def _section(code: str, meaning: str, inner: str, inner_meaning: str, said: str) -> Dataset:
+    item, text = Dataset(), Dataset()
+    text.RelationshipType, text.ValueType, text.TextValue = "CONTAINS", "TEXT", said
+    text.ConceptNameCodeSequence = [_code(inner, "DCM", inner_meaning)]
+    item.RelationshipType, item.ValueType = "CONTAINS", "CONTAINER"
+    item.ContinuityOfContent = "SEPARATE"
+    item.ConceptNameCodeSequence = [_code(code, "DCM", meaning)]
+    item.ContentSequence = [text]
+    return item
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    made = Dataset()
+    made.CodeValue, made.CodingSchemeDesignator, made.CodeMeaning = value, scheme, meaning
+    return made

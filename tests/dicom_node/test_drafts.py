@@ -1,0 +1,269 @@
+"""Runs over texts without a network: what a draft becomes, what a final report is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from courier_bench import file_study, storage_in
+from inbox_lab import findings, impression, oru
+from inbox_lab import settings as settings_at
+
+from config.settings import Impressions, MllpDestination
+from dicom_node import comparison, drafts, wiring
+from dicom_node.drafts import Scribe
+from dicom_node.inbox import desk as desks
+from dicom_node.inbox.desk import Desk
+from processors.analysis import Impression, Sentence
+from processors.impressions.drafting import Draft, Refused, Request
+from reports import hl7_text
+from storage import Run, RunState, Storage
+
+TEXT = "Silueta cardíaca normal. Derrame pleural derecho. Neumotórax izquierdo pequeño."
+
+
+@dataclass
+class Room:
+    """A storage, a desk that takes messages, a scribe that drafts; nothing listens."""
+
+    storage: Storage
+    desk: Desk
+    scribe: Scribe
+
+    def take(self, message: str) -> None:
+        assert desks.take(self.desk, message.encode(), "10.1.2.4").code == "AA"
+
+    def run(self) -> Run:
+        """Carry the next run to its end."""
+        claimed = self.storage.runs.claim("worker")
+        assert claimed is not None
+        over = {"impressions": drafts.run, "agreement": comparison.run}[claimed.processor]
+        over(self.storage, claimed, self.scribe)
+        ended = self.storage.runs.get(claimed.id)
+        assert ended is not None
+        return ended
+
+    def sent(self, run: Run, kind: str = "hl7_oru") -> list[str]:
+        """The reports of a run as text."""
+        found = [r for r in self.storage.runs.reports(run.id) if r.kind == kind]
+        return [self.storage.spool.read(r.path).decode("utf-8", "replace") for r in found]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    ris = MllpDestination(kind="mllp", host="h", application="RIS", facility="H")
+    settings = settings_at(tmp_path, 1)
+    settings = settings.model_copy(
+        update={
+            "node": settings.node.model_copy(update={"language": "es"}),
+            "destinations": {"ris": ris},
+            "impressions": Impressions(send_to=("ris",)),
+        }
+    )
+    assert settings.intake.mllp is not None
+    with storage_in(tmp_path) as storage:
+        desk = Desk(settings, settings.intake.mllp, storage, lambda _event: None)
+        yield Room(storage, desk, wiring.scribe(settings))
+
+
+class Speaker:
+    """A Drafter that says what it is told."""
+
+    def __init__(self, *sentences: str, refused: Sequence[Refused] = (), source: str = "generated"):
+        self._said = tuple(Sentence(text, (), source) for text in sentences)
+        self._refused = tuple(refused)
+
+    def draft(self, request: Request, *, guard: bool = True) -> Draft:
+        return Draft(Impression(request.language, self._said), "generated", self._refused)
+
+
+def segments(message: str, name: str) -> list[list[str]]:
+    return list(hl7_text.Parsed(message).rows(name))
+
+
+def test_a_draft_goes_back_under_the_numbers_of_its_order(room: Room) -> None:
+    room.take(oru(findings(TEXT), study="", accession="A7", filler="F7"))
+    run = room.run()
+    (message,) = room.sent(run)
+    (obr,) = segments(message, "OBR")
+    assert (obr[3], obr[18], obr[25]) == ("F7", "A7", "P")
+    assert obr[4] == "399208008^Plain X-ray of chest^SCT"
+    texts = {row[3].split("^")[0]: row[5] for row in segments(message, "OBX")}
+    assert texts["59776-5"] == TEXT
+    assert texts["19005-8"] == "Neumotórax izquierdo pequeño. Derrame pleural derecho."
+    assert {row[11] for row in segments(message, "OBX")} == {"P"}
+    assert segments(message, "PID")[0][5].startswith("Muñoz^Ángela")
+
+
+def test_an_order_without_a_study_names_none(room: Room) -> None:
+    room.take(oru(findings(TEXT), study=""))
+    (message,) = room.sent(room.run())
+    assert "113014" not in message
+    assert "order:" not in message
+
+
+def test_without_an_image_the_text_report_is_withheld_and_the_message_says_so(room: Room) -> None:
+    room.take(oru(findings(TEXT)))
+    run = room.run()
+    assert room.sent(run, "text_report") == []
+    notes = [row[3] for row in segments(room.sent(run)[0], "NTE")]
+    assert any(note.startswith("Sin informe de texto para el PACS") for note in notes)
+
+
+def test_with_an_image_the_text_report_refers_to_it(room: Room) -> None:
+    file_study(room.storage, 1, ())
+    message = oru(findings(TEXT), study="2.25.7001", patient="P-1^^^H^MR", accession="")
+    room.take(message)
+    run = room.run()
+    assert run.state is RunState.COMPLETED, run.reason
+    (report,) = room.sent(run, "text_report")
+    assert "Neumotórax izquierdo pequeño." in report
+    assert "2.25.7001.1.1" in report
+    assert "Automated draft from dictated findings" in report
+    assert "image analysis" not in report
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("es", "Cardiomegalia. No hay derrame.", "Cardiomegalia."),
+        ("en", "The heart is enlarged. No effusion.", "The heart is enlarged."),
+        ("fr", "Cardiomegalia.", "Cardiomegalia."),
+    ],
+)
+def test_the_draft_speaks_the_language_of_its_findings(
+    room: Room, language: str, text: str, expected: str
+) -> None:
+    room.take(oru(findings(text), language=language))
+    analysis = room.storage.runs.analysis(room.run().id)
+    assert analysis is not None
+    assert analysis["impression"]["text"] == expected
+    assert analysis["impression"]["language"] == ("en" if language == "en" else "es")
+
+
+def test_a_newer_draft_names_the_one_that_it_replaces(room: Room) -> None:
+    room.take(oru(findings("Cardiomegalia.")))
+    first = room.run()
+    room.take(oru(findings("Cardiomegalia. Derrame pleural derecho.")))
+    second = room.run()
+    older = room.storage.runs.reports(first.id)[0].uid
+    assert second.predecessor == first.id
+    assert older in room.sent(second)[0]
+
+
+@pytest.mark.parametrize(
+    ("drafter", "reason"),
+    [
+        pytest.param(Speaker(), "ninguna frase", id="nothing left"),
+        pytest.param(Speaker("Dr. Ruiz fue avisado."), "borrador retenido", id="a name"),
+        pytest.param(Speaker("Nódulo de 7 mm."), "borrador retenido", id="a number"),
+        pytest.param(Speaker("Muñoz con derrame."), "borrador retenido", id="the patient"),
+    ],
+)
+def test_a_draft_that_must_not_leave_is_answered_with_its_reason(
+    room: Room, drafter: Speaker, reason: str
+) -> None:
+    room.scribe = replace(room.scribe, drafter=drafter)
+    room.take(oru(findings(TEXT)))
+    run = room.run()
+    assert run.state is RunState.UNSUITABLE
+    assert run.reason.startswith(reason)
+    (message,) = room.sent(run)
+    assert "19005-8" not in message
+    assert reason in message
+
+
+class Broken:
+    """A Drafter with a bug."""
+
+    def draft(self, request: Request, *, guard: bool = True) -> Draft:
+        raise KeyError(request.findings)
+
+
+def test_a_bug_in_a_drafter_fails_the_run_and_sends_nothing(room: Room) -> None:
+    room.scribe = replace(room.scribe, drafter=Broken())
+    drafts.warm(room.scribe)  # does not stop a worker's start
+    room.take(oru(findings(TEXT)))
+    run = room.run()
+    assert run.state is RunState.FAILED
+    assert run.reason.startswith("No valorado por un error interno")
+    assert room.sent(run) == []
+
+
+def test_what_the_guard_left_out_stands_in_the_notes(room: Room) -> None:
+    refused = [Refused("Neumonía.", "la neumonía no figura en los hallazgos")]
+    room.scribe = replace(room.scribe, drafter=Speaker("Cardiomegalia.", refused=refused))
+    room.take(oru(findings("Cardiomegalia.")))
+    (message,) = room.sent(room.run())
+    notes = [row[3] for row in segments(message, "NTE")]
+    assert any("la neumonía no figura en los hallazgos" in note for note in notes)
+    assert not any("Neumonía." in note for note in notes)
+
+
+def compared(room: Room, final: str) -> Run:
+    room.take(oru(findings(TEXT)))
+    room.run()
+    room.take(final)
+    return room.run()
+
+
+def test_a_final_report_is_compared_with_its_draft(room: Room) -> None:
+    final = oru(impression("Neumotórax izquierdo."), status="F", reader="7&Ruiz&Eva")
+    assert compared(room, final).state is RunState.COMPLETED
+    (row,) = room.storage.agreements.all()
+    assert row.figures["both"] == ["pneumothorax"]
+    assert row.figures["removed"] == ["pleural_effusion"]
+    assert row.findings == TEXT  # the draft's own, where the final report has none
+    assert row.impression == "Neumotórax izquierdo."
+
+
+@pytest.mark.parametrize(("how", "stored"), [("hashed", "12 hex"), ("named", "7"), ("none", "")])
+def test_a_reader_is_remembered_as_the_site_wants(room: Room, how: str, stored: str) -> None:
+    wanted = Impressions.model_validate({"readers": how})
+    settings = room.desk.settings.model_copy(update={"impressions": wanted})
+    room.scribe = wiring.scribe(settings)
+    compared(room, oru(impression("Nada."), status="F", reader="7&Ruiz&Eva"))
+    (row,) = room.storage.agreements.all()
+    if how == "hashed":
+        assert len(row.reader) == 12
+        assert row.reader != "7"
+    else:
+        assert row.reader == stored
+
+
+@pytest.mark.parametrize(
+    ("final", "reason"),
+    [(oru(findings(TEXT), status="F"), comparison.NO_IMPRESSION)],
+)
+def test_a_final_report_that_says_no_impression(room: Room, final: str, reason: str) -> None:
+    run = compared(room, final)
+    assert (run.state, run.reason) == (RunState.UNSUITABLE, reason)
+
+
+def test_a_final_report_waits_for_a_draft_under_way(room: Room) -> None:
+    room.take(oru(findings(TEXT)))
+    draft = room.storage.runs.claim("worker")
+    room.take(oru(impression("Nada."), status="F"))
+    assert draft is not None
+    run = room.run()
+    assert run.state is RunState.WAITING
+    assert run.tries == 0
+
+
+def test_a_message_whose_file_is_gone_fails_with_a_reason(room: Room) -> None:
+    room.take(oru(findings(TEXT)))
+    (message,) = room.storage.inbox.list()
+    room.storage.spool.remove(message.path)
+    run = room.run()
+    assert run.state is RunState.FAILED
+    assert "Send the report again" in run.reason
+
+
+def test_no_log_line_holds_what_was_dictated(room: Room, capsys: Any) -> None:
+    compared(room, oru(impression("Neumotórax."), status="F", reader="7&Ruiz&Eva"))
+    said = "".join(capsys.readouterr())
+    for word in ("Muñoz", "Ruiz", "Derrame", "P1", "19700101"):
+        assert word not in said
