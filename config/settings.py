@@ -373,6 +373,11 @@ class Settings(Part):
     destinations: dict[Name, Destination] = Field(default_factory=dict)
     retention: Retention = Retention()
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether findings and final reports may arrive as messages or structured reports."""
+        return self.intake.mllp is not None or self.impressions.structured_reports
+
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:
         for processor in self.processors:

@@ -61,7 +61,7 @@ def run(
     *,
     bundles: Mapping[str, Verify],
 ) -> list[CheckResult]:
-    """All checks, in the order of node.yaml. bundles: by the processor's name."""
+    """All checks, in the order of node.yaml. bundles: by their key there."""
     node = settings.node
     plan: dict[str, Callable[[], str]] = {
         "node.listen": partial(_dicom_port, settings),
@@ -76,7 +76,7 @@ def run(
         plan["intake.mllp.listen"] = partial(_mllp_port, settings, settings.intake.mllp)
         plan["intake.mllp.accept_from"] = partial(_report_senders, settings.intake.mllp)
     for name, verify in bundles.items():
-        plan[f"processors.{name}"] = partial(_bundle, verify)
+        plan[name] = partial(_bundle, verify)
     for name in settings.destinations:
         plan[f"destinations.{name}"] = partial(_peer, settings, name, destinations[name])
     with ThreadPoolExecutor(max_workers=len(plan)) as pool:

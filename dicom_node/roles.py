@@ -86,7 +86,7 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
     try:
         devices = worker.Devices(settings.workers.device, stopping)
         judges = wiring.judges(settings, devices.trouble)
-        if settings.intake.mllp or settings.impressions.structured_reports:
+        if settings.takes_texts:
             scribe = wiring.scribe(settings)
             judges = replace(judges, scribe=scribe)
             drafts.warm(scribe)

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,7 +107,7 @@ def check(
     results = checks.run(
         settings,
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
-        bundles={p.name: _verify(settings, p) for p in settings.processors},
+        bundles=_models(settings),
     )
     checks.render(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
@@ -178,8 +179,22 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
 
 
 def _verify_all(settings: Settings) -> None:
-    for processor in settings.processors:
-        _verify(settings, processor)()
+    for verify in _models(settings).values():
+        verify()
+
+
+def _models(settings: Settings) -> dict[str, checks.Verify]:
+    """What opens each model of node.yaml, by its key there."""
+    found = {f"processors.{p.name}": _verify(settings, p) for p in settings.processors}
+    if settings.takes_texts:
+        found["impressions"] = partial(_verify_drafter, settings)
+    return found
+
+
+def _verify_drafter(settings: Settings) -> None:
+    from dicom_node import wiring  # the models' runtime
+
+    wiring.scribe(settings)
 
 
 def _verify(settings: Settings, processor: Processor) -> checks.Verify:

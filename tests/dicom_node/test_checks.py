@@ -58,7 +58,7 @@ def make(tmp_path: Path) -> Make:
             "destinations": {"disk": {"kind": "folder", "path": str(tmp_path / "out")}},
         }
         for part, values in changes.items():
-            parts[part] = {**parts[part], **values}
+            parts[part] = {**parts.get(part, {}), **values}
         return Settings.model_validate_json(json.dumps(parts))
 
     return made
@@ -66,7 +66,8 @@ def make(tmp_path: Path) -> Make:
 
 def run(settings: Settings, **bundles: checks.Verify) -> dict[str, CheckResult]:
     peers = {name: peer for name, (peer, _) in rooms.destinations(settings).items()}
-    return {result.name: result for result in checks.run(settings, peers, bundles=bundles)}
+    keyed = {f"processors.{name}": verify for name, verify in bundles.items()}
+    return {result.name: result for result in checks.run(settings, peers, bundles=keyed)}
 
 
 def fits() -> None:
@@ -276,6 +277,15 @@ def test_weights_that_do_not_fit(make: Make) -> None:
 
     found = run(make(), chest=broken)["processors.chest"]
     assert (found.ok, found.detail) == (False, "encoder.onnx differs from its recorded digest")
+
+
+def test_a_corpus_that_is_not_there(make: Make, tmp_path: Path) -> None:
+    from dicom_node.cli.node import _models
+
+    asked = {"structured_reports": True, "corpus": str(tmp_path / "nowhere")}
+    assert "impressions" not in _models(make(impressions=asked | {"structured_reports": False}))
+    with pytest.raises(ProcessorError, match=r"impressions: .*nowhere"):
+        _models(make(impressions=asked))["impressions"]()
 
 
 def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
