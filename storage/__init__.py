@@ -2,10 +2,11 @@
 
 In: a database URL (SQLite, or PostgreSQL), a folder, the key of the audit chain. Out: four
 gateways (`studies`, `runs`, `outbox`, `audit`) that speak in the frozen records of
-`storage.records`, and a `spool` whose files survive a power cut. One method is one transaction;
-every change of a state carries its audit event in the same one. Uniqueness does the work of
-locks, a claim's number is the fence behind which its result is taken, and no time of day decides
-who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
+`storage.records`, a `spool` whose files survive a power cut, and the log of arrivals (`Lane`
+writes, `Arrivals` reads), where what comes in is durable after one flush. One method is one
+transaction; every change of a state carries its audit event in the same one. Uniqueness does the
+work of locks, a claim's number is the fence behind which its result is taken, and no time of day
+decides who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
 Never: a session, a row or a table leaves this room; no DICOM network, no HL7, no model, no
 patient's name in a message or an audit event. Open it after a fork, not before.
 """
@@ -13,6 +14,7 @@ patient's name in a message or an audit event. Open it after a fork, not before.
 from storage._backup import backup, restore
 from storage._storage import Storage, open_storage
 from storage._upgrade import upgrade
+from storage.arrivals import Arrivals, pending
 from storage.errors import (
     LeaseLost,
     StorageBusy,
@@ -23,6 +25,7 @@ from storage.errors import (
     StorageOutdated,
     StorageReadOnly,
 )
+from storage.lane import SEGMENTS, Draft, Lane, LogFull
 from storage.records import (
     Added,
     AddedAs,
@@ -43,23 +46,31 @@ from storage.records import (
     StudyRecord,
     StudyState,
 )
+from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
 
 __all__ = [
+    "SEGMENTS",
     "Added",
     "AddedAs",
+    "Arrivals",
     "AuditEntry",
     "AuditRecord",
     "Books",
     "Delivery",
     "DeliveryState",
+    "Draft",
     "EndedRun",
     "Identity",
     "Incoming",
+    "Lane",
     "LeaseLost",
+    "LogFull",
     "NewInstance",
     "NewReport",
+    "Place",
     "PlannedRun",
+    "Record",
     "ReportRecord",
     "Run",
     "RunState",
@@ -76,7 +87,9 @@ __all__ = [
     "StudyRecord",
     "StudyState",
     "backup",
+    "lane_of",
     "open_storage",
+    "pending",
     "restore",
     "upgrade",
 ]

@@ -71,6 +71,12 @@ class Studies:
             found = connection.scalar(select(exists().where(reports.c.uid == sop_uid)))
             return bool(found)
 
+    def ours_among(self, sop_uids: Sequence[str]) -> frozenset[str]:
+        """Those of `sop_uids` that are of reports that we made."""
+        with self._database.read() as connection:
+            query = select(reports.c.uid).where(reports.c.uid.in_(sop_uids))
+            return frozenset(connection.scalars(query))
+
     def get(self, uid: str) -> StudyRecord | None:
         """The study, if it was ever received."""
         return next(iter(self._records(select(studies).where(studies.c.uid == uid))), None)

@@ -29,7 +29,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
 from config.settings import Settings
-from storage import Storage, open_storage, upgrade
+from storage import Storage, open_storage, pending, upgrade
 
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -79,6 +79,8 @@ def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
             "accept_from": [{"ae_title": "PACS", "host": "127.0.0.1"}, {"ae_title": "PROBE"}],
             "disk_reserve": "0B",
             "limits": limits,
+            "processes": 1,
+            "log": "8MiB",
             **intake,
         },
         "processors": [],
@@ -117,10 +119,17 @@ class Node:
 
     @property
     def storage(self) -> Storage:
+        """The node's memory, once what was answered is filed (or cannot be for now)."""
         if self._storage is None:
             url = self.settings.node.database_url
             self._storage = open_storage(url, self.data, KEY, who="test")
+        if self.process.poll() is None:
+            eventually(lambda: self.unfiled() == 0, 5)
         return self._storage
+
+    def unfiled(self) -> int:
+        """How many answered instances have no row yet."""
+        return pending(self.data / "spool" / "arrivals")
 
     def stored(self) -> dict[str, Path]:
         """SOP Instance UID -> file of everything that has a row."""

@@ -14,6 +14,7 @@ import select
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,9 @@ from dicom_node.admission import Asked
 from dicom_node.intake import ledger, messages, receive
 from dicom_node.intake.door import INVALID, Caller, abort_pdu
 from dicom_node.intake.events import EventName
-from dicom_node.intake.ledger import Sender, Transfer
+from dicom_node.intake.ledger import Sender
 from dicom_node.intake.messages import Assembler, Command, Message, ProtocolError
+from dicom_node.intake.post import Ended
 from dicom_node.intake.reception import House, Reception
 
 READ = 1 << 18  # bytes asked of the kernel at once
@@ -189,7 +191,7 @@ class Guest(Association):  # type: ignore[misc]
         self.sender = Sender(
             caller.calling, caller.called, caller.address, f"{caller.address}:{caller.port}"
         )
-        self.transfer = Transfer(self.sender, house.books)
+        self._postponed: Counter[str] = Counter()
         self.name = f"AcceptorThread@{caller.address}:{caller.port}"  # the library looks for it
         self.dimse = Dimse(self)
         self.dul = Provider(self)  # replaced, so its timers are set again
@@ -241,7 +243,7 @@ class Guest(Association):  # type: ignore[misc]
         self.house.on_event(EventName.ASSOCIATION_OPENED)
 
     def _farewell(self, inside: bool) -> None:
-        self.transfer.close()
+        self.house.post.tell(Ended(self.sender, dict(self._postponed)))
         if self.is_aborted or self.why or inside:
             why = self.why or "aborted or lost" + (" inside a message" if inside else "")
             log.warning(EventName.ASSOCIATION_ABORTED, why=why, **self.sender.fields())
@@ -279,7 +281,7 @@ class Guest(Association):  # type: ignore[misc]
         if command.kind != messages.C_STORE:
             return messages.UNRECOGNISED_OPERATION
         if isinstance(message.sink, Reception):
-            return receive.finish(message.sink, self.transfer)
+            return receive.finish(message.sink, self._postponed)
         refused = admission.admit_command(self._asked(command))
         return receive.refuse(self.house, self.sender, refused or admission.NO_DATA_SET)
 

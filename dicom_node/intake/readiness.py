@@ -1,7 +1,8 @@
 """Whether instances can be stored now, and if not, why: kept in a small file for the supervisor.
 
 `data_dir/intake.status` is JSON, replaced atomically whenever something changes:
-{"ready": bool, "reasons": [text], "restart": bool, "at": time, "pid": number}. Since a read-only
+{"ready", "stalled", "restart": bool, "reasons": [text], "at": time, "pid": number}.
+Since a read-only
 disk keeps the file from being written, `status` looks at the disk itself too.
 Trouble heals by itself, found out by a trial file, except for an I/O error: then what the kernel
 says about later writes is not believed and a restart is asked for.
@@ -22,7 +23,10 @@ import structlog
 
 from config.settings import Settings
 from dicom_node.intake.events import EventName
+from dicom_node.intake.post import Trouble
 from storage import (
+    LogFull,
+    Spool,
     Storage,
     StorageError,
     StorageFull,
@@ -36,6 +40,7 @@ DISK_FULL = "the disk is full"
 READ_ONLY = "the disk is read-only"
 IO_ERROR = "the disk reported an I/O error; restart the intake and look at the disk"
 DATABASE = "the database cannot be written"
+LOG_FULL = "the log of arrivals is full: filing is behind"
 STOPPING = "stopping"
 STARTING = "the intake has not started"
 
@@ -44,11 +49,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class IntakeStatus:
-    """reasons: why no instance is taken now. restart: only a new process can help."""
+    """reasons: why no instance is taken now. restart: only a new process can help.
+
+    stalled: what was answered cannot be filed for these reasons, so no more is taken.
+    """
 
     ready: bool
     reasons: tuple[str, ...] = ()
     restart: bool = False
+    stalled: bool = False
 
 
 def status(data_dir: Path) -> IntakeStatus:
@@ -56,18 +65,56 @@ def status(data_dir: Path) -> IntakeStatus:
     try:
         said = json.loads((data_dir / FILE).read_text())
         reasons = [str(reason) for reason in said["reasons"]]
-        restart = bool(said["restart"])
+        restart, stalled = bool(said["restart"]), bool(said.get("stalled"))
     except (OSError, ValueError, KeyError, TypeError):
         return IntakeStatus(False, (STARTING,))
     with contextlib.suppress(OSError):
         if os.statvfs(data_dir).f_flag & os.ST_RDONLY and READ_ONLY not in reasons:
             reasons.append(READ_ONLY)
-    return IntakeStatus(not reasons, tuple(reasons), restart)
+    return IntakeStatus(not reasons, tuple(reasons), restart, stalled)
 
 
 def not_ready(data_dir: Path) -> list[str]:
     """The reasons for readiness to say no; empty if the intake takes instances."""
     return [f"intake: {reason}" for reason in status(data_dir).reasons]
+
+
+class Room:
+    """Whether an instance may be begun now, as one receiving process sees it."""
+
+    def __init__(self, settings: Settings, spool: Spool, tell: Callable[[Trouble], None]) -> None:
+        self._file: Path = settings.node.data_dir / FILE
+        self._reserve = settings.intake.disk_reserve
+        self._spool, self._tell = spool, tell
+        self._seen, self._stalled = 0, ""
+
+    def why_not(self) -> str:
+        """Why no instance may be begun now, or ""."""
+        try:
+            low = self._spool.free_bytes() < self._reserve
+        except (OSError, StorageError):
+            return IO_ERROR
+        return DISK_LOW if low else self._why_stalled()
+
+    def trouble(self, error: StorageError) -> str:
+        """Take note of a failure; the reason that readiness will name."""
+        reason = _reason(error)
+        self._tell(Trouble(reason))
+        return reason
+
+    def _why_stalled(self) -> str:
+        """Nothing more is taken while what was answered cannot be filed."""
+        with contextlib.suppress(OSError):
+            changed = self._file.stat().st_mtime_ns
+            if changed != self._seen:
+                self._seen, found = changed, status(self._file.parent)
+                self._stalled = found.reasons[0] if found.stalled and found.reasons else ""
+        return self._stalled
+
+
+def _reason(error: StorageError) -> str:
+    reasons = {StorageFull: DISK_FULL, StorageReadOnly: READ_ONLY, StorageIOError: IO_ERROR}
+    return LOG_FULL if isinstance(error, LogFull) else reasons.get(type(error), DATABASE)
 
 
 class Readiness:
@@ -79,43 +126,41 @@ class Readiness:
         self._storage, self._on_event = storage, on_event
         self._lock = threading.Lock()
         self._reasons: dict[str, None] = {}
-        self._written: tuple[str, ...] | None = None
+        self._stalled = False
+        self._written: tuple[tuple[str, ...], bool] | None = None
 
-    def room(self) -> str:
-        """Why no instance may be begun now, or ""."""
-        try:
-            low = self._storage.spool.free_bytes() < self._reserve
-        except (OSError, StorageError):
-            return IO_ERROR
-        self._set(DISK_LOW, low)
-        return DISK_LOW if low else ""
+    def heard(self, trouble: Trouble) -> None:
+        """What a receiving process said."""
+        self._set(trouble.reason, True)
 
-    def trouble(self, error: StorageError) -> str:
-        """Take note of a failure; the reason that readiness will name."""
-        reason = {StorageFull: DISK_FULL, StorageReadOnly: READ_ONLY, StorageIOError: IO_ERROR}.get(
-            type(error), DATABASE
-        )
-        self._set(reason, True)
-        return reason
+    def stalled(self, error: StorageError) -> None:
+        """What was answered cannot be filed now."""
+        self._stalled = True
+        self._set(_reason(error), True)
+        self._write()
 
-    def stored(self) -> None:
-        """An instance was stored: whatever was wrong with the disk or the database is over."""
-        if self._reasons:
-            for reason in (DISK_FULL, READ_ONLY, DATABASE):
-                self._set(reason, False)
+    def filed(self) -> None:
+        """Instances were filed: whatever was wrong with the disk or the database is over."""
+        self._stalled = False
+        for reason in (DISK_FULL, READ_ONLY, DATABASE, LOG_FULL):
+            self._set(reason, False)
+        self._write()
 
     def stopping(self) -> None:
         self._set(STOPPING, True)
 
     def look(self) -> None:
         """Try whether trouble is over; called now and then, and may block on a slow disk."""
-        self.room()
-        if DATABASE in self._reasons:
-            with contextlib.suppress(StorageError):
-                self._storage.studies.is_ours("0.0")
-                self._set(DATABASE, False)
-        if DISK_FULL in self._reasons or READ_ONLY in self._reasons:
-            self._try_disk()
+        with contextlib.suppress(OSError, StorageError):
+            self._set(DISK_LOW, self._storage.spool.free_bytes() < self._reserve)
+        if not self._stalled:  # else the next try to file tells
+            self._set(LOG_FULL, False)
+            if DATABASE in self._reasons:
+                with contextlib.suppress(StorageError):
+                    self._storage.studies.is_ours("0.0")
+                    self._set(DATABASE, False)
+            if DISK_FULL in self._reasons or READ_ONLY in self._reasons:
+                self._try_disk()
         self._write()
 
     def _try_disk(self) -> None:
@@ -152,10 +197,11 @@ class Readiness:
     def _write(self) -> None:
         with self._lock:
             now = tuple(self._reasons)
-            if now == self._written:
+            if (now, self._stalled) == self._written:
                 return
             said = {
                 "ready": not now,
+                "stalled": self._stalled,
                 "reasons": now,
                 "restart": IO_ERROR in now,
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,7 +211,7 @@ class Readiness:
             try:  # on a full disk the file cannot be replaced; `status` sees that for itself
                 fresh.write_text(json.dumps(said) + "\n")
                 fresh.replace(self._folder / FILE)
-                self._written = now
+                self._written = now, self._stalled
             except OSError:
                 with contextlib.suppress(OSError):
                     fresh.unlink(missing_ok=True)
