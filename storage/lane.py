@@ -63,7 +63,7 @@ class Lane:
     """
 
     def __init__(self, folder: Path, number: int, size: int) -> None:
-        self._folder, self._number = folder, number
+        self._folder, self.number = folder, number
         self._size = max(blocks(size), LEAST)
         self.largest = self._size // 8  # bytes of a payload that goes into a segment
         self._lock = threading.Lock()
@@ -112,7 +112,7 @@ class Lane:
 
     # ---- segments ---------------------------------------------------------------------------
     def _path(self, number: int) -> Path:
-        return self._folder / f"{self._number:02d}-{number}.log"
+        return self._folder / f"{self.number:02d}-{number}.log"
 
     def _open(self, number: int) -> Segment:
         path = self._path(number)

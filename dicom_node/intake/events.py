@@ -11,6 +11,7 @@ class EventName(StrEnum):
     STOPPED = "intake.stopped"
     STOPPING = "intake.stopping"
     ACCEPTS_ANYONE = "intake.accepts_anyone"
+    STOCK_PATH = "intake.stock_path"
     NOT_READY = "intake.not_ready"
     READY = "intake.ready"
     CONNECTION_REFUSED = "connection.refused"

@@ -209,3 +209,9 @@ def fragments(body: bytes, longest_pdu: int) -> Iterator[bytes]:
     for at in range(0, len(body), room):
         last = at + room >= len(body)
         yield bytes([1 | last << 1]) + body[at : at + room]
+
+
+def p_data(context_id: int, fragment: bytes) -> bytes:
+    """A P-DATA-TF of one presentation data value (PS3.8 9.3.5)."""
+    size = len(fragment)
+    return struct.pack(">BxLLB", 4, size + 5, size + 1, context_id) + fragment

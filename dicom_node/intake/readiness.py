@@ -1,7 +1,7 @@
 """Whether instances can be stored now, and if not, why: kept in a small file for the supervisor.
 
 `data_dir/intake.status` is JSON, replaced atomically whenever something changes:
-{"ready", "stalled", "restart": bool, "reasons": [text], "at": time, "pid": number}.
+{"ready", "restart": bool, "reasons": [text], "at": time, "pid": number}.
 Since a read-only
 disk keeps the file from being written, `status` looks at the disk itself too.
 Trouble heals by itself, found out by a trial file, except for an I/O error: then what the kernel
@@ -22,6 +22,7 @@ from pathlib import Path
 import structlog
 
 from config.settings import Settings
+from dicom_node.intake.board import Board
 from dicom_node.intake.events import EventName
 from dicom_node.intake.post import Trouble
 from storage import (
@@ -44,20 +45,18 @@ LOG_FULL = "the log of arrivals is full: filing is behind"
 STOPPING = "stopping"
 STARTING = "the intake has not started"
 
+_STALLS = (DATABASE, DISK_FULL, READ_ONLY, IO_ERROR, LOG_FULL)
+
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeStatus:
-    """reasons: why no instance is taken now. restart: only a new process can help.
-
-    stalled: what was answered cannot be filed for these reasons, so no more is taken.
-    """
+    """reasons: why no instance is taken now. restart: only a new process can help."""
 
     ready: bool
     reasons: tuple[str, ...] = ()
     restart: bool = False
-    stalled: bool = False
 
 
 def status(data_dir: Path) -> IntakeStatus:
@@ -65,13 +64,13 @@ def status(data_dir: Path) -> IntakeStatus:
     try:
         said = json.loads((data_dir / FILE).read_text())
         reasons = [str(reason) for reason in said["reasons"]]
-        restart, stalled = bool(said["restart"]), bool(said.get("stalled"))
+        restart = bool(said["restart"])
     except (OSError, ValueError, KeyError, TypeError):
         return IntakeStatus(False, (STARTING,))
     with contextlib.suppress(OSError):
         if os.statvfs(data_dir).f_flag & os.ST_RDONLY and READ_ONLY not in reasons:
             reasons.append(READ_ONLY)
-    return IntakeStatus(not reasons, tuple(reasons), restart, stalled)
+    return IntakeStatus(not reasons, tuple(reasons), restart)
 
 
 def not_ready(data_dir: Path) -> list[str]:
@@ -82,11 +81,11 @@ def not_ready(data_dir: Path) -> list[str]:
 class Room:
     """Whether an instance may be begun now, as one receiving process sees it."""
 
-    def __init__(self, settings: Settings, spool: Spool, tell: Callable[[Trouble], None]) -> None:
-        self._file: Path = settings.node.data_dir / FILE
+    def __init__(
+        self, settings: Settings, spool: Spool, board: Board, tell: Callable[[Trouble], None]
+    ) -> None:
         self._reserve = settings.intake.disk_reserve
-        self._spool, self._tell = spool, tell
-        self._seen, self._stalled = 0, ""
+        self._spool, self._board, self._tell = spool, board, tell
 
     def why_not(self) -> str:
         """Why no instance may be begun now, or ""."""
@@ -94,22 +93,16 @@ class Room:
             low = self._spool.free_bytes() < self._reserve
         except (OSError, StorageError):
             return IO_ERROR
-        return DISK_LOW if low else self._why_stalled()
+        if low:
+            return DISK_LOW
+        stalled = self._board.stalled  # nothing more while what was answered cannot be filed
+        return _STALLS[stalled - 1] if stalled else ""
 
     def trouble(self, error: StorageError) -> str:
         """Take note of a failure; the reason that readiness will name."""
         reason = _reason(error)
         self._tell(Trouble(reason))
         return reason
-
-    def _why_stalled(self) -> str:
-        """Nothing more is taken while what was answered cannot be filed."""
-        with contextlib.suppress(OSError):
-            changed = self._file.stat().st_mtime_ns
-            if changed != self._seen:
-                self._seen, found = changed, status(self._file.parent)
-                self._stalled = found.reasons[0] if found.stalled and found.reasons else ""
-        return self._stalled
 
 
 def _reason(error: StorageError) -> str:
@@ -120,14 +113,16 @@ def _reason(error: StorageError) -> str:
 class Readiness:
     """Remembers trouble, tries whether it is over, and keeps the status file true."""
 
-    def __init__(self, settings: Settings, storage: Storage, on_event: Callable[[str], None]):
+    def __init__(
+        self, settings: Settings, storage: Storage, board: Board, on_event: Callable[[str], None]
+    ) -> None:
+        self._board = board
         self._folder: Path = settings.node.data_dir
         self._reserve = settings.intake.disk_reserve
         self._storage, self._on_event = storage, on_event
         self._lock = threading.Lock()
         self._reasons: dict[str, None] = {}
-        self._stalled = False
-        self._written: tuple[tuple[str, ...], bool] | None = None
+        self._written: tuple[str, ...] | None = None
 
     def heard(self, trouble: Trouble) -> None:
         """What a receiving process said."""
@@ -135,16 +130,16 @@ class Readiness:
 
     def stalled(self, error: StorageError) -> None:
         """What was answered cannot be filed now."""
-        self._stalled = True
-        self._set(_reason(error), True)
-        self._write()
+        reason = _reason(error)
+        self._board.stalled = _STALLS.index(reason) + 1
+        self._set(reason, True)
 
     def filed(self) -> None:
         """Instances were filed: whatever was wrong with the disk or the database is over."""
-        self._stalled = False
-        for reason in (DISK_FULL, READ_ONLY, DATABASE, LOG_FULL):
-            self._set(reason, False)
-        self._write()
+        self._board.stalled = 0
+        if self._reasons:
+            for reason in (DISK_FULL, READ_ONLY, DATABASE, LOG_FULL):
+                self._set(reason, False)
 
     def stopping(self) -> None:
         self._set(STOPPING, True)
@@ -153,7 +148,7 @@ class Readiness:
         """Try whether trouble is over; called now and then, and may block on a slow disk."""
         with contextlib.suppress(OSError, StorageError):
             self._set(DISK_LOW, self._storage.spool.free_bytes() < self._reserve)
-        if not self._stalled:  # else the next try to file tells
+        if not self._board.stalled:  # else the next try to file tells
             self._set(LOG_FULL, False)
             if DATABASE in self._reasons:
                 with contextlib.suppress(StorageError):
@@ -197,11 +192,10 @@ class Readiness:
     def _write(self) -> None:
         with self._lock:
             now = tuple(self._reasons)
-            if (now, self._stalled) == self._written:
+            if now == self._written:
                 return
             said = {
                 "ready": not now,
-                "stalled": self._stalled,
                 "reasons": now,
                 "restart": IO_ERROR in now,
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -211,7 +205,7 @@ class Readiness:
             try:  # on a full disk the file cannot be replaced; `status` sees that for itself
                 fresh.write_text(json.dumps(said) + "\n")
                 fresh.replace(self._folder / FILE)
-                self._written = now, self._stalled
+                self._written = now
             except OSError:
                 with contextlib.suppress(OSError):
                     fresh.unlink(missing_ok=True)

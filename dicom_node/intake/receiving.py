@@ -11,6 +11,7 @@ import resource
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,8 +22,9 @@ from pynetdicom import AE, _config
 from config.settings import Settings
 from dicom_node import admission
 from dicom_node.admission import Offer, Rejection
-from dicom_node.intake import ledger
+from dicom_node.intake import contract, ledger
 from dicom_node.intake.association import Guest
+from dicom_node.intake.board import Board
 from dicom_node.intake.door import Caller, Door, Hooks
 from dicom_node.intake.events import EventName
 from dicom_node.intake.ledger import Bookkeeper, Sender
@@ -47,14 +49,16 @@ def receive(
     lane: Lane,
     listener: socket.socket,
     post: Post,
+    board: Board,
     stopping: threading.Event,
     on_event: Callable[[str], None],
 ) -> None:
     """Receive instances in this process until `stopping` is set. Ends the listener."""
     _prepare_process()
     books = Bookkeeper(post)
-    house = House(settings, spool, lane, Room(settings, spool, post.tell), post, books, on_event)
-    desk = _FrontDesk(house, stopping)
+    room = Room(settings, spool, board, post.tell)
+    house = House(settings, spool, lane, room, post, books, on_event, _swift())
+    desk = _FrontDesk(house, Guests(board, lane.number), stopping)
     front = Door(listener, settings.intake.limits.handshake, desk.hooks())
     try:
         desk.resolve()
@@ -71,22 +75,29 @@ def receive(
 
 @dataclass(slots=True)
 class Guests:
-    """The associations that run, and from where."""
+    """The associations that run, and from where; other processes see them on the board."""
 
+    _board: Board
+    _row: int
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _open: dict[Guest, str] = field(default_factory=dict)
 
     def enter(self, guest: Guest, address: str) -> None:
         with self._lock:
             self._open[guest] = address
+            self._board.write(self._row, Counter(self._open.values()))
 
     def leave(self, guest: Guest) -> None:
         with self._lock:
-            self._open.pop(guest, None)
+            if self._open.pop(guest, None) is not None:
+                self._board.write(self._row, Counter(self._open.values()))
 
     def count(self, address: str) -> tuple[int, int]:
+        """Associations of all processes: altogether, and from this address."""
+        total, here = self._board.count(address, besides=self._row)
         with self._lock:
-            return len(self._open), sum(one == address for one in self._open.values())
+            mine = sum(one == address for one in self._open.values())
+            return total + len(self._open), here + mine
 
     def everyone(self) -> list[Guest]:
         with self._lock:
@@ -96,11 +107,10 @@ class Guests:
 class _FrontDesk:
     """Answers the door with admission's decisions."""
 
-    def __init__(self, house: House, stopping: threading.Event) -> None:
-        self._house, self._stopping = house, stopping
+    def __init__(self, house: House, guests: Guests, stopping: threading.Event) -> None:
+        self._house, self.guests, self._stopping = house, guests, stopping
         self._ae = _application_entity(house.settings)
         self._peers: admission.Addresses | None = {}
-        self.guests = Guests()
 
     def hooks(self) -> Hooks:
         return Hooks(self._admit, self._enter, self._refused)
@@ -178,6 +188,12 @@ class _FrontDesk:
         if why.startswith("first PDU"):
             sender = Sender("", "", address, "")
             self._house.books.write(ledger.alert(sender, why, kind=ledger.NETWORK))
+
+
+def _swift() -> bool:
+    if why := contract.why_not_swift():
+        log.warning(EventName.STOCK_PATH, why=why)
+    return not why
 
 
 def _addresses(host: str) -> frozenset[str]:

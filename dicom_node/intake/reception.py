@@ -32,7 +32,10 @@ PATIENCE = 5.0  # seconds that a sender waits for a log that is full
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every association of this process shares. on_event raises a counter by its name."""
+    """What every association of this process shares.
+
+    on_event raises a counter by its name. swift: whether messages go the fast path.
+    """
 
     settings: Settings
     spool: Spool
@@ -41,6 +44,7 @@ class House:
     post: Post
     books: Bookkeeper
     on_event: Callable[[str], None]
+    swift: bool = True
 
 
 class Reception:

@@ -16,6 +16,7 @@ import structlog
 
 from config.settings import Settings
 from dicom_node.intake import door, post, receiving, recovery
+from dicom_node.intake.board import Board
 from dicom_node.intake.clerk import Clerk
 from dicom_node.intake.events import EventName
 from dicom_node.intake.filing import Filer
@@ -65,7 +66,8 @@ def serve(
     listener = _listen(settings.node.listen)
     arrivals = _open_log(storage, stopping)
     books = Bookkeeper(storage.audit)
-    readiness = Readiness(settings, storage, tell)
+    board = Board()
+    readiness = Readiness(settings, storage, board, tell)
     reads, writes = post.pair()
     intake = settings.intake
     filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
@@ -81,7 +83,7 @@ def serve(
             arrivals.drop_lanes(1)
         _say_started(settings)
         _watch(readiness, stopping)
-        _alone(settings, storage, stopping, listener, Post(writes), answers, clerk, tell)
+        _alone(settings, storage, stopping, listener, Post(writes), answers, board, clerk, tell)
     finally:
         stopping.set()
         books.close(timeout=5.0)
@@ -93,7 +95,8 @@ def serve(
 
 def _alone(
     settings: Settings, storage: Storage, stopping: threading.Event, listener: socket.socket,
-    mail: Post, answers: dict[int, socket.socket], clerk: Clerk, tell: Callable[[str], None],
+    mail: Post, answers: dict[int, socket.socket], board: Board, clerk: Clerk,
+    tell: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Receive in this process, with the clerk in a thread of its own."""
     done = threading.Event()
@@ -104,7 +107,7 @@ def _alone(
     files.start()
     listens.start()
     try:
-        receiving.receive(settings, storage.spool, lane, listener, mail, stopping, tell)
+        receiving.receive(settings, storage.spool, lane, listener, mail, board, stopping, tell)
     finally:
         done.set()
         files.join()
