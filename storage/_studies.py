@@ -59,7 +59,7 @@ class Studies:
         """File several in one transaction, so with one flush: all of them or none."""
 
         def work(transaction: Transaction) -> tuple[Added, ...]:
-            done = tuple(_intake.file(transaction, one, on_conflict) for one in batch)
+            done = _intake.file_many(transaction, batch, on_conflict)
             transaction.audit(*audit)
             return done
 
