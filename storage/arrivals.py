@@ -71,6 +71,11 @@ class Arrivals:
         self.filed(torn)  # nobody was told that these are kept: their place is free again
         return sorted((one for one in found if one not in torn), key=lambda one: one.stamp)
 
+    def is_filed(self, record: Record) -> bool:
+        """Whether `record` is marked already."""
+        self._segment(record.place.segment)
+        return marked(self._filed[record.place.segment], record.place.offset)
+
     def filed(self, records: Iterable[Record]) -> None:
         """Mark records: they need not be filed again while this boot lasts."""
         touched = set()

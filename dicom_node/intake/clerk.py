@@ -50,6 +50,7 @@ class Clerk:
     take_up: Callable[[], object]
     _taken_up: bool = False
     _unfiled: list[Record] = field(default_factory=list)
+    _places: set[Place] = field(default_factory=set)  # of the unfiled
     _tickets: dict[Place, int] = field(default_factory=dict)
     _ended: list[Ended] = field(default_factory=list)
     _not_before: float = 0.0
@@ -92,10 +93,16 @@ class Clerk:
         self.filer.close()
         self._make_safe(now=True)
 
-    def take(self, records: list[Record]) -> None:
-        """Records that nobody told of: their process ended in between."""
-        known = {record.place for record in self._unfiled}
-        self._unfiled += [record for record in records if record.place not in known]
+    def lost(self, lane: int) -> None:
+        """The process of this lane ended: take what it made durable and did not tell."""
+        self._take_all(self.arrivals.left(lane))
+        self.filer.lost(lane)
+
+    def _take_all(self, records: list[Record]) -> None:
+        for record in records:
+            if record.place not in self._places:
+                self._unfiled.append(record)
+                self._places.add(record.place)
 
     def _gather(self) -> bool:
         until = 0.0
@@ -124,7 +131,9 @@ class Clerk:
             if record is None:
                 log.error(EventName.INSTANCE_FAILED, why="a record that is not in the log")
                 return False
-            self._unfiled.append(record)
+            if self.arrivals.is_filed(record):  # found when its process ended
+                return False
+            self._take_all([record])
             if message.ticket:
                 self._tickets[message.place] = message.ticket
             return bool(message.ticket)
@@ -151,6 +160,7 @@ class Clerk:
             self._one_by_one(batch)
             return
         del self._unfiled[: len(batch)]
+        self._places.difference_update(record.place for record in batch)
         self._filed(filed)
 
     def _filed(self, filed: list[Filed]) -> None:
@@ -167,6 +177,7 @@ class Clerk:
                 self._wait(error)
                 return
             self._unfiled.remove(record)
+            self._places.discard(record.place)
             self._filed(filed)
 
     def _wait(self, error: StorageError) -> None:

@@ -14,6 +14,8 @@ class EventName(StrEnum):
     STOCK_PATH = "intake.stock_path"
     NOT_READY = "intake.not_ready"
     READY = "intake.ready"
+    RECEIVER_STARTED = "receiver.started"
+    RECEIVER_ENDED = "receiver.ended"
     CONNECTION_REFUSED = "connection.refused"
     ASSOCIATION_OPENED = "association.opened"
     ASSOCIATION_REJECTED = "association.rejected"

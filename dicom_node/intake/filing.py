@@ -22,7 +22,7 @@ from dicom_node.intake.arrival import Arrival, Content
 from dicom_node.intake.events import EventName
 from dicom_node.intake.ledger import Bookkeeper, Sender, Transfer
 from dicom_node.intake.quarantine import Case
-from storage import Arrivals, Record, Spool, Storage, StorageError
+from storage import Arrivals, Record, Spool, Storage, StorageError, lane_of
 from storage.records import Added, AddedAs, AuditEntry
 
 OBJECTS = "objects"
@@ -51,6 +51,7 @@ class Filer:
     quarantine: bool
     on_event: Callable[[str], None]
     _transfers: dict[str, Transfer] = field(default_factory=dict)
+    _lanes: dict[str, int] = field(default_factory=dict)  # association -> its process' lane
 
     def file(self, records: Sequence[Record]) -> list[Filed]:
         """File records in this order and mark them.
@@ -77,13 +78,23 @@ class Filer:
         transfer = self._transfers.pop(sender.association, None) or Transfer(sender, self.books)
         for why, count in postponed.items():
             transfer.postponed(why, count)
+        self._lanes.pop(sender.association, None)
         transfer.close()
+
+    def lost(self, lane: int) -> None:
+        """The process of this lane ended, and its associations with it."""
+        for association in [name for name, other in self._lanes.items() if other == lane]:
+            self._close(association)
 
     def close(self) -> None:
         """Close all accounts."""
-        for transfer in self._transfers.values():
+        for association in list(self._transfers):
+            self._close(association)
+
+    def _close(self, association: str) -> None:
+        self._lanes.pop(association, None)
+        if transfer := self._transfers.pop(association, None):
             transfer.close()
-        self._transfers.clear()
 
     def _all(self, known: Sequence[tuple[Record, Arrival]]) -> list[int]:
         said = [arrival.content(one) for _, one in known]
@@ -100,6 +111,7 @@ class Filer:
         if rows:
             done = self.storage.studies.add_many(rows, on_conflict=self.on_conflict, audit=remarks)
             added = dict(zip(wanted, done, strict=True))
+        self._lanes.update((one.sender.association, lane_of(record.place)) for record, one in known)
         return [self._told(one, said[n], added.get(n)) for n, (_, one) in enumerate(known)]
 
     def _make(self, record: Record, path: str) -> None:

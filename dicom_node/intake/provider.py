@@ -13,7 +13,7 @@ import queue
 import struct
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -22,9 +22,6 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.intake.events import EventName
 from dicom_node.intake.messages import Assembler, Message, ProtocolError
-
-if TYPE_CHECKING:
-    from dicom_node.intake.association import Guest
 
 P_DATA_TF = 4
 PAUSE = 0.5  # seconds between two looks at timers and orders while nothing comes
@@ -96,7 +93,7 @@ class Dimse(DIMSEServiceProvider):  # type: ignore[misc]
     sender to wait, and memory stays flat however slow the disk is.
     """
 
-    def __init__(self, assoc: Guest) -> None:
+    def __init__(self, assoc: Any) -> None:
         super().__init__(assoc)
         self._assembler = Assembler(assoc, assoc.house.settings.intake.limits.instance)
         self._free = threading.Semaphore(1)

@@ -42,6 +42,7 @@ READ_ONLY = "the disk is read-only"
 IO_ERROR = "the disk reported an I/O error; restart the intake and look at the disk"
 DATABASE = "the database cannot be written"
 LOG_FULL = "the log of arrivals is full: filing is behind"
+CREW = "a receiving process is not running"
 STOPPING = "stopping"
 STARTING = "the intake has not started"
 
@@ -140,6 +141,10 @@ class Readiness:
         if self._reasons:
             for reason in (DISK_FULL, READ_ONLY, DATABASE, LOG_FULL):
                 self._set(reason, False)
+
+    def crew(self, complete: bool) -> None:
+        """Whether all receiving processes run."""
+        self._set(CREW, not complete)
 
     def stopping(self) -> None:
         self._set(STOPPING, True)

@@ -22,7 +22,7 @@ from pynetdicom import AE, _config
 from config.settings import Settings
 from dicom_node import admission
 from dicom_node.admission import Offer, Rejection
-from dicom_node.intake import contract, ledger
+from dicom_node.intake import contract, crew, ledger
 from dicom_node.intake.association import Guest
 from dicom_node.intake.board import Board
 from dicom_node.intake.door import Caller, Door, Hooks
@@ -35,12 +35,43 @@ from dicom_node.intake.reception import (
     IMPLEMENTATION_VERSION,
     House,
 )
-from storage import Lane, Spool, StorageError
+from storage import SEGMENTS, Lane, Spool, StorageError
 
 RESOLVE = 60.0  # seconds between two look-ups of the hosts in accept_from
 TURN = 0.25
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a process that only receives gets from the one who started it."""
+
+    lane: int
+    listener: socket.socket
+    writes: socket.socket
+    answers: socket.socket
+    board: int
+
+
+def receive_as(
+    settings: Settings,
+    inherited: Inherited,
+    stopping: threading.Event,
+    on_event: Callable[[str], None],
+) -> None:
+    """`receive` in a process of its own: its lane, its post."""
+    spool = Spool(settings.node.data_dir / "spool")
+    lane = Lane(spool.arrivals, inherited.lane, segment_size(settings))
+    mail = Post(inherited.writes, inherited.answers)
+    threading.Thread(target=mail.listen, name="intake-answers", daemon=True).start()
+    board = Board(inherited.board)
+    receive(settings, spool, lane, inherited.listener, mail, board, stopping, on_event)
+
+
+def segment_size(settings: Settings) -> int:
+    """Of each segment in each lane, in bytes."""
+    return settings.intake.log // (SEGMENTS * crew.count(settings))
 
 
 def receive(

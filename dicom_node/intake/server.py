@@ -15,16 +15,16 @@ from collections.abc import Callable
 import structlog
 
 from config.settings import Settings
-from dicom_node.intake import door, post, receiving, recovery
+from dicom_node.intake import crew, door, post, receiving, recovery
 from dicom_node.intake.board import Board
 from dicom_node.intake.clerk import Clerk
+from dicom_node.intake.crew import Crew
 from dicom_node.intake.events import EventName
 from dicom_node.intake.filing import Filer
 from dicom_node.intake.ledger import Bookkeeper
 from dicom_node.intake.post import Post
 from dicom_node.intake.readiness import Readiness
 from storage import (
-    SEGMENTS,
     Arrivals,
     Lane,
     Place,
@@ -71,7 +71,7 @@ def serve(
     reads, writes = post.pair()
     intake = settings.intake
     filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
-    size = intake.log // SEGMENTS
+    size, processes = receiving.segment_size(settings), crew.count(settings)
     answers: dict[int, socket.socket] = {}
     clerk = Clerk(
         reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size // 2,
@@ -80,15 +80,18 @@ def serve(
     try:
         readiness.look()
         if clerk.begin():  # a database that is away must not keep us from A700
-            arrivals.drop_lanes(1)
+            arrivals.drop_lanes(processes)
         _say_started(settings)
         _watch(readiness, stopping)
-        _alone(settings, storage, stopping, listener, Post(writes), answers, board, clerk, tell)
+        if processes == 1:
+            _alone(settings, storage, stopping, listener, Post(writes), answers, board, clerk, tell)
+        else:
+            Crew(settings, listener, writes, answers, board, clerk).run(stopping)
     finally:
         stopping.set()
         books.close(timeout=5.0)
         arrivals.close()
-        for one in (reads, writes, *answers.values()):
+        for one in (listener, reads, writes, *answers.values()):
             one.close()
         log.info(EventName.STOPPED)
 
@@ -103,7 +106,7 @@ def _alone(
     mail.answers, answers[0] = post.pair()
     files = threading.Thread(target=_file_until, args=(clerk, done), name="intake-clerk")
     listens = threading.Thread(target=mail.listen, name="intake-answers", daemon=True)
-    lane = Lane(storage.spool.arrivals, 0, settings.intake.log // SEGMENTS)
+    lane = Lane(storage.spool.arrivals, 0, receiving.segment_size(settings))
     files.start()
     listens.start()
     try:
