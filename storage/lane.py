@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from storage.errors import StorageError, StorageFull, from_os
-from storage.segments import Place, Seal, Segment, blocks, marked
+from storage.segments import Place, Seal, Segment, blocks, marked, packed_size
 
 SEGMENTS = 4  # of one lane: one is written, the others are being filed or free
 CHUNK = 1 << 17  # bytes that a draft collects before it writes them
@@ -163,11 +163,10 @@ class Lane:
         try:
             with self._lock:
                 stamp = self._last = _stamp(self._last)
-            packed = page.segment.pack(stamp, meta, seal, extents, rest)
-            at = self._reserve(page, len(packed))
+            at = self._reserve(page, packed_size(meta, extents, rest))
             if at < 0:
                 raise LogFull(f"{page.segment.path} has no room left.")
-            page.segment.put(packed, at)
+            page.segment.put(page.segment.pack(at, stamp, meta, seal, extents, rest), at)
             with self._lock:
                 page.written += 1
                 self._dirty.add(page.segment)

@@ -157,15 +157,21 @@ class Segment:
             raise from_os(error, self.path) from error
 
     def pack(
-        self, stamp: int, meta: bytes, seal: Seal, extents: list[tuple[int, int]], rest: bytes
+        self,
+        offset: int,
+        stamp: int,
+        meta: bytes,
+        seal: Seal,
+        extents: list[tuple[int, int]],
+        rest: bytes,
     ) -> bytes:
-        """A record; `rest` is the end of the payload that lies in no extent."""
+        """A record for this place; `rest` is the end of the payload that lies in no extent."""
         head = _HEAD.pack(
             _MAGIC, self.epoch, stamp, len(meta), seal.size, len(extents), seal.skip, seal.crc,
             seal.digest,
         )  # fmt: skip
         head += b"".join(_EXTENT.pack(*extent) for extent in extents)
-        return head + _CRC.pack(zlib.crc32(meta, zlib.crc32(head))) + meta + rest
+        return head + _CRC.pack(_crc(offset, head, meta)) + meta + rest
 
     # ---- reading ----------------------------------------------------------------------------
     def look(self) -> bool:
@@ -190,7 +196,7 @@ class Segment:
             head = os.pread(self._file, whole, offset)
         extents = [_EXTENT.unpack_from(head, _HEAD.size + n * _EXTENT.size) for n in range(count)]
         meta = head[at + _CRC.size : whole]
-        if (zlib.crc32(meta, zlib.crc32(head[:at])),) != _CRC.unpack_from(head, at):
+        if (_crc(offset, head[:at], meta),) != _CRC.unpack_from(head, at):
             return None
         rest = size - sum(length for _, length in extents)
         if rest:
@@ -247,6 +253,16 @@ class Segment:
 
     def set_marks(self, block: int, marks: bytearray) -> None:
         self.put(_MARKS.pack(_MAGIC, self.epoch, boot()) + marks, block * BLOCK)
+
+
+def packed_size(meta: bytes, extents: list[tuple[int, int]], rest: bytes) -> int:
+    """Bytes that `Segment.pack` makes."""
+    return _HEAD.size + len(extents) * _EXTENT.size + _CRC.size + len(meta) + len(rest)
+
+
+def _crc(offset: int, head: bytes, meta: bytes) -> int:
+    """With its place: a copy elsewhere is no record."""
+    return zlib.crc32(meta, zlib.crc32(head, offset & 0xFFFFFFFF))
 
 
 def marked(marks: bytearray, offset: int) -> bool:
