@@ -16,6 +16,7 @@ from typing import Any
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
@@ -53,7 +54,7 @@ _IDENTITY = {
 # What a parser of somebody else's bytes may raise; pydicom has no base error of its own.
 _UNREADABLE = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
-    NotImplementedError, EOFError, OSError, Warning,
+    NotImplementedError, EOFError, OSError, Warning, BytesLengthException,
 )  # fmt: skip
 
 

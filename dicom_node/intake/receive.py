@@ -24,6 +24,7 @@ from dicom_node.intake.readiness import DATABASE
 from dicom_node.intake.reception import House, Reception
 from storage import StorageError
 
+CLERK_GONE = "nobody files what comes in"
 FILING = 30.0  # seconds in which a row must be there, where the answer depends on it
 
 log = structlog.get_logger()
@@ -37,6 +38,9 @@ def finish(reception: Reception, postponed: Counter[str]) -> int:
         return _finish(reception, postponed)
     except StorageError as error:
         reception.trouble = reception.house.room.trouble(error)
+        return _postpone(reception, postponed)
+    except OSError:  # the post: the one who files is gone, and this process ends with it
+        reception.trouble = CLERK_GONE
         return _postpone(reception, postponed)
     except Exception as error:  # noqa: BLE001  the edge: a bug is answered 0110, no more
         return _fail(reception, error)
