@@ -25,6 +25,7 @@ from storage.segments import Place, Seal, Segment, blocks, marked, packed_size
 SEGMENTS = 4  # of one lane: one is written, the others are being filed or free
 CHUNK = 1 << 17  # bytes that a draft collects before it writes them
 LEAST = 1 << 21  # bytes of a segment: the longest words of a record fit twice
+LARGEST = 1 << 20  # bytes of a payload in a segment: beyond, copying it costs more than it saves
 _AHEAD = 4  # one part in so many of a segment is kept for drafts that are under way
 
 
@@ -59,13 +60,13 @@ class _Page:
 class Lane:
     """The segments that one process writes. All methods may be called from any thread.
 
-    size: of one segment in bytes. Opening makes one segment; `widen` makes the others.
+    size: of one segment in bytes. largest: bytes of a payload that goes into one. Opening makes one segment; `widen` makes the others.
     """
 
     def __init__(self, folder: Path, number: int, size: int) -> None:
         self._folder, self.number = folder, number
         self._size = max(blocks(size), LEAST)
-        self.largest = self._size // 8  # bytes of a payload that goes into a segment
+        self.largest = min(self._size // 8, LARGEST)
         self._lock = threading.Lock()
         self._flushed = threading.Condition(self._lock)
         self._forming, self._flushing = _Group(), False

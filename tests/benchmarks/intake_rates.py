@@ -140,7 +140,8 @@ def resident_mb(peer: Peer) -> float:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue
-        most = max(most, int(status.partition("VmRSS:")[2].split()[0] or 0))
+        words = status.partition("VmRSS:")[2].split()  # none: it has just ended
+        most = max(most, int(words[0]) if words else 0)
     return most / 1024
 
 
