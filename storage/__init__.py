@@ -50,7 +50,6 @@ from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
 
 __all__ = [
-    "SEGMENTS",
     "Added",
     "AddedAs",
     "Arrivals",
@@ -74,6 +73,7 @@ __all__ = [
     "ReportRecord",
     "Run",
     "RunState",
+    "SEGMENTS",
     "Spool",
     "Storage",
     "StorageBusy",

@@ -60,7 +60,8 @@ class _Page:
 class Lane:
     """The segments that one process writes. All methods may be called from any thread.
 
-    size: of one segment in bytes. largest: bytes of a payload that goes into one. Opening makes one segment; `widen` makes the others.
+    size: of one segment in bytes. largest: bytes of a payload that goes into one. Opening makes one
+    segment; `widen` makes the others.
     """
 
     def __init__(self, folder: Path, number: int, size: int) -> None:

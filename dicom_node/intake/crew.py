@@ -27,6 +27,8 @@ from dicom_node.intake.events import EventName
 
 MODULE, PARENT = "dicom_node.receiver", "DICTAMEN_INTAKE"
 BACK_OFF_FIRST, BACK_OFF_MOST, PROVEN = 0.2, 10.0, 30.0  # of a process that keeps ending
+# of glibc: what many threads took is given back when their associations end
+_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
 GRACE = 5.0  # seconds beyond limits.stop until a process that does not end is killed
 
 log = structlog.get_logger()
@@ -101,7 +103,7 @@ class Crew:
         words = [sys.executable, "-m", MODULE, str(hand.lane), *(str(one) for one in descriptors)]
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, pass_fds=descriptors,
-            env={**os.environ, PARENT: str(os.getpid())},
+            env={**os.environ, **_MEMORY, PARENT: str(os.getpid())},
         )  # fmt: skip
         hand.process, hand.started = process, time.monotonic()
         if process.stdin is not None:

@@ -7,6 +7,7 @@ where the other stopped. Its size is that of the longest PDU, whatever an instan
 from __future__ import annotations
 
 import contextlib
+import mmap
 import select
 import socket
 import struct
@@ -30,7 +31,8 @@ class Line(AssociationSocket):  # type: ignore[misc]
         super().__init__(assoc, client_socket=conn)
         self._conn, self._patience = conn, patience
         self._longest = max(longest, len(first))
-        self._buffer = bytearray(self._longest + _HEAD.size + AHEAD)
+        # not a bytearray: of this only what was used takes memory
+        self._buffer = mmap.mmap(-1, self._longest + _HEAD.size + AHEAD)
         self._view = memoryview(self._buffer)
         self._at, self._end = 0, len(first)
         self._view[: self._end] = first
@@ -60,7 +62,7 @@ class Line(AssociationSocket):  # type: ignore[misc]
         self._check(nr_bytes)
         with contextlib.suppress(ConnectionError):
             self._fill(nr_bytes)
-        out = self._buffer[self._at : min(self._end, self._at + nr_bytes)]
+        out = bytearray(self._buffer[self._at : min(self._end, self._at + nr_bytes)])
         self._at += len(out)
         return out
 
