@@ -50,6 +50,7 @@ from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
 
 __all__ = [
+    "SEGMENTS",
     "Added",
     "AddedAs",
     "Arrivals",
@@ -73,7 +74,6 @@ __all__ = [
     "ReportRecord",
     "Run",
     "RunState",
-    "SEGMENTS",
     "Spool",
     "Storage",
     "StorageBusy",

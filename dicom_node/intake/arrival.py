@@ -8,7 +8,7 @@ Never: a file, a database, a decoded value.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -38,9 +38,17 @@ class Arrival:
 
     def pack(self) -> bytes:
         """As a record's words: one line of JSON, then the head."""
-        words = asdict(self)
-        words["received_at"] = self.received_at.isoformat()
-        del words["head"]
+        words = {
+            "asked": _fields(self.asked),
+            "transfer_syntax": self.transfer_syntax,
+            "sender": _fields(self.sender),
+            "sha256": self.sha256,
+            "size": self.size,
+            "path": self.path,
+            "received_at": self.received_at.isoformat(),
+            "note": self.note,
+            "has_pixels": self.has_pixels,
+        }
         line = json.dumps(words, separators=(",", ":")).encode()
         return b"".join((line, _END, self.head))
 
@@ -52,6 +60,10 @@ class Arrival:
         said["asked"], said["sender"] = Asked(**said["asked"]), Sender(**said["sender"])
         said["received_at"] = datetime.fromisoformat(said["received_at"])
         return cls(**said, head=head)
+
+
+def _fields(one: Asked | Sender) -> dict[str, object]:
+    return {name: getattr(one, name) for name in one.__slots__}  # asdict copies deeply
 
 
 @dataclass(frozen=True, slots=True)
