@@ -64,7 +64,8 @@ ROWS = (
         "return sum(byte.bit_count() for byte in safe) >= page.written", "return True",
         "tests/storage/test_storage_arrivals.py::test_marks_and_reuse"),
     Row("power-loss", "dicom_node/intake/recovery.py",
-        "    if record.extents and not _as_named(storage, one.path):", "    if False:",
+        "    if record.extents:\n        storage.spool.make(",
+        "    if False:\n        storage.spool.make(",
         "tests/faults/test_intake_processes.py::test_power_loss_of_a_whole_node"),
     # ---- wire -------------------------------------------------------------------------------
     Row("wire-unending-command", "dicom_node/intake/messages.py",

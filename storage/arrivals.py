@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.errors import StorageBusy, from_os
+from storage.errors import StorageBusy, StorageIOError, from_os
 from storage.segments import Place, Record, Segment, mark, marked
 
 
@@ -30,6 +30,7 @@ class Arrivals:
         self._filed: dict[str, bytearray] = {}
         self._unsafe: set[str] = set()
         self.unsafe_bytes = 0  # filed, and not known to be on disk
+        self.distrusted = False  # after an I/O error
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -92,14 +93,22 @@ class Arrivals:
     def safe(self) -> None:
         """Put all that was filed on disk, files of the spool too, and let full segments go.
 
-        Raises StorageError; then nothing is let go.
+        Raises StorageError; then nothing is let go. After an I/O error nothing ever is: the kernel
+        may call the next flush a success. What was filed and is not safe is filed again by the next
+        process.
         """
-        if not self._unsafe:
+        if not self._unsafe or self.distrusted:
             return
-        sync_disk(self._folder)
-        for name in self._unsafe:
-            self._segments[name].set_marks(2, self._filed[name])
-            self._segments[name].flush()
+        try:
+            sync_disk(self._folder)
+            for name in self._unsafe:
+                self._segments[name].set_marks(2, self._filed[name])
+                self._segments[name].flush()
+        except StorageIOError:
+            self.distrusted = True
+            for name in self._unsafe:
+                self._segments[name].set_marks(1, self._segments[name].marks(2))
+            raise
         self._unsafe.clear()
         self.unsafe_bytes = 0
 

@@ -54,6 +54,7 @@ class Clerk:
     _tickets: dict[Place, int] = field(default_factory=dict)
     _ended: list[Ended] = field(default_factory=list)
     _not_before: float = 0.0
+    _unsafe: bool = False  # the last try to put what was filed on disk failed
     _last_safe: float = 0.0
 
     def turn(self) -> bool:
@@ -190,6 +191,10 @@ class Clerk:
             return
         try:
             self.arrivals.safe()
+            if self._unsafe and not self._unfiled:
+                self.readiness.filed()
+            self._unsafe = False
         except StorageError as error:
+            self._unsafe = True
             self.readiness.stalled(error)
         self._last_safe = time.monotonic()

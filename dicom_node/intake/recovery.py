@@ -1,12 +1,12 @@
 """Puts log, spool and tables in order at a start, before the first connection.
 
 First what the log of arrivals holds and nobody filed: it was, or was about to be, answered 0000.
-Its file is made anew unless it is there whole, its row is entered unless it is there, or retention
-forgot the study since. Then files: a temp file was never answered 0000 and is removed, unless the
-process that writes it still runs. An object without a row or record may have been on its way to a
-0000: it is adopted if its bytes are exactly those its name promises (SHA-256 of the data set), else
-removed. A row without its file is an alarm: it is reported, audited and left to a person. Running
-it twice changes nothing more; while an intake works on the folder, it does nothing but miss files.
+Its file is made anew, its row is entered unless it is there, or retention forgot the study since.
+Then files: a temp file was never answered 0000 and is removed, unless the process that writes it
+still runs. An object without a row or record may have been on its way to a 0000: it is adopted if
+its bytes are exactly those its name promises (SHA-256 of the data set), else removed. A row without
+its file is an alarm: it is reported, audited and left to a person. Running it twice changes nothing
+more; while an intake works on the folder, it does nothing but miss files.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def refile(storage: Storage, filer: Filer, records: list[Record]) -> int:
 
 
 def _mend(storage: Storage, arrivals: Arrivals, record: Record, one: Arrival) -> None:
-    """The row is there; the file may have been in memory only when the power went."""
-    if record.extents and not _as_named(storage, one.path):
+    """The row is there; the file may have been in memory only, whatever can be read of it now."""
+    if record.extents:
         storage.spool.make(one.path, lambda file: arrivals.copy(record, file))
 
 

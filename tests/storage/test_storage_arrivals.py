@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def lane(folder: Path) -> Iterator[Lane]:
 def arrivals(folder: Path) -> Iterator[Arrivals]:
     opened = Arrivals(folder)
     yield opened
-    opened.close()
+    with suppress(OSError):  # closed by the test
+        opened.close()
 
 
 def _payload(number: int, size: int) -> bytes:
@@ -202,6 +204,27 @@ def test_a_flush_that_fails_fails_for_all_of_its_group(
             _put(lane, 1, 5_000)
     place = _put(lane, 2, 5_000)
     assert place.segment != "00-0.log"  # never trusted again
+
+
+def test_a_disk_that_failed_lets_nothing_go(
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was filed before the error is filed again by the next process, in the same boot."""
+    place = _put(lane, 1, 5_000)
+    arrivals.filed(arrivals.left())
+
+    def broken(_: Path) -> None:
+        raise StorageIOError("the disk failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.arrivals.sync_disk", broken)
+        with pytest.raises(StorageIOError):
+            arrivals.safe()
+    arrivals.safe()  # says nothing, and does nothing
+    arrivals.close()
+    again = Arrivals(folder)
+    assert [record.place for record in again.left()] == [place]
+    again.close()
 
 
 class Disk:
