@@ -25,7 +25,7 @@ from storage.errors import (
     StorageOutdated,
     StorageReadOnly,
 )
-from storage.lane import SEGMENTS, Draft, Lane, LogFull
+from storage.lane import Draft, Lane, LogFull
 from storage.records import (
     Added,
     AddedAs,
@@ -50,7 +50,6 @@ from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
 
 __all__ = [
-    "SEGMENTS",
     "Added",
     "AddedAs",
     "Arrivals",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
@@ -37,21 +37,7 @@ _STUDY = select(studies).where(studies.c.uid == bindparam("of")).with_for_update
 _SAME = (
     select(instances).where(instances.c.sop_uid == bindparam("sop")).order_by(instances.c.ordinal)
 )
-_INSERT = insert(instances)
-_STUDIES = (
-    select(studies)
-    .where(studies.c.uid.in_(bindparam("of", expanding=True)))
-    .order_by(studies.c.uid)
-    .with_for_update(key_share=True)
-)
-_TAKEN = select(instances.c.sop_uid).where(
-    instances.c.sop_uid.in_(bindparam("sops", expanding=True))
-)
-_MORE = (
-    update(studies)
-    .where(studies.c.uid == bindparam("of"))
-    .values(instances=studies.c.instances + bindparam("more"), last_received=bindparam("last"))
-)
+INSERT = insert(instances)
 _ONE_MORE = (
     update(studies)
     .where(studies.c.uid == bindparam("of"))
@@ -97,70 +83,6 @@ def file(transaction: Transaction, new: NewInstance, on_conflict: str) -> Added:
         return Added(AddedAs.CONFLICT, kept=True, held=held)
     held = _compare(transaction, study, new) if study is not None else ""
     return Added(AddedAs.CONFLICT, kept=False, refused=on_conflict == "refuse", held=held)
-
-
-def file_many(
-    transaction: Transaction, batch: Sequence[NewInstance], on_conflict: str
-) -> tuple[Added, ...]:
-    """`file` for each, in this order; what only adds to an open study goes in together."""
-    wanted = [one.identity.study_uid for one in batch]
-    connection = transaction.connection
-    known = {row.uid: row for row in connection.execute(_STUDIES, {"of": sorted(set(wanted))})}
-    taken = set(connection.scalars(_TAKEN, {"sops": [one.sop_uid for one in batch]}))
-    waiting: list[NewInstance] = []
-    done: list[Added] = []
-    for new in batch:
-        study = known.get(new.identity.study_uid)
-        if study is not None and new.sop_uid not in taken and _only_adds(study, new):
-            waiting.append(new)
-            done.append(Added(AddedAs.NEW, kept=True))
-        else:
-            _add_all(transaction, waiting)
-            waiting = []
-            done.append(file(transaction, new, on_conflict))
-            known.update({row.uid: row for row in _again(transaction, known, new)})
-        taken.add(new.sop_uid)
-    _add_all(transaction, waiting)
-    return tuple(done)
-
-
-def _again(
-    transaction: Transaction, known: Mapping[str, Row[Any]], new: NewInstance
-) -> Sequence[Row[Any]]:
-    """The studies as they are now: a conflict may have held others than its own."""
-    uids = sorted({*known, new.identity.study_uid})
-    return transaction.connection.execute(_STUDIES, {"of": uids}).all()
-
-
-def _only_adds(study: Row[Any], new: NewInstance) -> bool:
-    """Whether the instance changes nothing of its study but number and time."""
-    if study.state != StudyState.OPEN or study.forgotten_at is not None:
-        return False
-    if not same_patient(patient(study), patient(new.identity)):
-        return False
-    said = corrections(new.identity, new.headers)
-    return all(getattr(study, field) == value for field, value in said.items())
-
-
-def _add_all(transaction: Transaction, batch: Sequence[NewInstance]) -> None:
-    if not batch:
-        return
-    listed = {(new.identity.study_uid, new.series_uid): new for new in reversed(batch)}
-    transaction.insert_all_missing(series, [_series(new) for new in listed.values()])
-    transaction.connection.execute(_INSERT, [_row(new, 0) for new in batch])
-    transaction.connection.execute(
-        _MORE,
-        [
-            {
-                "of": uid,
-                "more": sum(new.identity.study_uid == uid for new in batch),
-                "last": batch[
-                    max(n for n, new in enumerate(batch) if new.identity.study_uid == uid)
-                ].received_at,
-            }
-            for uid in sorted({new.identity.study_uid for new in batch})
-        ],
-    )
 
 
 def _repeat(transaction: Transaction, row: Row[Any], new: NewInstance) -> Added:
@@ -229,11 +151,11 @@ def _name_again(transaction: Transaction, study: Row[Any], who: Identity) -> Row
 
 
 def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
-    transaction.insert_missing(series, _series(new))
-    transaction.connection.execute(_INSERT, _row(new, ordinal))
+    transaction.insert_missing(series, series_row(new))
+    transaction.connection.execute(INSERT, instance_row(new, ordinal))
 
 
-def _series(new: NewInstance) -> dict[str, Any]:
+def series_row(new: NewInstance) -> dict[str, Any]:
     modality = plain(new.headers.get("Modality"))
     return {
         "study_uid": new.identity.study_uid,
@@ -243,7 +165,7 @@ def _series(new: NewInstance) -> dict[str, Any]:
     }
 
 
-def _row(new: NewInstance, ordinal: int) -> dict[str, Any]:
+def instance_row(new: NewInstance, ordinal: int) -> dict[str, Any]:
     return {
         "sop_uid": new.sop_uid,
         "ordinal": ordinal,

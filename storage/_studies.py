@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from storage import _books, _holding, _intake, _planning, _retention, _rows
+from storage import _books, _holding, _intake, _planning, _retention, _rows, _together
 from storage.database import Database, Transaction
 from storage.records import (
     UNFINISHED,
@@ -59,7 +59,7 @@ class Studies:
         """File several in one transaction, so with one flush: all of them or none."""
 
         def work(transaction: Transaction) -> tuple[Added, ...]:
-            done = _intake.file_many(transaction, batch, on_conflict)
+            done = _together.file_many(transaction, batch, on_conflict)
             transaction.audit(*audit)
             return done
 

@@ -15,14 +15,15 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import SEEK_CUR, SEEK_SET, BufferedReader, BytesIO, RawIOBase
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from storage._flushes import Flushes
+from storage._pieces import Pieces
 from storage.errors import StorageError, StorageFull, from_os
 from storage.segments import Place, Seal, Segment, blocks, marked, packed_size
 
-SEGMENTS = 4  # of one lane: one is written, the others are being filed or free
 CHUNK = 1 << 17  # bytes that a draft collects before it writes them
 LEAST = 1 << 21  # bytes of a segment: the longest words of a record fit twice
 LARGEST = 1 << 20  # bytes of a payload in a segment: beyond, copying it costs more than it saves
@@ -36,14 +37,6 @@ class LogFull(StorageFull):
 def _stamp(last: int) -> int:
     """Grows from record to record, also where the clock goes back."""
     return max(time.time_ns(), last + 1)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Those who wait for one flush."""
-
-    done: bool = False
-    error: StorageError | None = None
 
 
 @dataclass(slots=True)
@@ -64,17 +57,17 @@ class Lane:
     segment; `widen` makes the others.
     """
 
+    SEGMENTS = 4  # one is written, the others are being filed or free
+
     def __init__(self, folder: Path, number: int, size: int) -> None:
         self._folder, self.number = folder, number
         self._size = max(blocks(size), LEAST)
         self.largest = min(self._size // 8, LARGEST)
         self._lock = threading.Lock()
-        self._flushed = threading.Condition(self._lock)
-        self._forming, self._flushing = _Group(), False
-        self._dirty: set[Segment] = set()
+        self._flushes = Flushes()
         self._last = 0
         folder.mkdir(parents=True, exist_ok=True)
-        here = [n for n in range(SEGMENTS) if n == 0 or self._path(n).exists()]
+        here = [n for n in range(self.SEGMENTS) if n == 0 or self._path(n).exists()]
         self._pages = [_Page(self._open(n)) for n in here]
         for page in self._pages:
             for record in page.segment.records():
@@ -83,7 +76,7 @@ class Lane:
 
     def widen(self) -> None:
         """Make the segments that are still missing; takes a moment, so not at the door."""
-        for number in range(len(self._pages), SEGMENTS):
+        for number in range(len(self._pages), self.SEGMENTS):
             self._pages.append(_Page(self._open(number)))
 
     def draft(self) -> Draft:
@@ -158,7 +151,7 @@ class Lane:
         with self._lock:
             page.drafts -= 1
 
-    # ---- group flush ------------------------------------------------------------------------
+    # ---- records ----------------------------------------------------------------------------
     def _seal(
         self, page: _Page, meta: bytes, seal: Seal, extents: list[tuple[int, int]], rest: bytes
     ) -> Place:
@@ -171,39 +164,15 @@ class Lane:
             page.segment.put(page.segment.pack(at, stamp, meta, seal, extents, rest), at)
             with self._lock:
                 page.written += 1
-                self._dirty.add(page.segment)
-                group = self._forming
-            self._wait(group)
+            self._flushes.wait(page.segment)
             return Place(page.segment.name, at)
+        except LogFull:
+            raise
+        except StorageError:  # never trust this segment again
+            page.bad = True
+            raise
         finally:
             self._leave(page)
-
-    def _wait(self, group: _Group) -> None:
-        """Until the group is on disk; the first who finds nobody flushing does it for all."""
-        with self._lock:
-            while not group.done and (self._flushing or group is not self._forming):
-                self._flushed.wait()
-            if not group.done:
-                self._flushing, self._forming = True, _Group()
-                dirty, self._dirty = self._dirty, set()
-        if not group.done:
-            self._flush(group, dirty)
-        if group.error is not None:
-            raise group.error
-
-    def _flush(self, group: _Group, dirty: set[Segment]) -> None:
-        error: StorageError | None = None
-        try:
-            for segment in dirty:
-                segment.flush()
-        except StorageError as failed:  # the kernel may have dropped these pages: never trust them
-            error = failed
-        finally:
-            with self._lock:
-                for page in self._pages:
-                    page.bad = page.bad or (error is not None and page.segment in dirty)
-                group.error, group.done, self._flushing = error, True, False
-                self._flushed.notify_all()
 
 
 def _free(page: _Page) -> bool:
@@ -274,7 +243,7 @@ class Draft:
         """What came, as a file to read from."""
         if not self._extents:
             return BytesIO(self._rest)
-        return BufferedReader(_Pieces(self._page.segment, self._extents, self._rest))
+        return BufferedReader(Pieces(self._page.segment, self._extents, self._rest))
 
     def _put(self, rest: bytearray, data: bytes | memoryview) -> None:
         length = len(rest) + len(data)
@@ -284,39 +253,3 @@ class Draft:
         self._page.segment.put(rest, at)
         self._page.segment.put(data, at + len(rest))
         self._extents.append((at, length))
-
-
-class _Pieces(RawIOBase):
-    """The pieces of a draft one behind the other, read only."""
-
-    def __init__(self, segment: Segment, extents: list[tuple[int, int]], rest: bytearray) -> None:
-        self._segment, self._extents, self._rest, self._at = segment, extents, rest, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        if whence not in (SEEK_SET, SEEK_CUR):
-            raise ValueError("a draft has no end to seek from")
-        self._at = offset + (self._at if whence == SEEK_CUR else 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, into: Any) -> int:
-        found = self._get(len(into))
-        into[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-    def _get(self, most: int) -> bytes:
-        at = self._at
-        for start, length in self._extents:
-            if at < length:
-                return self._segment.get(min(most, length - at), start + at)
-            at -= length
-        return bytes(self._rest[at : at + most])

@@ -35,7 +35,7 @@ from dicom_node.intake.reception import (
     IMPLEMENTATION_VERSION,
     House,
 )
-from storage import SEGMENTS, Lane, Spool, StorageError
+from storage import Lane, Spool, StorageError
 
 RESOLVE = 60.0  # seconds between two look-ups of the hosts in accept_from
 TURN = 0.25
@@ -71,7 +71,7 @@ def receive_as(
 
 def segment_size(settings: Settings) -> int:
     """Of each segment in each lane, in bytes."""
-    return settings.intake.log // (SEGMENTS * crew.count(settings))
+    return settings.intake.log // (Lane.SEGMENTS * crew.count(settings))
 
 
 def receive(
