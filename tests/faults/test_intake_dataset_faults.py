@@ -18,9 +18,11 @@ from pydicom.uid import generate_uid
 from storage.records import StudyState
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Node]:
-    with lab.running(tmp_path_factory.mktemp("intake")) as found:
+@pytest.fixture(scope="module", params=["", lab.STOCK], ids=["fast", "stock"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Node]:
+    with lab.running(tmp_path_factory.mktemp("intake"), patch=request.param) as found:
         yield found
 
 
