@@ -120,9 +120,9 @@ class Filer:
 
     def _told(self, one: Arrival, said: Content, added: Added | None) -> int:
         """Count and log what became of it, and do what that asks for; its status."""
-        transfer = self._transfers.setdefault(
-            one.sender.association, Transfer(one.sender, self.books)
-        )
+        transfer = self._transfers.get(one.sender.association)
+        if transfer is None:
+            transfer = self._transfers[one.sender.association] = Transfer(one.sender, self.books)
         if added is None:
             transfer.count(said.identity, "ours")
             self._drop(one.path)
