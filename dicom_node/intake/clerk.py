@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,6 +50,7 @@ class Clerk:
     most_unsafe: int
     take_up: Callable[[], object]
     _taken_up: bool = False
+    _arrived: deque[Arrived] = field(default_factory=deque)
     _unfiled: list[Record] = field(default_factory=list)
     _places: set[Place] = field(default_factory=set)  # of the unfiled
     _tickets: dict[Place, int] = field(default_factory=dict)
@@ -60,9 +62,10 @@ class Clerk:
     def turn(self) -> bool:
         """Read for a moment and file; False once nobody is left who could write."""
         more = self._gather()
-        if time.monotonic() >= self._not_before and self.begin() and self._unfiled:
+        ready = time.monotonic() >= self._not_before and self.begin() and self._fetch()
+        if ready and self._unfiled:
             self._file()
-        if not self._unfiled:
+        if not self._unfiled and not self._arrived:
             for one in self._ended:
                 self.filer.ended(one.sender, one.postponed)
             self._ended.clear()
@@ -84,7 +87,7 @@ class Clerk:
         """File what is still in the post, once, and close the accounts."""
         self.reads.settimeout(0.0)
         self._not_before = 0.0
-        while self._gather() and self._unfiled and self.begin():
+        while self._gather() and self.begin() and self._fetch() and self._unfiled:
             before = len(self._unfiled)
             self._file()
             if len(self._unfiled) >= before:
@@ -96,7 +99,10 @@ class Clerk:
 
     def lost(self, lane: int) -> None:
         """The process of this lane ended: take what it made durable and did not tell."""
-        self._take_all(self.arrivals.left(lane))
+        try:
+            self._take_all(self.arrivals.left(lane))
+        except StorageError as error:  # found again at the next start
+            self._wait(error)
         self.filer.lost(lane)
 
     def _take_all(self, records: list[Record]) -> None:
@@ -108,8 +114,10 @@ class Clerk:
     def _gather(self) -> bool:
         until = 0.0
         if self.reads.gettimeout() != 0.0:
-            self.reads.settimeout(TURN if not self._unfiled else RETRY / 10)
-        while len(self._unfiled) < BATCH or time.monotonic() < self._not_before:
+            self.reads.settimeout(RETRY / 10 if self._unfiled or self._arrived else TURN)
+        while (
+            len(self._unfiled) + len(self._arrived) < BATCH or time.monotonic() < self._not_before
+        ):
             try:
                 message = post.receive(self.reads)
             except (TimeoutError, BlockingIOError):
@@ -128,15 +136,7 @@ class Clerk:
     def _take(self, message: Message) -> bool:
         """Sort one message; whether somebody waits for it."""
         if isinstance(message, Arrived):
-            record = self.arrivals.read(message.place)
-            if record is None:
-                log.error(EventName.INSTANCE_FAILED, why="a record that is not in the log")
-                return False
-            if self.arrivals.is_filed(record):  # found when its process ended
-                return False
-            self._take_all([record])
-            if message.ticket:
-                self._tickets[message.place] = message.ticket
+            self._arrived.append(message)
             return bool(message.ticket)
         if isinstance(message, Ended):
             self._ended.append(message)
@@ -145,6 +145,25 @@ class Clerk:
         else:
             self.books.write(message)
         return False
+
+    def _fetch(self) -> bool:
+        """Read the records that were told; whether the log could be read."""
+        while self._arrived:
+            told = self._arrived[0]
+            try:
+                record = self.arrivals.read(told.place)
+                filed = record is not None and self.arrivals.is_filed(record)
+            except StorageError as error:
+                self._wait(error)
+                return False
+            self._arrived.popleft()
+            if record is None:
+                log.error(EventName.INSTANCE_FAILED, why="a record that is not in the log")
+            elif not filed:  # else it was found when its process ended
+                self._take_all([record])
+                if told.ticket:
+                    self._tickets[told.place] = told.ticket
+        return True
 
     def _file(self) -> None:
         batch = self._unfiled[:BATCH]
@@ -191,7 +210,7 @@ class Clerk:
             return
         try:
             self.arrivals.safe()
-            if self._unsafe and not self._unfiled:
+            if self._unsafe and not self._unfiled and not self._arrived:
                 self.readiness.filed()
             self._unsafe = False
         except StorageError as error:
