@@ -124,7 +124,7 @@ class Node:
             url = self.settings.node.database_url
             self._storage = open_storage(url, self.data, KEY, who="test")
         if self.process.poll() is None:
-            eventually(lambda: self.unfiled() == 0, 5)
+            eventually(lambda: self.unfiled() == 0, 2)
         return self._storage
 
     def unfiled(self) -> int:
