@@ -13,13 +13,16 @@ import queue
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.intake.door import UNEXPECTED, abort_pdu
 from dicom_node.intake.events import EventName
 from dicom_node.intake.messages import Assembler, Message, ProtocolError
 
@@ -42,6 +45,10 @@ class Provider(DULServiceProvider):  # type: ignore[misc]
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except InvalidEventError:  # a PDU for which the library's state machine has no answer
+            self.assoc.why = "a PDU that may not come now"
+            with suppress(OSError):
+                self.socket.put(abort_pdu(UNEXPECTED))
         except Exception:  # the edge of this thread; without it the association would never end
             log.exception(EventName.ASSOCIATION_ABORTED, **self.assoc.sender.fields())
             self.assoc.why = "unexpected error"

@@ -256,6 +256,13 @@ def test_wire_second_associate(node: lab.Node) -> None:
     _ends(node, REQUEST, REQUEST, only_abort=True)
 
 
+def test_a_second_pdu_before_the_answer_to_the_first(node: lab.Node) -> None:
+    """Found by the fuzzer: the library's state machine has no answer to some of these."""
+    for extra in (b"\x30" + bytes(30), HALF, REQUEST, lab.RELEASE, lab.ABORT):
+        assert _last(lab.exchange(node, REQUEST + extra, b"")) != OPEN
+    _clean(node)
+
+
 def test_wire_burst(node: lab.Node) -> None:
     def echo(_: int) -> list[int]:
         return lab.statuses(lab.exchange(node, REQUEST, lab.ECHO + lab.RELEASE))
