@@ -9,23 +9,20 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# finding of the labeller -> its sentence, and the same on the other side or with other words
+# finding of the labeller -> its sentence, and the same on the other side or with other words; all
+# of them critical, so that no draft may leave one out
 SENTENCES = {
     "es": {
         "pleural_effusion": ("Derrame pleural derecho moderado.", "Derrame pleural izquierdo."),
         "pneumothorax": ("Neumotórax apical izquierdo pequeño.", "Neumotórax derecho."),
-        "cardiomegaly": ("Cardiomegalia.", "Corazón aumentado de tamaño."),
         "consolidation": ("Consolidación en el lóbulo inferior derecho.", "Consolidación basal."),
-        "atelectasis": ("Atelectasia laminar en la base izquierda.", "Atelectasia basal derecha."),
         "fracture": ("Fractura del sexto arco costal izquierdo.", "Fractura costal derecha."),
         "adenopathy": ("Adenopatías hiliares derechas.", "Adenopatías hiliares izquierdas."),
     },
     "en": {
         "pleural_effusion": ("Moderate right pleural effusion.", "Left pleural effusion."),
         "pneumothorax": ("Small left apical pneumothorax.", "Right pneumothorax."),
-        "cardiomegaly": ("The heart is enlarged.", "Cardiomegaly."),
         "consolidation": ("Right lower lobe consolidation.", "Basal consolidation."),
-        "atelectasis": ("Linear atelectasis at the left base.", "Right basal atelectasis."),
         "fracture": ("Fracture of the left sixth rib.", "Right rib fracture."),
         "adenopathy": ("Right hilar adenopathy.", "Left hilar adenopathy."),
     },

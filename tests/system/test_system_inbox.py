@@ -131,7 +131,11 @@ def test_findings_in_draft_out_within_two_seconds(clinic: Clinic, tmp_path: Path
     draft = (clinic.ris / sent["file"]).read_text(encoding="utf-8")
     assert "|RAD|P" in draft
     assert "F-first" in draft
-    assert "Neumotórax apical izquierdo pequeño. Derrame pleural derecho moderado." in draft
+    first, second = (
+        "|Neumotórax apical izquierdo pequeño.|",
+        "|Derrame pleural derecho moderado.|",
+    )
+    assert 0 < draft.find(first) < draft.find(second)
     assert study in draft
     (report,) = clinic.pacs.results()[study]
     document = clinic.pacs.dataset(report)

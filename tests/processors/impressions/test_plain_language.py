@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -144,7 +145,7 @@ def test_nothing_is_said_of_urgency() -> None:
 
 
 def test_what_does_not_read_back_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = table("plain")
+    words = deepcopy(table("plain"))
     words["en"]["model"]["absent"] = "It looked for {what}."  # as if it were there
     monkeypatch.setattr(plain_language, "_words", lambda: words)
     assert of_findings([found("pneumonia", State.ABSENT)], NAMES, "en") == ""
