@@ -102,7 +102,7 @@ def test_a_draft_goes_back_under_the_numbers_of_its_order(room: Room) -> None:
 def test_an_order_without_a_study_names_none(room: Room) -> None:
     room.take(oru(findings(TEXT), study=""))
     (message,) = room.sent(room.run())
-    assert "113014" not in message
+    assert "113014^" not in message
     assert "order:" not in message
 
 

@@ -174,7 +174,7 @@ def test_without_images_the_message_goes_out_and_says_that_no_report_does(
     sent = clinic.judged()[-1]
     assert sent["verdict"] == "good", sent
     draft = (clinic.ris / sent["file"]).read_text(encoding="utf-8")
-    assert "113014" not in draft
+    assert "113014^" not in draft
     assert "Sin informe de texto para el PACS" in draft
 
 
