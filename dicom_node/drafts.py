@@ -19,7 +19,6 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from dicom_node import metrics, narrative, pipeline
 from dicom_node.events import Event
-from dicom_node.inbox.sections import Sections
 from dicom_node.narrative import Narrative
 from dicom_node.pipeline import Judged
 from dicom_node.routing import TEXT_REPORTS
@@ -38,6 +37,7 @@ from processors.draft_guard import identifying, why_withheld
 from processors.impressions import plain_language
 from processors.impressions.drafting import Draft, Drafter, Request
 from processors.impressions.labeller import read
+from processors.impressions.sections import Sections
 from reports import IdentityUnclear, Options, Report, ReportError, uids
 from reports.hl7_segments import from_request
 from reports.identity import quiet

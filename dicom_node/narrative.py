@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 
 from dicom_node.inbox import structured
 from dicom_node.inbox.message import Dictation, Refused, read
-from dicom_node.inbox.sections import Sections
 from dicom_node.pipeline import InputMissing
 from processors.analysis import ProcessorError
+from processors.impressions.sections import Sections
 from processors.pixels import read_dataset
 from reports.identity import quiet
 from storage import MessageRecord, Run, Storage

@@ -17,10 +17,10 @@ from hl7apy.exceptions import HL7apyException, UnsupportedVersion
 from hl7apy.parser import parse_message
 
 from dicom_node.admission import is_uid
-from dicom_node.inbox import sections
 from dicom_node.inbox.charset import Undecodable, decode
 from dicom_node.inbox.fields import Field, Segment, person, plain, reader, segments
-from dicom_node.inbox.sections import Sections
+from processors.impressions import sections
+from processors.impressions.sections import Sections
 from reports.identity import valid_date
 from storage import Identity, MessageKind
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
 
-from dicom_node.inbox import sections
-from dicom_node.inbox.sections import Sections
+from processors.impressions import sections
+from processors.impressions.sections import Sections
 from reports.identity import quiet
 
 _LANGUAGE = "121049"  # DCM: Language of Content Item and Descendants

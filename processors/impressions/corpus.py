@@ -139,9 +139,9 @@ def read_oru(folder: Path, language: str = "en", *, impressions: bool = True) ->
                 continue
             row = {
                 "uid": told.uid,
-                "findings": told.findings,
-                "impression": told.impression,
-                "indication": told.indication,
+                "findings": told.sections.findings,
+                "impression": told.sections.impression,
+                "indication": told.sections.indication,
                 "language": told.language,
             }
             known = latest.get(told.uid)

@@ -6,7 +6,8 @@ import pytest
 from inbox_lab import FINDINGS, STUDY, findings, impression, oru
 
 from dicom_node.inbox.message import Dictation, Refused, read
-from dicom_node.inbox.sections import Sections
+from processors.impressions import oru as corpus_oru
+from processors.impressions.sections import Sections
 from storage import MessageKind
 
 
@@ -157,3 +158,19 @@ def test_who_signs(field: str, reader: str) -> None:
 def test_the_medical_record_number_comes_first() -> None:
     said = taken(oru(patient="999^^^SNS^NI~P1^^^HOSPITAL^MR"))
     assert said.patients == (("P1", "HOSPITAL"), ("999", "SNS"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [findings("Uno.\\.br\\Dos."), impression("Tres.")],
+        [findings("Uno. IMPRESIÓN: Dos."), impression("Tres.")],
+        [("18748-4^Report^LN", "Prosa. HALLAZGOS: Uno. IMPRESIÓN: Tres.")],
+        [("1^Datos clínicos^L", "tos"), ("2^Hallazgos^L", "Uno."), ("3^Juicio clínico^L", "Tres.")],
+    ],
+)
+def test_a_final_report_teaches_what_was_read_of_it(texts: list[tuple[str, str]]) -> None:
+    message = oru(*texts, status="F")
+    (taught,) = corpus_oru.reports(message.encode())
+    assert isinstance(taught, corpus_oru.Final)
+    assert taught.sections == taken(message).sections

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from storage_fixtures import NOON, instance
 
 from dicom_node.inbox import structured
-from dicom_node.inbox.sections import Sections
 from dicom_node.routing import texts
+from processors.impressions.sections import Sections
 from storage import StoredInstance
 
 BASIC = "1.2.840.10008.5.1.4.1.1.88.11"

@@ -27,7 +27,7 @@ def message(
     return "\r".join(lines) + "\r"
 
 
-def one(text: str) -> oru.Sections | str:
+def one(text: str) -> oru.Final | str:
     (found,) = oru.reports(text.encode())
     return found
 
@@ -55,10 +55,11 @@ def test_sections_of_a_message(
     observations: tuple[str, ...], findings: str, impression: str | None, indication: str
 ) -> None:
     found = one(message(*observations))
-    assert isinstance(found, oru.Sections)
-    assert found.findings == findings
-    assert impression is None or found.impression == impression
-    assert (found.indication, found.language, found.uid) == (indication, "es", "1.2.3")
+    assert isinstance(found, oru.Final)
+    said = found.sections
+    assert said.findings == findings
+    assert impression is None or said.impression == impression
+    assert (said.indication, found.language, found.uid) == (indication, "es", "1.2.3")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ def test_messages_that_are_not_used_say_why(text: str, reason: str) -> None:
 def test_accents_survive_the_character_set(charset: str, encoding: str) -> None:
     data = message("59776-5^F^LN||Opacidad en lóbulo", charset=charset).encode(encoding)
     (found,) = oru.reports(data)
-    assert isinstance(found, oru.Sections)
-    assert found.findings == "Opacidad en lóbulo"
+    assert isinstance(found, oru.Final)
+    assert found.sections.findings == "Opacidad en lóbulo"
 
 
 def test_a_folder_of_messages_keeps_the_latest_and_no_patient(tmp_path: Path) -> None:
