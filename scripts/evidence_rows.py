@@ -64,12 +64,20 @@ def _planted() -> Iterator[Row]:
         for what, file, share, floor in (
             ("always", cause, "100%", 0.8),
             ("four in five, nothing else tells", "markers-lot", "80%", 0.6),
-            ("four in five, lungs tell too", cause, "80%", 0.6 if mark == "tag" else None),
-        ):
+            ("four in five, lungs tell too", f"markers-eighty-{mark}", "80%",
+             0.6 if mark == "tag" else None),
+        ):  # fmt: skip
             for method, name in METHODS:
                 place = ("planted", mark, share, "pooled", "share", method)
                 least = floor if method == "exchange" else None
                 yield Row(f"planted {mark}, {what}: {name}", file, place, least)
+        half = ("planted", mark, "50%", "pooled")
+        yield Row(f"planted {mark}, on every second film of either answer: decides",
+                  f"markers-half-{mark}", (*half, "decides"))  # fmt: skip
+        yield Row("films without the finding that it turns positive", f"markers-half-{mark}",
+                  (*half, "negatives_called_positive", "with_marker"))  # fmt: skip
+        yield Row("the same films without it", f"markers-half-{mark}",
+                  (*half, "negatives_called_positive", "without"))  # fmt: skip
         clean = ("clean", mark, "pooled")
         yield Row(f"{mark} pasted on films of a clean model: strip's map", cause,
                   (*clean, "share", "exchange"), 0.01, False)  # fmt: skip
