@@ -210,6 +210,12 @@ class Intake(Part):
         "keep_first", description="same SOP Instance UID, other bytes"
     )
     quarantine: bool = Field(True, description="keep refused bytes for a person")
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description="that receive; auto: one a core, at least two"
+    )
+    log: Bytes = Field(
+        256 * 2**20, ge=2**22, le=2**34, description="disk for what came in and is not filed yet"
+    )
     mllp: Mllp | None = Field(None, description="takes findings and final reports; absent: none")
 
 

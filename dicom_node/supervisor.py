@@ -116,7 +116,10 @@ class Supervisor:
     # ---- start and watch --------------------------------------------------------------------
     def _take_up(self) -> None:
         """What a node that ended without a word left behind."""
-        recovered = intake.recover(self._storage)
+        door = self.settings.intake
+        recovered = intake.recover(
+            self._storage, on_conflict=door.on_conflict, quarantine=door.quarantine
+        )
         log.info(Event.NODE_RECOVERED, **{k: len(v) for k, v in recovered.as_lists().items()})
         me = socket.gethostname()
         for run in self._storage.runs.running():

@@ -23,6 +23,7 @@ STORAGE = "tests/faults/test_storage_database.py"
 QUEUE = "tests/faults/test_storage_queue.py"
 STUDIES = "tests/faults/test_storage_studies.py"
 INTAKE = "tests/faults/test_intake_storage_faults.py"
+WIRE = "tests/faults/test_intake_wire_faults.py"
 GATE = "tests/processors/test_gate.py"
 PACS = "tests/faults/test_destination_pacs.py"
 RIS = "tests/faults/test_destination_ris.py"
@@ -57,12 +58,30 @@ ROWS = (
         "            raise", "            raise",
         "tests/storage/test_storage_spool.py::test_disk_io_error_is_never_trusted"),
     Row("kill-between", "dicom_node/intake/recovery.py",
-        "        if _adopt(storage, path):", "        if False:",
+        "    filed = refile(storage, filer, filer.arrivals.left())", "    filed = 0",
         f"{INTAKE}::test_kill_between"),
     Row("power-loss", "storage/spool.py",
         "            os.fsync(file)\n            _sync_folder(target.parent)\n        except",
         "            pass\n        except",
-        f"{INTAKE}::test_power_loss"),
+        f"{INTAKE}::test_power_loss_of_a_large_instance"),
+    Row("power-loss", "storage/segments.py",
+        "            os.fdatasync(self._file)\n", "            pass\n",
+        f"{INTAKE}::test_power_loss_costs_one_flush_an_instance"),
+    Row("power-loss", "storage/lane.py",
+        "return sum(byte.bit_count() for byte in safe) >= page.written", "return True",
+        "tests/storage/test_storage_arrivals.py::test_marks_and_reuse"),
+    Row("power-loss", "dicom_node/intake/recovery.py",
+        "    if record.extents:\n        storage.spool.make(",
+        "    if False:\n        storage.spool.make(",
+        "tests/faults/test_intake_processes.py::test_power_loss_of_a_whole_node"),
+    # ---- wire -------------------------------------------------------------------------------
+    Row("wire-unending-command", "dicom_node/intake/messages.py",
+        "        if len(self._raw) + len(data) > MAX_COMMAND or not (data or last):",
+        "        if False:",
+        f"{WIRE}::test_wire_unending_command"),
+    Row("wire-release-mid-message", "dicom_node/intake/provider.py",
+        "        if event == \"Evt12\" and self.assoc.dimse.inside:", "        if False:",
+        f"{WIRE}::test_wire_release_mid_message"),
     Row("db-locked", "storage/_fates.py",
         "    sqlite3.SQLITE_BUSY: StorageBusy,\n", "",
         f"{STORAGE}::test_db_locked"),

@@ -2,7 +2,8 @@
 
 In: a database URL (SQLite, or PostgreSQL), a folder, the key of the audit chain. Out: six
 gateways (`studies`, `runs`, `outbox`, `inbox`, `agreements`, `audit`) that speak in the frozen
-records of `storage.records`, and a `spool` whose files survive a power cut. One method is one
+records of `storage.records`, a `spool` whose files survive a power cut, and the log of arrivals
+(`Lane` writes, `Arrivals` reads), where what comes in is durable after one flush. One method is one
 transaction; every change of a state carries its audit event in the same one. Uniqueness does the
 work of locks, a claim's number is the fence behind which its result is taken, and no time of day
 decides who owns what. `upgrade` makes or migrates the schema; `backup` and `restore` copy it.
@@ -13,6 +14,7 @@ patient's name in a message or an audit event. Open it after a fork, not before.
 from storage._backup import backup, restore
 from storage._storage import Storage, open_storage
 from storage._upgrade import upgrade
+from storage.arrivals import Arrivals, pending
 from storage.errors import (
     LeaseLost,
     StorageBusy,
@@ -23,6 +25,7 @@ from storage.errors import (
     StorageOutdated,
     StorageReadOnly,
 )
+from storage.lane import Draft, Lane, LogFull
 from storage.records import (
     Added,
     AddedAs,
@@ -51,29 +54,36 @@ from storage.records import (
     Taken,
     TakenAs,
 )
+from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
 
 __all__ = [
     "Added",
     "AddedAs",
     "AgreementRecord",
+    "Arrivals",
     "AuditEntry",
     "AuditRecord",
     "Books",
     "Delivery",
     "DeliveryState",
+    "Draft",
     "DraftFound",
     "EndedRun",
     "Identity",
     "Incoming",
+    "Lane",
     "LeaseLost",
+    "LogFull",
     "MessageKind",
     "MessageRecord",
     "MessageState",
     "NewInstance",
     "NewMessage",
     "NewReport",
+    "Place",
     "PlannedRun",
+    "Record",
     "ReportRecord",
     "Run",
     "RunState",
@@ -92,7 +102,9 @@ __all__ = [
     "Taken",
     "TakenAs",
     "backup",
+    "lane_of",
     "open_storage",
+    "pending",
     "restore",
     "upgrade",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from storage import _books, _holding, _intake, _planning, _retention, _rows
+from storage import _books, _holding, _intake, _planning, _retention, _rows, _together
 from storage.database import Database, Transaction
 from storage.records import (
     UNFINISHED,
@@ -59,7 +59,7 @@ class Studies:
         """File several in one transaction, so with one flush: all of them or none."""
 
         def work(transaction: Transaction) -> tuple[Added, ...]:
-            done = tuple(_intake.file(transaction, one, on_conflict) for one in batch)
+            done = _together.file_many(transaction, batch, on_conflict)
             transaction.audit(*audit)
             return done
 
@@ -70,6 +70,12 @@ class Studies:
         with self._database.read() as connection:
             found = connection.scalar(select(exists().where(reports.c.uid == sop_uid)))
             return bool(found)
+
+    def ours_among(self, sop_uids: Sequence[str]) -> frozenset[str]:
+        """Those of `sop_uids` that are of reports that we made."""
+        with self._database.read() as connection:
+            query = select(reports.c.uid).where(reports.c.uid.in_(sop_uids))
+            return frozenset(connection.scalars(query))
 
     def get(self, uid: str) -> StudyRecord | None:
         """The study, if it was ever received."""

@@ -127,6 +127,8 @@ class Door:
     def _accept(self) -> None:
         try:
             conn, address = self._listener.accept()
+        except BlockingIOError:  # another process that shares the port took it
+            return
         except OSError:  # gone again, or no file descriptor left: the oldest makes room
             self._make_room(len(self._visitors) - 1)
             return

@@ -8,13 +8,18 @@ bad value: a value that cannot be read is left out. PS3.5 6.2 (value representat
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
 from dicom_node import product
@@ -29,6 +34,14 @@ MOST_VALUES = 64
 PROCESSING_EQUIPMENT = "109102"  # DCM, purpose of reference of a contributing equipment
 _BINARY = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "AT"))
 _INTEGERS = frozenset(("IS", "US", "SS", "UL", "SL", "SV", "UV"))
+_CHARACTER_SET = 0x00080005
+_ASCII_BELOW_128 = frozenset(
+    (b"", b"ISO_IR 6", b"ISO_IR 192", *(b"ISO_IR %d" % n for n in (100, 101, 109, 110, 144, 148)))
+)
+_TEXTS = frozenset(("AE", "AS", "CS", "DA", "LO", "PN", "SH", "TM", "UI"))
+_PRINTABLE = re.compile(rb"[ -\[\]-~]*\0?")  # no backslash: one value
+_INTEGER = re.compile(rb" *[+-]?[0-9]{1,9} *")
+_DECIMAL = re.compile(rb" *[+-]?[0-9]{1,9}(\.[0-9]{1,9})? *")
 _IDENTITY = {
     0x00080016: "SOPClassUID",
     0x00080018: "SOPInstanceUID",
@@ -41,7 +54,7 @@ _IDENTITY = {
 # What a parser of somebody else's bytes may raise; pydicom has no base error of its own.
 _UNREADABLE = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
-    NotImplementedError, EOFError, OSError, Warning,
+    NotImplementedError, EOFError, OSError, Warning, BytesLengthException,
 )  # fmt: skip
 
 
@@ -60,21 +73,66 @@ def of(source: Dataset, *, has_pixels: bool | None = None) -> dict[str, JSON]:
     Beside them: "HasPixelData", and "ContributingEquipment" (the manufacturers) for the loop guard.
     """
     found: dict[str, JSON] = {}
+    plain = _plainly_encoded(source)
     for tag in source.keys():  # noqa: SIM118  values are decoded one by one, below
-        try:
-            element = source[tag]
-            if element.keyword and element.VR not in _BINARY:
-                value = _json(element.value, element.VR)
-                if value is not None:
-                    found[element.keyword] = value
-        except _UNREADABLE:
+        keyword = keyword_for_tag(tag)
+        if not keyword:
             continue
+        value = _at_once(source.get_item(tag)) if plain else None
+        if value is None:
+            value = _decoded(source, tag)
+        if value is not None and value != "":
+            found[keyword] = value
     if has_pixels is None:
         has_pixels = any(name in source for name in ("PixelData", "FloatPixelData"))
     found["HasPixelData"] = has_pixels
     if makers := [maker for maker, _ in contributors(source)]:
         found["ContributingEquipment"] = list(dict.fromkeys(makers))
     return found
+
+
+def _decoded(source: Dataset, tag: BaseTag) -> JSON | None:
+    """One value as pydicom reads it; None if it cannot, or is binary, long or empty."""
+    try:
+        element = source[tag]
+        return None if element.VR in _BINARY else _json(element.value, element.VR)
+    except _UNREADABLE:
+        return None
+
+
+def _plainly_encoded(source: Dataset) -> bool:
+    """Whether ASCII bytes mean what they say in this data set."""
+    try:
+        declared: Any = source.get_item(_CHARACTER_SET)
+        if not isinstance(declared, RawDataElement):
+            return declared is None
+        return (declared.value or b"").strip(b" \0") in _ASCII_BELOW_128
+    except _UNREADABLE:
+        return False
+
+
+def _at_once(raw: Any) -> JSON | None:
+    """The value of an everyday element without pydicom's machinery; None: take the long way.
+
+    One value, printable ASCII or a short binary integer, of an explicit VR: as `_decoded` gives it.
+    Most elements are of this kind, and every instance has dozens. An empty text is "".
+    """
+    if not isinstance(raw, RawDataElement) or raw.value is None:
+        return None
+    value, vr = raw.value, raw.VR
+    if vr in _TEXTS:
+        if len(value) > LONGEST_TEXT or not _PRINTABLE.fullmatch(value):
+            return None
+        if vr == "PN" and b"=" in value:  # groups of components
+            return None
+        return str(value.decode("ascii")).strip(" \0")
+    if vr == "IS":
+        return int(value) if _INTEGER.fullmatch(value) else None
+    if vr == "DS":
+        return float(value) if _DECIMAL.fullmatch(value) else None
+    if vr == "US" and len(value) == 2:
+        return int.from_bytes(value, "little" if raw.is_little_endian else "big")
+    return None
 
 
 def contributors(source: Dataset) -> tuple[tuple[str, str], ...]:
@@ -123,6 +181,13 @@ def contained(walked: Walked, source: Dataset | None, size: int) -> Contained:
 def text(source: Dataset, keyword: str) -> str:
     """One attribute as text without padding; several values joined as they were sent."""
     try:
+        raw: Any = source.get_item(keyword)
+        if raw is None:
+            return ""
+        if isinstance(raw, RawDataElement) and (raw.VR == "UI" or _plainly_encoded(source)):
+            said = _at_once(raw)
+            if isinstance(said, str):
+                return said
         value = source.get(keyword)
     except _UNREADABLE:
         return ""

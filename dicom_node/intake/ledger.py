@@ -113,9 +113,9 @@ class Transfer:
             self._study = study
         self._counts[what] += 1
 
-    def postponed(self, why: str) -> None:
-        """An instance that the sender must send again; its study is not known."""
-        self._postponed[why] += 1
+    def postponed(self, why: str, count: int) -> None:
+        """Instances that the sender must send again; their study is not known."""
+        self._postponed[why] += count
 
     def flush(self) -> None:
         if self._study and self._counts:

@@ -73,7 +73,7 @@ class Command:
 class Sink(Protocol):
     """Where the data set of a C-STORE goes while it comes in. None of these may raise."""
 
-    def write(self, chunk: bytes) -> None: ...
+    def write(self, chunk: bytes | memoryview) -> None: ...
     def discard(self) -> None: ...
 
 
@@ -109,7 +109,7 @@ class Assembler:
         """Whether a message has begun and not ended."""
         return self._context is not None
 
-    def feed(self, context_id: int, fragment: bytes) -> Message | None:
+    def feed(self, context_id: int, fragment: bytes | memoryview) -> Message | None:
         """One presentation data value, its control header first; the message it completes."""
         if not fragment:
             raise ProtocolError("a fragment without its control header")
@@ -152,7 +152,7 @@ class Assembler:
         if self._size > self.max_instance:
             raise ProtocolError("a data set longer than limits.instance")
         if data and self._sink:
-            self._sink.write(bytes(data))
+            self._sink.write(data)
         return self._complete(command) if last else None
 
     def _complete(self, command: Command) -> Message:
@@ -209,3 +209,9 @@ def fragments(body: bytes, longest_pdu: int) -> Iterator[bytes]:
     for at in range(0, len(body), room):
         last = at + room >= len(body)
         yield bytes([1 | last << 1]) + body[at : at + room]
+
+
+def p_data(context_id: int, fragment: bytes) -> bytes:
+    """A P-DATA-TF of one presentation data value (PS3.8 9.3.5)."""
+    size = len(fragment)
+    return struct.pack(">BxLLB", 4, size + 5, size + 1, context_id) + fragment

@@ -1,0 +1,61 @@
+"""One receiving process, as `dicom_node.intake.crew` starts it.
+
+`python -m dicom_node.receiver LANE LISTENER POST ANSWERS BOARD` (the last four are descriptors that
+it inherits); settings in force come as JSON on standard input. It ends with the process that
+started it. No pixel is decoded here: the decoders are kept from being loaded, which saves a third
+of its memory and of its start.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+
+DECODERS = ("gdcm", "jpeg_ls", "numpy", "pylibjpeg")
+PARENT = "DICTAMEN_INTAKE"  # environment: the process id of the one who started it
+_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
+
+
+def main() -> int:
+    """Entry of a receiving process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
+        return 1
+    for name in DECODERS:
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
+    lane, *descriptors = (int(word) for word in sys.argv[1:6])
+    return _run(lane, descriptors)
+
+
+def _run(lane: int, descriptors: list[int]) -> int:
+    import structlog
+
+    log = structlog.get_logger()
+    from config import Settings
+    from dicom_node import logs, metrics
+    from dicom_node.events import Event
+    from dicom_node.intake.receiving import Inherited, receive_as
+
+    settings = Settings.model_validate_json(sys.stdin.buffer.read())
+    key = settings.node.audit_key_file.read_bytes().strip()
+    logs.configure(settings.node.log, key, process=f"intake-{lane}")
+    stopping = threading.Event()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the other process tells us
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    listener, post, answers = (socket.socket(fileno=number) for number in descriptors[:3])
+    inherited = Inherited(lane, listener, post, answers, descriptors[3])
+    try:
+        receive_as(settings, inherited, stopping, metrics.count)
+    except Exception:
+        log.exception(Event.PROCESS_CRASHED, role="intake", number=lane)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
