@@ -53,6 +53,9 @@ class Flushes:
                 segment.flush()
         except StorageError as failed:
             group.error = failed
+        except BaseException as failed:  # a bug must not look like a flush to those who wait
+            group.error = StorageError(f"The log could not be flushed: {type(failed).__name__}.")
+            raise
         finally:
             with self._changed:
                 group.done, self._busy = True, False

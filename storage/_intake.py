@@ -179,7 +179,7 @@ def instance_row(new: NewInstance, ordinal: int) -> dict[str, Any]:
         "calling_ae": text(new.calling_ae)[:16],
         "called_ae": text(new.called_ae)[:16],
         "address": text(new.address),
-        "headers": plain(new.headers),
+        "headers": dict(new.headers),  # the engine's JSON makes them plain
         "received_at": new.received_at,
         "repeats": 0,
         "note": text(new.note),

@@ -25,6 +25,7 @@ from storage.errors import StorageError, StorageFull, from_os
 from storage.segments import Place, Seal, Segment, blocks, marked, packed_size
 
 CHUNK = 1 << 17  # bytes that a draft collects before it writes them
+LONG = 1 << 15  # bytes that are written at once: collecting them costs a copy
 LEAST = 1 << 21  # bytes of a segment: the longest words of a record fit twice
 LARGEST = 1 << 20  # bytes of a payload in a segment: beyond, copying it costs more than it saves
 _AHEAD = 4  # one part in so many of a segment is kept for drafts that are under way
@@ -93,13 +94,13 @@ class Lane:
             page = self._current()
             page.drafts += 1
         try:
-            return self._seal(page, meta, nothing, [], b"")
+            return self._seal(page, meta, nothing, [], bytearray())
         except LogFull:
             with self._lock:
                 page.used = page.segment.size  # nothing else of this size fits, either
                 page = self._current()
                 page.drafts += 1
-            return self._seal(page, meta, nothing, [], b"")
+            return self._seal(page, meta, nothing, [], bytearray())
 
     def close(self) -> None:
         for page in self._pages:
@@ -153,15 +154,15 @@ class Lane:
 
     # ---- records ----------------------------------------------------------------------------
     def _seal(
-        self, page: _Page, meta: bytes, seal: Seal, extents: list[tuple[int, int]], rest: bytes
+        self, page: _Page, meta: bytes, seal: Seal, extents: list[tuple[int, int]], rest: bytearray
     ) -> Place:
         try:
             with self._lock:
                 stamp = self._last = _stamp(self._last)
-            at = self._reserve(page, packed_size(meta, extents, rest))
+            at = self._reserve(page, packed_size(meta, extents) + len(rest))
             if at < 0:
                 raise LogFull(f"{page.segment.path} has no room left.")
-            page.segment.put(page.segment.pack(at, stamp, meta, seal, extents, rest), at)
+            page.segment.put_all([page.segment.pack(at, stamp, meta, seal, extents), rest], at)
             with self._lock:
                 page.written += 1
             self._flushes.wait(page.segment)
@@ -202,7 +203,7 @@ class Draft:
         """
         if self.size + len(data) > self._lane.largest:
             raise LogFull("larger than what goes into a segment")
-        if len(self._rest) + len(data) > CHUNK:
+        if len(data) >= LONG or len(self._rest) + len(data) > CHUNK:
             self._put(self._rest, data)
             self._rest = bytearray()
         else:
@@ -221,7 +222,7 @@ class Draft:
         """Make payload and `meta` durable together. Ends the draft."""
         self._open = False
         seal = Seal(self.size, self.skip, self._crc, self._hash.digest())
-        return self._lane._seal(self._page, meta, seal, self._extents, bytes(self._rest))
+        return self._lane._seal(self._page, meta, seal, self._extents, self._rest)
 
     def discard(self) -> None:
         """Forget it; harmless when done twice, or after `seal`."""
@@ -250,6 +251,5 @@ class Draft:
         at = self._lane._reserve(self._page, length)
         if at < 0:
             raise LogFull("no room left in the segment")
-        self._page.segment.put(rest, at)
-        self._page.segment.put(data, at + len(rest))
+        self._page.segment.put_all([rest, data], at)
         self._extents.append((at, length))

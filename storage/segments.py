@@ -98,6 +98,7 @@ class Segment:
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
         self.epoch = b""
+        self.distrusted: OSError | None = None  # why no flush of it is believed any more
         self.look()
 
     @classmethod
@@ -107,8 +108,8 @@ class Segment:
         try:
             file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
             try:
-                for _ in range(0, size, _ZEROS):
-                    os.write(file, bytes(min(size, _ZEROS)))
+                for at in range(0, size, _ZEROS):
+                    os.write(file, bytes(min(size - at, _ZEROS)))
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -145,16 +146,33 @@ class Segment:
         except OSError as error:
             raise from_os(error, self.path) from error
 
+    def put_all(self, pieces: list[bytes | bytearray | memoryview], offset: int) -> None:
+        """Write the pieces one behind the other from `offset` on."""
+        length = sum(len(piece) for piece in pieces)
+        try:
+            done = os.pwritev(self._file, pieces, offset)
+        except OSError as error:
+            raise from_os(error, self.path) from error
+        if done < length:
+            self.put(b"".join(pieces)[done:], offset + done)
+
     def get(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes from `offset`."""
         return os.pread(self._file, length, offset)
 
     def flush(self) -> None:
-        """All that was put is on disk when this returns."""
+        """All that was put is on disk when this returns.
+
+        Once it failed it fails for ever: the kernel may have dropped what others had put by then,
+        and would call the next flush a success.
+        """
         try:
-            os.fdatasync(self._file)
+            if self.distrusted is None:
+                os.fdatasync(self._file)
         except OSError as error:
-            raise from_os(error, self.path) from error
+            self.distrusted = error
+        if self.distrusted is not None:
+            raise from_os(self.distrusted, self.path) from self.distrusted
 
     def pack(
         self,
@@ -163,15 +181,14 @@ class Segment:
         meta: bytes,
         seal: Seal,
         extents: list[tuple[int, int]],
-        rest: bytes,
     ) -> bytes:
-        """A record for this place; `rest` is the end of the payload that lies in no extent."""
+        """A record for this place, without the end of the payload that lies in no extent."""
         head = _HEAD.pack(
             _MAGIC, self.epoch, stamp, len(meta), seal.size, len(extents), seal.skip, seal.crc,
             seal.digest,
         )  # fmt: skip
         head += b"".join(_EXTENT.pack(*extent) for extent in extents)
-        return head + _CRC.pack(_crc(offset, head, meta)) + meta + rest
+        return head + _CRC.pack(_crc(offset, head, meta)) + meta
 
     # ---- reading ----------------------------------------------------------------------------
     def look(self) -> bool:
@@ -208,12 +225,18 @@ class Segment:
 
     def records(self) -> Iterator[Record]:
         """Every record of this epoch whose head is sound."""
-        at = _FIRST
-        while at < self.size:
-            found = self.read(at)
-            if found is not None:
-                yield found
-            at = found.end if found is not None else at + BLOCK
+        at, begins = _FIRST, _MAGIC + self.epoch
+        while self.epoch and at < self.size:
+            start, many = at, os.pread(self._file, _ZEROS, at)
+            while at < start + len(many):  # a MiB at a time: most blocks begin no record
+                found = None
+                if many.startswith(begins, at - start):
+                    found = self.read(at)
+                if found is not None:
+                    yield found
+                at = found.end if found is not None else at + BLOCK
+            if not many:
+                return
 
     def whole(self, record: Record) -> bool:
         """Whether the payload is what the head promises."""
@@ -255,9 +278,9 @@ class Segment:
         self.put(_MARKS.pack(_MAGIC, self.epoch, boot()) + marks, block * BLOCK)
 
 
-def packed_size(meta: bytes, extents: list[tuple[int, int]], rest: bytes) -> int:
+def packed_size(meta: bytes, extents: list[tuple[int, int]]) -> int:
     """Bytes that `Segment.pack` makes."""
-    return _HEAD.size + len(extents) * _EXTENT.size + _CRC.size + len(meta) + len(rest)
+    return _HEAD.size + len(extents) * _EXTENT.size + _CRC.size + len(meta)
 
 
 def _crc(offset: int, head: bytes, meta: bytes) -> int:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterable
+from functools import cache
 from io import BytesIO
 from typing import Any
 
+from pydicom.charset import convert_encodings
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -40,6 +43,11 @@ _ASCII_BELOW_128 = frozenset(
 )
 _TEXTS = frozenset(("AE", "AS", "CS", "DA", "LO", "PN", "SH", "TM", "UI"))
 _PRINTABLE = re.compile(rb"[ -\[\]-~]*\0?")  # no backslash: one value
+_PRINTABLES = re.compile(rb"[ -~]*\0?")
+_HEADERS = {  # VR -> length of an element's header; explicit VR
+    **dict.fromkeys("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), 8),
+    **dict.fromkeys("OB OD OF OL OV OW SV UC UN UR UT UV".split(), 12),
+}
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,9} *")
 _DECIMAL = re.compile(rb" *[+-]?[0-9]{1,9}(\.[0-9]{1,9})? *")
 _IDENTITY = {
@@ -51,6 +59,7 @@ _IDENTITY = {
     0x00100020: "PatientID",
     0x00100030: "PatientBirthDate",
 }
+_ELEMENT, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<L")
 # What a parser of somebody else's bytes may raise; pydicom has no base error of its own.
 _UNREADABLE = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
@@ -61,10 +70,48 @@ _UNREADABLE = (
 def dataset(walked: Walked) -> Dataset | None:
     """The kept elements as a data set, or None if they cannot be parsed."""
     encoding = walked.encoding
+    if (everyday := _everyday(walked)) is not None:
+        return everyday
     try:
         return read_dataset(BytesIO(bytes(walked.head)), encoding.implicit, encoding.little)
     except _UNREADABLE:
         return None
+
+
+def _everyday(walked: Walked) -> Dataset | None:
+    """What `read_dataset` makes of explicit VR little endian without sequences; None: ask it."""
+    if walked.encoding.implicit or not walked.encoding.little:
+        return None
+    found, head, at = {}, bytes(walked.head), 0
+    while at + 8 <= len(head):
+        group, element, code, length = _ELEMENT.unpack_from(head, at)
+        vr = code.decode("latin-1")
+        header = _HEADERS.get(vr)
+        if header is None or at + header > len(head):
+            return None
+        if header == 12:
+            (length,) = _LENGTH.unpack_from(head, at + 8)
+        start, tag = at + header, BaseTag(group << 16 | element)
+        at = start + length
+        value = head[start:at] if length or vr in _TEXTS else None
+        found[tag] = RawDataElement(tag, vr, length, value, start, False, True)
+    declared = found.get(BaseTag(_CHARACTER_SET))
+    named = (declared.value or b"").strip(b" \0") if declared else b""
+    if at != len(head) or named not in _ASCII_BELOW_128:
+        return None
+    made = Dataset(found)
+    made.set_original_encoding(False, True, _encodings(named))
+    return made
+
+
+@cache
+def _encodings(declared: bytes) -> list[str]:
+    return convert_encodings(declared.decode("ascii"))
+
+
+@cache
+def _keyword(tag: int) -> str:
+    return keyword_for_tag(tag)
 
 
 def of(source: Dataset, *, has_pixels: bool | None = None) -> dict[str, JSON]:
@@ -74,11 +121,11 @@ def of(source: Dataset, *, has_pixels: bool | None = None) -> dict[str, JSON]:
     """
     found: dict[str, JSON] = {}
     plain = _plainly_encoded(source)
-    for tag in source.keys():  # noqa: SIM118  values are decoded one by one, below
-        keyword = keyword_for_tag(tag)
+    for tag, raw in list(source.items()):  # values are decoded one by one, below
+        keyword = _keyword(int(tag))
         if not keyword:
             continue
-        value = _at_once(source.get_item(tag)) if plain else None
+        value = _at_once(raw) if plain else None
         if value is None:
             value = _decoded(source, tag)
         if value is not None and value != "":
@@ -121,18 +168,33 @@ def _at_once(raw: Any) -> JSON | None:
         return None
     value, vr = raw.value, raw.VR
     if vr in _TEXTS:
-        if len(value) > LONGEST_TEXT or not _PRINTABLE.fullmatch(value):
+        if len(value) > LONGEST_TEXT:
             return None
+        if not _PRINTABLE.fullmatch(value):
+            return _list_at_once(value, vr)
         if vr == "PN" and b"=" in value:  # groups of components
             return None
         return str(value.decode("ascii")).strip(" \0")
     if vr == "IS":
         return int(value) if _INTEGER.fullmatch(value) else None
     if vr == "DS":
-        return float(value) if _DECIMAL.fullmatch(value) else None
+        if _DECIMAL.fullmatch(value):
+            return float(value)
+        parts = value.split(b"\\")
+        if len(parts) > MOST_VALUES or not all(_DECIMAL.fullmatch(part) for part in parts):
+            return None
+        return [float(part) for part in parts]
     if vr == "US" and len(value) == 2:
         return int.from_bytes(value, "little" if raw.is_little_endian else "big")
     return None
+
+
+def _list_at_once(value: bytes, vr: str) -> JSON | None:
+    """The values of an everyday text of several."""
+    if vr == "PN" or not _PRINTABLES.fullmatch(value):
+        return None
+    parts = value.decode("ascii").rstrip(" \0").split("\\")
+    return [part.strip(" \0") for part in parts] if len(parts) <= MOST_VALUES else None
 
 
 def contributors(source: Dataset) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_node.intake.door import INVALID, abort_pdu
 
-AHEAD = 1 << 16  # bytes beyond one PDU that may be read with it
+AHEAD = 1 << 14  # bytes beyond one PDU that may be read with it; they are moved afterwards
 _HEAD = struct.Struct(">BxL")
 
 
@@ -93,6 +93,8 @@ class Line(AssociationSocket):  # type: ignore[misc]
 
     def _fill(self, count: int) -> None:
         """Have `count` bytes behind each other in the buffer. Raises OSError."""
+        if self._end - self._at >= count:
+            return
         if self._at + count > len(self._buffer) or self._at == self._end:
             left = self._end - self._at
             self._buffer[:left] = self._buffer[self._at : self._end]
@@ -101,7 +103,7 @@ class Line(AssociationSocket):  # type: ignore[misc]
         while self._end - self._at < count:
             if time.monotonic() > until:
                 raise TimeoutError("a PDU that does not end")
-            got = self._conn.recv_into(self._view[self._end :])
+            got = self._conn.recv_into(self._view[self._end : self._at + count + AHEAD])
             if not got:
                 raise ConnectionResetError("the peer hung up")
             self._end += got

@@ -18,6 +18,7 @@ HEAD = 1 << 20  # bytes of short elements kept altogether
 SHORT = 1 << 10  # longest single value kept
 TAPE = 1 << 16  # longest sequence kept
 DEEPEST = 64  # nesting; real structured reports stay below 20, parsers recurse on every level
+AT_ONCE = 1 << 14  # bytes of everyday elements that are read and looked at in one go
 INFLATED = 1 << 28  # a deflated data set is looked at up to here (deflate bombs)
 
 CONTRIBUTING_EQUIPMENT = 0x0018A001
@@ -26,6 +27,9 @@ _KEPT_SEQUENCES = frozenset({CONTRIBUTING_EQUIPMENT})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _OPEN = 0xFFFFFFFF  # undefined length
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 12-byte headers
+_SHORT = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+)  # 8-byte headers
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 
 
@@ -148,7 +152,14 @@ class _Inflated:
 def walk(file: BinaryIO, size: int, transfer_syntax: str) -> Walked:
     """Look at the data set of `size` bytes that begins at the file's position."""
     walked = Walked(Encoding.of(transfer_syntax))
-    source: _Source = (_Inflated if walked.encoding.deflated else _Plain)(file, size)
+    source: _Source
+    if walked.encoding.deflated:
+        source = _Inflated(file, size)
+    else:
+        begins = file.read(min(size, AT_ONCE))
+        passed = _everyday(begins, size, walked)
+        file.seek(passed - len(begins), 1)
+        source = _Plain(file, size - passed)
     try:
         _Walk(source, walked).run()
     except _Fault as fault:
@@ -156,6 +167,40 @@ def walk(file: BinaryIO, size: int, transfer_syntax: str) -> Walked:
     except _TooMuch:
         walked.note(f"inflates to more than {INFLATED >> 20} MiB, not looked at further")
     return walked
+
+
+def _everyday(begins: bytes, size: int, walked: Walked) -> int:
+    """What `_Walk` does with top-level elements of defined length, as far as they are everyday.
+
+    Returns how many bytes of the data set that were; everything else is left to `_Walk`.
+    """
+    order = "<" if walked.encoding.little else ">"
+    implicit, long = struct.Struct(order + "HHL"), struct.Struct(order + "L")
+    explicit, at, end = struct.Struct(order + "HH2sH"), 0, len(begins)
+    while at + 12 <= end:
+        header = 8
+        if walked.encoding.implicit:
+            group, element, length = implicit.unpack_from(begins, at)
+        else:
+            group, element, vr, length = explicit.unpack_from(begins, at)
+            if vr in _LONG:
+                header, (length,) = 12, long.unpack_from(begins, at + 8)
+            elif vr not in _SHORT:
+                break
+        tag, after = group << 16 | element, at + header + length
+        if length == _OPEN or length % 2 or after > size or group < 8 or group == _ITEM >> 16:
+            break
+        if skipped := tag in PIXELS or length > (TAPE if tag in _KEPT_SEQUENCES else SHORT):
+            pass
+        elif after > end or len(walked.head) + after - at > HEAD:
+            break
+        if tag in walked.tags:
+            walked.repeated.add(tag)
+        walked.tags.add(tag)
+        if not skipped:
+            walked.head += begins[at:after]
+        at = after
+    return at
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ def test_another_process_goes_on_where_one_ended(folder: Path, arrivals: Arrival
 
 @pytest.mark.parametrize("at", ["head", "words", "first piece", "last piece"])
 def test_a_torn_record_is_none(lane: Lane, arrivals: Arrivals, folder: Path, at: str) -> None:
-    place = _put(lane, 1, 200_000)
+    place = _put(lane, 1, 210_000)
     record = arrivals.read(place)
     assert record is not None
     where = {
@@ -206,6 +206,44 @@ def test_a_flush_that_fails_fails_for_all_of_its_group(
     assert place.segment != "00-0.log"  # never trusted again
 
 
+def test_what_was_written_before_a_flush_that_failed_is_never_called_durable(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells the error once and drops the pages of all: the next flush tells nothing."""
+    errors, begun, failed = iter([OSError(5, "Input/output error")]), [], threading.Event()
+    put_all = Segment.put_all
+
+    def once(_: int) -> None:
+        if error := next(errors, None):
+            raise error
+
+    def late(segment: Segment, pieces: list[bytes], offset: int) -> None:
+        put_all(segment, pieces, offset)
+        begun.append(offset)
+        if len(begun) == 1:  # written, and not among those who wait when the flush fails
+            assert failed.wait(5.0)
+
+    monkeypatch.setattr(os, "fdatasync", once)
+    monkeypatch.setattr(Segment, "put_all", late)
+    outcomes: list[str] = []
+
+    def seal(number: int) -> None:
+        try:
+            _put(lane, number, 5_000)
+            outcomes.append("durable")
+        except StorageIOError:
+            outcomes.append("failed")
+
+    first = threading.Thread(target=seal, args=(1,))
+    first.start()
+    while not begun:
+        time.sleep(0.01)
+    seal(2)
+    failed.set()
+    first.join()
+    assert outcomes == ["failed", "failed"]
+
+
 def test_a_disk_that_failed_lets_nothing_go(
     lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +289,9 @@ class Disk:
                     self.waiting[segment.name].append(piece)
             put(segment, data, offset)
 
+        def remember_all(segment: Segment, pieces: list[bytes], offset: int) -> None:
+            remember(segment, b"".join(pieces), offset)
+
         def keep(segment: Segment) -> None:
             with self._lock:
                 self._of(segment)
@@ -261,6 +302,7 @@ class Disk:
                     self.durable[segment.name][offset : offset + len(piece)] = piece
 
         monkeypatch.setattr(Segment, "put", remember)
+        monkeypatch.setattr(Segment, "put_all", remember_all)
         monkeypatch.setattr(Segment, "flush", keep)
 
     def _of(self, segment: Segment) -> None:
@@ -310,12 +352,12 @@ def test_power_loss_keeps_what_was_sealed(
     for thread in senders:
         thread.start()
     until, safe = time.monotonic() + 0.2 + chance.random() * 0.3, set[int]()
-    while time.monotonic() < until:
+    while time.monotonic() < until or filed == safe:  # some are filed and not safe
         with lock:
             news = {number: place for number, (_, place) in sealed.items() if number not in filed}
         arrivals.filed(record for place in news.values() if (record := arrivals.read(place)))
         filed |= set(news)
-        if chance.random() < 0.5 and time.monotonic() < until - 0.1:
+        if chance.random() < 0.5 and time.monotonic() < until:
             arrivals.safe()
             safe = set(filed)
     with lock:  # what is sealed from here on may be there or not
