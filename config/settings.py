@@ -169,6 +169,20 @@ class Node(Part):
 class Peer(Part):
     ae_title: AETitle = Field(description="calling AE title")
     host: str | None = Field(None, description="address the AE title is bound to; absent: any")
+    certificate: str | None = Field(
+        None, min_length=1, description="common or DNS name that its TLS certificate must bear"
+    )
+
+
+class Tls(Part):
+    """A second port with TLS (PS3.15 B.9, BCP 195)."""
+
+    listen: Address = Field(description="address and port of the DICOM listener with TLS")
+    certificate: Path = Field(description="our certificate with its chain (PEM)")
+    key_file: Path = Field(description="its key (PEM, without a password)")
+    trusted: Path | None = Field(
+        None, description="authorities of the senders (PEM): then each needs a certificate"
+    )
 
 
 class Limits(Part):
@@ -216,7 +230,16 @@ class Intake(Part):
     log: Bytes = Field(
         256 * 2**20, ge=2**22, le=2**34, description="disk for what came in and is not filed yet"
     )
+    tls: Tls | None = Field(None, description="a second port with TLS; absent: none")
     mllp: Mllp | None = Field(None, description="takes findings and final reports; absent: none")
+
+    @model_validator(mode="after")
+    def _certificates_can_be_asked_for(self) -> Intake:
+        asks = self.tls is not None and self.tls.trusted is not None
+        named = [] if isinstance(self.accept_from, str) else self.accept_from
+        if any(peer.certificate for peer in named) and not asks:
+            raise ValueError("accept_from names a certificate: set intake.tls.trusted, too")
+        return self
 
 
 class Settle(Part):

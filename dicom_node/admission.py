@@ -58,7 +58,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An association as it is asked for: `open_now` counts the others, all and from `address`."""
+    """An association as it is asked for: `open_now` counts the others, all and from `address`.
+
+    certified: whom its verified TLS certificate names.
+    """
 
     calling: str
     called: str
@@ -66,6 +69,7 @@ class Offer:
     open_now: int = 0
     open_from_address: int = 0
     stopping: bool = False
+    certified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,24 @@ class Contained:
     repeated: tuple[str, ...] = ()
 
 
-Addresses = Mapping[str, frozenset[str] | None]
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One entry of accept_from. addresses: None is any. certificate: the name it must bear."""
+
+    addresses: frozenset[str] | None = None
+    certificate: str | None = None
+
+
+Bindings = Mapping[str, tuple[Binding, ...]]
 
 
 def admit_association(
-    offer: Offer, limits: Limits, us: str, peers: Addresses | None
+    offer: Offer, limits: Limits, us: str, peers: Bindings | None
 ) -> Rejection | None:
     """Whether this association may open.
 
-    peers: AE title -> the addresses it is bound to (None: any); None instead of the whole mapping:
-    anyone may come.
+    peers: AE title -> what it is bound to, one of which must fit; None instead of the whole
+    mapping: anyone may come.
     """
     if offer.stopping:
         return Rejection(2, 3, 1, "stopping")
@@ -124,23 +136,31 @@ def admit_association(
         return None
     if offer.calling not in peers:
         return Rejection(1, 1, 3, "calling AE title is not in accept_from")
-    bound = peers[offer.calling]
-    if bound is not None and offer.address not in bound:
+    here = [
+        bound
+        for bound in peers[offer.calling]
+        if bound.addresses is None or offer.address in bound.addresses
+    ]
+    if not here:
         return Rejection(1, 1, 3, "calling AE title comes from an address it is not bound to")
+    if not any(b.certificate is None or b.certificate in offer.certified for b in here):
+        return Rejection(1, 1, 3, "calling AE title comes without the certificate it is bound to")
     return None
 
 
 def peers_by_title(
     accept_from: Sequence[Peer] | str, addresses: Mapping[str, frozenset[str]]
-) -> Addresses | None:
+) -> Bindings | None:
     """accept_from of node.yaml as `admit_association` wants it; addresses: host -> its IPs."""
     if isinstance(accept_from, str):
         return None
-    found: dict[str, frozenset[str] | None] = {}
+    found: dict[str, tuple[Binding, ...]] = {}
     for peer in accept_from:
         bound = None if peer.host is None else addresses.get(peer.host, frozenset())
-        before = found.get(peer.ae_title, frozenset())
-        found[peer.ae_title] = None if bound is None or before is None else bound | before
+        found[peer.ae_title] = (
+            *found.get(peer.ae_title, ()),
+            Binding(bound, peer.certificate),
+        )
     return found
 
 

@@ -1,9 +1,9 @@
 """One receiving process, as `dicom_node.intake.crew` starts it.
 
-`python -m dicom_node.receiver LANE LISTENER POST ANSWERS BOARD` (the last four are descriptors that
-it inherits); settings in force come as JSON on standard input. It ends with the process that
-started it. No pixel is decoded here: the decoders are kept from being loaded, which saves a third
-of its memory and of its start.
+`python -m dicom_node.receiver LANE LISTENER POST ANSWERS BOARD [TLS]` (descriptors that it
+inherits, but for the first); settings in force come as JSON on standard input. It ends with the
+process that started it. No pixel is decoded here and no screen is painted: what pydicom and
+structlog would load for that is kept from being loaded, a third of its memory and of its start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 
-DECODERS = ("gdcm", "jpeg_ls", "numpy", "pylibjpeg")
+UNNEEDED = ("gdcm", "jpeg_ls", "numpy", "pylibjpeg", "rich")
 PARENT = "DICTAMEN_INTAKE"  # environment: the process id of the one who started it
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
 
@@ -25,9 +25,9 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
         return 1
-    for name in DECODERS:
+    for name in UNNEEDED:
         sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
-    lane, *descriptors = (int(word) for word in sys.argv[1:6])
+    lane, *descriptors = (int(word) for word in sys.argv[1:7])
     return _run(lane, descriptors)
 
 
@@ -48,7 +48,8 @@ def _run(lane: int, descriptors: list[int]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the other process tells us
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     listener, post, answers = (socket.socket(fileno=number) for number in descriptors[:3])
-    inherited = Inherited(lane, listener, post, answers, descriptors[3])
+    secure = socket.socket(fileno=descriptors[4]) if len(descriptors) > 4 else None
+    inherited = Inherited(lane, listener, post, answers, descriptors[3], secure)
     try:
         receive_as(settings, inherited, stopping, metrics.count)
     except Exception:

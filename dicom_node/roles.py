@@ -34,6 +34,10 @@ PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its 
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
 
 
+class RoleError(Exception):
+    """A process cannot start or go on, in words for a person."""
+
+
 def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
     """Be one process of the node until `stopping` is set. Imports only what its role needs."""
     if role == "intake":
@@ -65,6 +69,8 @@ def _intake(settings: Settings, stopping: threading.Event) -> None:
     storage = rooms.storage(settings, "intake")
     try:
         intake.serve(settings, storage, stopping, on_event=metrics.count)
+    except intake.IntakeError as error:
+        raise RoleError(str(error)) from error
     finally:
         storage.close()
 
@@ -75,6 +81,8 @@ def _inbox(settings: Settings, stopping: threading.Event) -> None:
     storage = rooms.storage(settings, "inbox")
     try:
         inbox.serve(settings, storage, stopping, on_event=metrics.count)
+    except inbox.InboxError as error:
+        raise RoleError(str(error)) from error
     finally:
         storage.close()
 
@@ -137,7 +145,7 @@ def main() -> int:
     stop_on_signals(stopping)
     try:
         run(role, settings, stopping)
-    except ProcessorError as error:  # a model that cannot be used: readiness names it
+    except (ProcessorError, RoleError) as error:  # readiness names it
         notices.say(str(error))
         log.error(Event.PROCESS_CRASHED, role=role, error=str(error))
         return 1

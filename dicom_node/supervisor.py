@@ -17,19 +17,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
 from config import Settings, SettingsError, load
 from dicom_node import clock, intake, notices, ports, product, rooms, rules, status
 from dicom_node.children import Child, Children
 from dicom_node.events import Event
+from dicom_node.intake import tls
 from dicom_node.roles import Role
 from processors import ProcessorError
 from storage import AuditEntry, Storage, StorageError
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
 
 log = structlog.get_logger()
 SETTLE_EVERY = 0.25  # seconds; a study's quiet time is longer
@@ -63,23 +66,24 @@ class Supervisor:
         """Run the node until TERM; 0 if everything drained in time, 1 if something was killed."""
         check_ports(self.settings)
         check_mllp_port(self.settings)
+        check_tls_port(self.settings)
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
         self._children = Children(self._child_ended)
-        self._take_up()
         with (
             tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir,
             tempfile.TemporaryDirectory(prefix="dictamen-notices-") as notices_dir,
         ):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
             os.environ[notices.FOLDER] = notices_dir
+            self._hear()
+            self._open_the_door()
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
             scheduler = self._clock()
-            self._hear()
             self._audit("110100", kind="110120", version=product.VERSION)
             self._children.want(_places(self.settings))
             tend = _guarded("tend", self._tend)
@@ -114,6 +118,21 @@ class Supervisor:
         return self._children.hindered()
 
     # ---- start and watch --------------------------------------------------------------------
+    def _open_the_door(self) -> None:
+        """Start the intake, and look at all else while it starts: senders wait for it alone.
+
+        Raises what `verify` raises; then nothing is left running, and what came is durable.
+        """
+        self._children.want([("intake", 1)])
+        self._children.tend(self.settings)
+        try:
+            self._take_up()
+            self.verify(self.settings)
+        except BaseException:
+            self._children.stop(self.settings.intake.limits.stop)
+            self._storage.close()
+            raise
+
     def _take_up(self) -> None:
         """What a node that ended without a word left behind."""
         door = self.settings.intake
@@ -150,8 +169,12 @@ class Supervisor:
                 check_ports(new, ("listen",))
             if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
                 check_mllp_port(new)
+            if new.intake.tls:
+                if _tls_port(new) != _tls_port(self.settings):
+                    check_tls_port(new)
+                tls.context(new.intake.tls)
             self.verify(new)
-        except (SettingsError, StartError, ProcessorError) as error:
+        except (SettingsError, StartError, ProcessorError, tls.TlsUnusable) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
             self._audit("110113", 8, "110131", settings=str(error))
             return
@@ -165,7 +188,8 @@ class Supervisor:
         self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))
-        same_door = (old.node, old.intake) == (new.node, new.intake)
+        # with TLS always: its certificate may have been renewed below the same name
+        same_door = (old.node, old.intake) == (new.node, new.intake) and not new.intake.tls
         doors: tuple[Role, ...] = () if same_door else ("intake", "inbox")
         self._children.renew(("worker", "courier", *doors))
 
@@ -186,6 +210,10 @@ class Supervisor:
 
     # ---- clock, signals, audit --------------------------------------------------------------
     def _clock(self) -> BackgroundScheduler:
+        # here: it looks for plug-ins in all that is installed, and the door is open by now
+        from apscheduler.executors.pool import ThreadPoolExecutor
+        from apscheduler.schedulers.background import BackgroundScheduler
+
         scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60},
@@ -248,6 +276,28 @@ def check_mllp_port(settings: Settings) -> None:
             f"intake.mllp.listen: cannot listen on {address} ({why}). "
             "End the other program, or choose another port."
         )
+
+
+def check_tls_port(settings: Settings) -> None:
+    """Raises StartError naming the port for DICOM with TLS if another program has it, or why its
+    certificate cannot be used.
+    """
+    if settings.intake.tls is None:
+        return
+    address = _tls_port(settings)
+    if why := ports.why_taken(address):
+        raise StartError(
+            f"intake.tls.listen: cannot listen on {address} ({why}). "
+            "End the other program, or choose another port."
+        )
+    try:
+        tls.context(settings.intake.tls)
+    except tls.TlsUnusable as error:
+        raise StartError(str(error)) from error
+
+
+def _tls_port(settings: Settings) -> str:
+    return settings.intake.tls.listen if settings.intake.tls else ""
 
 
 def _mllp_port(settings: Settings) -> str:

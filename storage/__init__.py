@@ -11,9 +11,11 @@ Never: a session, a row or a table leaves this room; no DICOM network, no HL7, n
 patient's name in a message or an audit event. Open it after a fork, not before.
 """
 
-from storage._backup import backup, restore
-from storage._storage import Storage, open_storage
-from storage._upgrade import upgrade
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from storage.arrivals import Arrivals, pending
 from storage.errors import (
     LeaseLost,
@@ -56,6 +58,27 @@ from storage.records import (
 )
 from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
+
+if TYPE_CHECKING:
+    from storage._backup import backup, restore
+    from storage._storage import Storage, open_storage
+    from storage._upgrade import upgrade
+
+# loaded when asked for: a process that only receives has no database
+_WITH_SQL = {
+    "Storage": "_storage",
+    "backup": "_backup",
+    "open_storage": "_storage",
+    "restore": "_backup",
+    "upgrade": "_upgrade",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WITH_SQL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"storage.{_WITH_SQL[name]}"), name)
+
 
 __all__ = [
     "Added",

@@ -55,7 +55,7 @@ class Lane:
     """The segments that one process writes. All methods may be called from any thread.
 
     size: of one segment in bytes. largest: bytes of a payload that goes into one. Opening makes one
-    segment; `widen` makes the others.
+    segment, if the disk lets it; `widen` makes the others.
     """
 
     SEGMENTS = 4  # one is written, the others are being filed or free
@@ -68,17 +68,21 @@ class Lane:
         self._flushes = Flushes()
         self._last = 0
         folder.mkdir(parents=True, exist_ok=True)
-        here = [n for n in range(self.SEGMENTS) if n == 0 or self._path(n).exists()]
-        self._pages = [_Page(self._open(n)) for n in here]
-        for page in self._pages:
-            for record in page.segment.records():
-                self._last = max(self._last, record.stamp)
+        self._pages: list[_Page] = []
+        self._missing = [n for n in range(self.SEGMENTS) if n and not self._path(n).exists()]
+        for number in range(self.SEGMENTS):
+            if number not in self._missing:
+                self._try(number)
         self._page: _Page | None = None
 
     def widen(self) -> None:
-        """Make the segments that are still missing; takes a moment, so not at the door."""
-        for number in range(len(self._pages), self.SEGMENTS):
-            self._pages.append(_Page(self._open(number)))
+        """Make the segments that are still missing; takes a moment, so not at the door.
+
+        Raises StorageError; then it may be tried again.
+        """
+        while self._missing:
+            self._add(self._missing[0])
+            del self._missing[0]
 
     def draft(self) -> Draft:
         """A payload that begins to arrive. Raises LogFull."""
@@ -107,6 +111,18 @@ class Lane:
             page.segment.close()
 
     # ---- segments ---------------------------------------------------------------------------
+    def _try(self, number: int) -> None:
+        try:
+            self._add(number)
+        except StorageError:  # a full or failing disk: senders hear so, `widen` tries again
+            self._missing.insert(0, number)
+
+    def _add(self, number: int) -> None:
+        page = _Page(self._open(number))
+        for record in page.segment.records():
+            self._last = max(self._last, record.stamp)
+        self._pages.append(page)
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{self.number:02d}-{number}.log"
 

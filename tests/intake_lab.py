@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -302,8 +303,9 @@ def associated(
     calling: str = "PACS",
     called: str = "DICTAMEN",
     patience: float = 60,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> Iterator[Association]:
-    """An association, released at the end; look at `is_established`."""
+    """An association, released at the end; look at `is_established`. tls: context, server's name"""
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience
     for abstract, syntaxes in (
@@ -313,7 +315,7 @@ def associated(
     port = node if isinstance(node, int) else node.port
     opened: list[socket.socket] = []
     handlers = [(evt.EVT_CONN_OPEN, _no_delay, [opened])]
-    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
+    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, tls_args=tls)
     try:
         yield assoc
     finally:

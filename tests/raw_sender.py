@@ -63,7 +63,7 @@ class Sender:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
         try:
-            self._socket.sendall(_associate(called, calling, sop_class))
+            self._socket.sendall(association_request(called, calling, sop_class))
             kind, body = self._pdu()
             if kind != 2:
                 raise Refused(f"PDU {kind}: {body[:4].hex()}")
@@ -126,7 +126,8 @@ def _item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(value)) + value
 
 
-def _associate(called: str, calling: str, sop_class: str) -> bytes:
+def association_request(called: str, calling: str, sop_class: str = CT) -> bytes:
+    """An A-ASSOCIATE-RQ for this class and Verification."""
     body = struct.pack(">HH16s16s32x", 1, 0, called.encode().ljust(16), calling.encode().ljust(16))
     body += _item(0x10, b"1.2.840.10008.3.1.1.1")
     for number, abstract in ((1, sop_class), (3, VERIFICATION)):

@@ -34,7 +34,9 @@ def test_the_guide_lists_no_event_that_does_not_exist():
 
 def commands() -> list[tuple[str, ...]]:
     found = []
-    for name, command in get_command(app).commands.items():
+    root = get_command(app)
+    for name in root.list_commands(None):
+        command = root.get_command(None, name)
         below = getattr(command, "commands", None)
         found += [(name, sub) for sub in below] if below else [(name,)]
     return found
@@ -44,7 +46,7 @@ def commands() -> list[tuple[str, ...]]:
 def test_every_command_has_a_help_and_stands_in_a_guide(path):
     command = get_command(app)
     for step in path:
-        command = command.commands[step]
+        command = command.get_command(None, step)
     assert command.help
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert f"dictamen {' '.join(path)}" in text or f"`{' '.join(path)}`" in text

@@ -27,6 +27,13 @@ Limit = Annotated[int, typer.Option(help="At most this many, newest first.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="Only of this study.")]
 
 
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(studies, name="studies")
+    root.add_typer(runs, name="runs")
+    root.add_typer(deliveries, name="deliveries")
+
+
 @studies.command("list")
 def list_studies(
     state: Annotated[StudyState | None, typer.Option(help="Only in this state.")] = None,

@@ -1,7 +1,8 @@
 """The clerk: reads the post of all who receive, files what came, and keeps readiness true.
 
-One a node. Lets a few milliseconds pass before it files, so that one transaction holds many
-instances; nobody waits for it but senders under `on_conflict: refuse`. What cannot be filed now is
+One a node. Lets a moment pass before it files, longer while much comes, so that one transaction
+holds many instances; the end of an association hurries it, and senders that wait for it do
+(`on_conflict: refuse`). What cannot be filed now is
 tried again each second, and meanwhile the intake takes nothing more. Between batches everything
 filed is put on disk, so that segments of the log can be written again.
 """
@@ -25,10 +26,10 @@ from dicom_node.intake.readiness import Readiness
 from storage import Arrivals, Place, Record, StorageError
 
 BATCH = 256  # records in one transaction
-LINGER = 0.02  # seconds in which a batch may grow
+LINGER, LONGEST = 0.02, 0.2  # seconds in which a batch may grow: at first, and in a stream
 TURN = 0.25
 RETRY = 1.0
-SAFE = 1.0  # seconds after which what was filed is put on disk, at the latest
+SAFE = 5.0  # seconds after which what was filed is put on disk, at the latest
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ class Clerk:
     _not_before: float = 0.0
     _unsafe: bool = False  # the last try to put what was filed on disk failed
     _last_safe: float = 0.0
+    _linger: float = LINGER
 
     def turn(self) -> bool:
         """Read for a moment and file; False once nobody is left who could write."""
@@ -125,7 +127,7 @@ class Clerk:
             if message is None:
                 return False
             hurried = self._take(message)
-            until = until or time.monotonic() + LINGER
+            until = until or time.monotonic() + self._linger
             left = until - time.monotonic()
             if left <= 0 or hurried:
                 return True
@@ -134,13 +136,14 @@ class Clerk:
         return True
 
     def _take(self, message: Message) -> bool:
-        """Sort one message; whether somebody waits for it."""
+        """Sort one message; whether it is time to file."""
         if isinstance(message, Arrived):
             self._arrived.append(message)
             return bool(message.ticket)
         if isinstance(message, Ended):
             self._ended.append(message)
-        elif isinstance(message, Trouble):
+            return True
+        if isinstance(message, Trouble):
             self.readiness.heard(message)
         else:
             self.books.write(message)
@@ -179,6 +182,7 @@ class Clerk:
             log.exception(EventName.INSTANCE_FAILED, records=len(batch))
             self._one_by_one(batch)
             return
+        self._linger = min(LONGEST, 2 * self._linger) if len(batch) > 1 else LINGER
         del self._unfiled[: len(batch)]
         self._places.difference_update(record.place for record in batch)
         self._filed(filed)

@@ -24,6 +24,7 @@ from dicom_node.intake import post
 from dicom_node.intake.board import ROWS, Board
 from dicom_node.intake.clerk import Clerk
 from dicom_node.intake.events import EventName
+from storage import Lane
 
 MODULE, PARENT = "dicom_node.receiver", "DICTAMEN_INTAKE"
 BACK_OFF_FIRST, BACK_OFF_MOST, PROVEN = 0.2, 10.0, 30.0  # of a process that keeps ending
@@ -38,6 +39,11 @@ def count(settings: Settings) -> int:
     """How many processes receive. auto: one a core that we may use, at least two."""
     wanted = settings.intake.processes
     return min(ROWS, max(2, len(os.sched_getaffinity(0)))) if wanted == "auto" else wanted
+
+
+def segment_size(settings: Settings) -> int:
+    """Of each segment in each lane, in bytes."""
+    return settings.intake.log // (Lane.SEGMENTS * count(settings))
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class Crew:
     """
 
     settings: Settings
-    listener: socket.socket
+    listeners: tuple[socket.socket, socket.socket | None]  # the plain port's, and that of TLS
     writes: socket.socket
     answers: dict[int, socket.socket]
     board: Board
@@ -98,8 +104,10 @@ class Crew:
         self.clerk.readiness.crew(all(hand.process is not None for hand in self._hands))
 
     def _start(self, hand: _Hand) -> None:
-        passed = (self.listener, self.writes, hand.theirs)
+        plain, secure = self.listeners
+        passed = (plain, self.writes, hand.theirs)
         descriptors = [*(one.fileno() for one in passed), self.board.descriptor]
+        descriptors += [secure.fileno()] if secure else []
         words = [sys.executable, "-m", MODULE, str(hand.lane), *(str(one) for one in descriptors)]
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, pass_fds=descriptors,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,8 +23,11 @@ from dicom_node.intake.arrival import Arrival, Content
 from dicom_node.intake.events import EventName
 from dicom_node.intake.ledger import Bookkeeper, Sender, Transfer
 from dicom_node.intake.quarantine import Case
-from storage import Arrivals, Record, Spool, Storage, StorageError, lane_of
+from storage import Arrivals, Record, Spool, StorageError, lane_of
 from storage.records import Added, AddedAs, AuditEntry
+
+if TYPE_CHECKING:  # SQL: a receiving process has none
+    from storage import Storage
 
 OBJECTS = "objects"
 CONFLICT = "the same SOP Instance UID came with other bytes"

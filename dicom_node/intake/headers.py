@@ -17,7 +17,7 @@ from typing import Any
 
 from pydicom.charset import convert_encodings
 from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
@@ -27,7 +27,7 @@ from pydicom.valuerep import PersonName
 
 from dicom_node import product
 from dicom_node.admission import Contained
-from dicom_node.intake.walk import Walked
+from dicom_node.intake.walk import LONG_HEADERS, SHORT_HEADERS, Walked
 from storage.records import Identity
 
 JSON = str | int | float | list["JSON"]
@@ -44,10 +44,6 @@ _ASCII_BELOW_128 = frozenset(
 _TEXTS = frozenset(("AE", "AS", "CS", "DA", "LO", "PN", "SH", "TM", "UI"))
 _PRINTABLE = re.compile(rb"[ -\[\]-~]*\0?")  # no backslash: one value
 _PRINTABLES = re.compile(rb"[ -~]*\0?")
-_HEADERS = {  # VR -> length of an element's header; explicit VR
-    **dict.fromkeys("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), 8),
-    **dict.fromkeys("OB OD OF OL OV OW SV UC UN UR UT UV".split(), 12),
-}
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,9} *")
 _DECIMAL = re.compile(rb" *[+-]?[0-9]{1,9}(\.[0-9]{1,9})? *")
 _IDENTITY = {
@@ -82,15 +78,15 @@ def _everyday(walked: Walked) -> Dataset | None:
     """What `read_dataset` makes of explicit VR little endian without sequences; None: ask it."""
     if walked.encoding.implicit or not walked.encoding.little:
         return None
-    found, head, at = {}, bytes(walked.head), 0
+    found: dict[BaseTag, DataElement | RawDataElement] = {}
+    head, at = bytes(walked.head), 0
     while at + 8 <= len(head):
         group, element, code, length = _ELEMENT.unpack_from(head, at)
-        vr = code.decode("latin-1")
-        header = _HEADERS.get(vr)
-        if header is None or at + header > len(head):
+        header, vr = 8, code.decode("latin-1")
+        if code in LONG_HEADERS and vr != "SQ" and at + 12 <= len(head):
+            header, (length,) = 12, _LENGTH.unpack_from(head, at + 8)
+        elif code not in SHORT_HEADERS:
             return None
-        if header == 12:
-            (length,) = _LENGTH.unpack_from(head, at + 8)
         start, tag = at + header, BaseTag(group << 16 | element)
         at = start + length
         value = head[start:at] if length or vr in _TEXTS else None

@@ -10,6 +10,7 @@ import contextlib
 import mmap
 import select
 import socket
+import ssl
 import struct
 import time
 from typing import Any
@@ -30,6 +31,7 @@ class Line(AssociationSocket):  # type: ignore[misc]
     ) -> None:
         super().__init__(assoc, client_socket=conn)
         self._conn, self._patience = conn, patience
+        self._tls = conn if isinstance(conn, ssl.SSLSocket) else None
         self._longest = max(longest, len(first))
         # not a bytearray: of this only what was used takes memory
         self._buffer = mmap.mmap(-1, self._longest + _HEAD.size + AHEAD)
@@ -41,6 +43,14 @@ class Line(AssociationSocket):  # type: ignore[misc]
         conn.settimeout(patience)
         self._poll = select.poll()  # select() cannot see descriptors above 1023
         self._poll.register(conn, select.POLLIN)
+
+    def close(self) -> None:
+        """As the library's; with TLS the peer hears that nothing was cut off (RFC 8446 6.1)."""
+        if self._tls is not None and self.socket is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._tls.setblocking(False)
+                self._tls.unwrap()
+        super().close()
 
     def end(self) -> None:
         """Close for good: the library's close leaves a reset socket open."""
@@ -55,7 +65,8 @@ class Line(AssociationSocket):  # type: ignore[misc]
         """Whether there is something to read, now or within so many seconds."""
         if self.socket is None or not self._is_connected:
             return False
-        return self._end > self._at or bool(self._poll.poll(seconds * 1000))
+        waiting = self._end > self._at or (self._tls is not None and self._tls.pending() > 0)
+        return waiting or bool(self._poll.poll(seconds * 1000))
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly so many bytes, or fewer if the peer hung up (pynetdicom's convention)."""

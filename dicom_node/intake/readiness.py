@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,12 +29,14 @@ from dicom_node.intake.post import Trouble
 from storage import (
     LogFull,
     Spool,
-    Storage,
     StorageError,
     StorageFull,
     StorageIOError,
     StorageReadOnly,
 )
+
+if TYPE_CHECKING:  # SQL: a receiving process has none
+    from storage import Storage
 
 FILE = "intake.status"
 DISK_LOW = "free disk space is below intake.disk_reserve"

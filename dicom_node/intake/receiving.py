@@ -22,10 +22,10 @@ from pynetdicom import AE, _config
 from config.settings import Settings
 from dicom_node import admission
 from dicom_node.admission import Offer, Rejection
-from dicom_node.intake import contract, crew, ledger
+from dicom_node.intake import contract, crew, ledger, tls
 from dicom_node.intake.association import Guest
 from dicom_node.intake.board import Board
-from dicom_node.intake.door import Caller, Door, Hooks
+from dicom_node.intake.door import Caller, Door, Entrance, Hooks
 from dicom_node.intake.events import EventName
 from dicom_node.intake.ledger import Bookkeeper, Sender
 from dicom_node.intake.post import Post
@@ -38,6 +38,7 @@ from dicom_node.intake.reception import (
 from storage import Lane, Spool, StorageError
 
 RESOLVE = 60.0  # seconds between two look-ups of the hosts in accept_from
+RETRY = 1.0  # seconds until the log is tried again on a disk that did not let it grow
 TURN = 0.25
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class Inherited:
     writes: socket.socket
     answers: socket.socket
     board: int
+    tls: socket.socket | None = None
 
 
 def receive_as(
@@ -62,35 +64,37 @@ def receive_as(
 ) -> None:
     """`receive` in a process of its own: its lane, its post."""
     spool = Spool(settings.node.data_dir / "spool")
-    lane = Lane(spool.arrivals, inherited.lane, segment_size(settings))
+    lane = Lane(spool.arrivals, inherited.lane, crew.segment_size(settings))
     mail = Post(inherited.writes, inherited.answers)
     threading.Thread(target=mail.listen, name="intake-answers", daemon=True).start()
     board = Board(inherited.board)
-    receive(settings, spool, lane, inherited.listener, mail, board, stopping, on_event)
-
-
-def segment_size(settings: Settings) -> int:
-    """Of each segment in each lane, in bytes."""
-    return settings.intake.log // (Lane.SEGMENTS * crew.count(settings))
+    listeners = inherited.listener, inherited.tls
+    receive(settings, spool, lane, listeners, mail, board, stopping, on_event)
 
 
 def receive(
     settings: Settings,
     spool: Spool,
     lane: Lane,
-    listener: socket.socket,
+    listeners: tuple[socket.socket, socket.socket | None],
     post: Post,
     board: Board,
     stopping: threading.Event,
     on_event: Callable[[str], None],
 ) -> None:
-    """Receive instances in this process until `stopping` is set. Ends the listener."""
+    """Receive instances in this process until `stopping` is set. Ends the listeners.
+
+    listeners: the plain port's, and that of TLS if there is one.
+    """
     _prepare_process()
     books = Bookkeeper(post)
     room = Room(settings, spool, board, post.tell)
     house = House(settings, spool, lane, room, post, books, on_event, _swift())
     desk = _FrontDesk(house, Guests(board, lane.number), stopping)
-    front = Door(listener, settings.intake.limits.handshake, desk.hooks())
+    plain, secure = listeners
+    context = tls.context(settings.intake.tls) if settings.intake.tls and secure else None
+    entrances = [Entrance(plain), *([Entrance(secure, context)] if secure else [])]
+    front = Door(entrances, settings.intake.limits.handshake, desk.hooks())
     try:
         desk.resolve()
         threading.Thread(target=desk.watch, name="intake-watch", daemon=True).start()
@@ -141,10 +145,10 @@ class _FrontDesk:
     def __init__(self, house: House, guests: Guests, stopping: threading.Event) -> None:
         self._house, self.guests, self._stopping = house, guests, stopping
         self._ae = _application_entity(house.settings)
-        self._peers: admission.Addresses | None = {}
+        self._peers: admission.Bindings | None = {}
 
     def hooks(self) -> Hooks:
-        return Hooks(self._admit, self._enter, self._refused)
+        return Hooks(self._admit, self._enter, self._refused, self._unknown)
 
     def resolve(self) -> None:
         """Look the hosts of accept_from up; a name that does not resolve binds to nothing."""
@@ -154,15 +158,21 @@ class _FrontDesk:
 
     def watch(self) -> None:
         """Keep the addresses of the peers true; its own thread: it may block."""
-        try:
-            self._house.lane.widen()
-        except StorageError as error:  # the segments that are there will do
-            self._house.room.trouble(error)
-        while not self._stopping.wait(RESOLVE):
+        wide = self._widened()
+        while not self._stopping.wait(RESOLVE if wide else RETRY):
+            wide = wide or self._widened()
             try:
                 self.resolve()
             except Exception:  # the edge of this thread: it must live as long as the process
                 log.exception(EventName.NOT_READY)
+
+    def _widened(self) -> bool:
+        try:
+            self._house.lane.widen()
+        except StorageError as error:  # the segments that are there will do
+            self._house.room.trouble(error)
+            return False
+        return True
 
     def see_out(self, front: Door) -> None:
         until = time.monotonic() + self._house.settings.intake.limits.stop
@@ -178,8 +188,9 @@ class _FrontDesk:
     def _admit(self, caller: Caller) -> Rejection | None:
         total, here = self.guests.count(caller.address)
         offer = Offer(
-            caller.calling, caller.called, caller.address, total, here, self._stopping.is_set()
-        )
+            caller.calling, caller.called, caller.address, total, here, self._stopping.is_set(),
+            caller.certified,
+        )  # fmt: skip
         settings = self._house.settings
         rejection = admission.admit_association(
             offer, settings.intake.limits, settings.node.ae_title, self._peers
@@ -212,6 +223,13 @@ class _FrontDesk:
             conn.close()
             if guest is not None:
                 self.guests.leave(guest)
+
+    def _unknown(self, address: str, why: str) -> None:
+        """A TLS handshake failed: somebody who could not say who it is."""
+        log.warning(EventName.CONNECTION_REFUSED, address=address, why=why)
+        self._house.on_event(EventName.CONNECTION_REFUSED)
+        sender = Sender("", "", address, "")
+        self._house.books.write(ledger.alert(sender, why, kind=ledger.NODE_AUTHENTICATION))
 
     def _refused(self, address: str, why: str) -> None:
         log.info(EventName.CONNECTION_REFUSED, address=address, why=why)

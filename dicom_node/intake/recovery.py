@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 from pydicom.dataset import Dataset
@@ -33,8 +33,11 @@ from dicom_node.intake.filing import OBJECTS, Filer, readable
 from dicom_node.intake.ledger import Bookkeeper, Sender
 from dicom_node.intake.quarantine import sha256_of
 from dicom_node.intake.reception import PREAMBLE, data_set_offset
-from storage import Arrivals, Record, Storage, StorageBusy
+from storage import Arrivals, Record, StorageBusy
 from storage.records import AuditEntry
+
+if TYPE_CHECKING:  # SQL: a receiving process has none
+    from storage import Storage
 
 PAGE = 500
 MOST_META = 1 << 12  # bytes; ours take less than 500

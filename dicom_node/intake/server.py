@@ -11,11 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from config.settings import Settings
-from dicom_node.intake import crew, door, post, receiving, recovery
+from dicom_node.intake import crew, door, post, recovery, tls
 from dicom_node.intake.board import Board
 from dicom_node.intake.clerk import Clerk
 from dicom_node.intake.crew import Crew
@@ -24,18 +25,15 @@ from dicom_node.intake.filing import Filer
 from dicom_node.intake.ledger import Bookkeeper
 from dicom_node.intake.post import Post
 from dicom_node.intake.readiness import Readiness
-from storage import (
-    Arrivals,
-    Lane,
-    Place,
-    Storage,
-    StorageBusy,
-    lane_of,
-)
+from storage import Arrivals, Lane, Place, StorageBusy, lane_of
+
+if TYPE_CHECKING:  # SQL: a receiving process has none
+    from storage import Storage
 
 LOOK = 1.0  # seconds between two looks at the disk
 HANDOVER = 30.0  # seconds in which a former intake of this folder may end
 
+Listeners = tuple[socket.socket, socket.socket | None]
 log = structlog.get_logger()
 
 
@@ -45,6 +43,10 @@ class IntakeError(Exception):
 
 class PortTaken(IntakeError):
     """node.listen cannot be had. The process does not start."""
+
+
+class TlsFailed(IntakeError):
+    """Certificate, key or authorities of intake.tls cannot be used. The process does not start."""
 
 
 class FolderTaken(IntakeError):
@@ -60,10 +62,11 @@ def serve(
 ) -> None:
     """Receive instances until `stopping` is set.
 
-    Raises: PortTaken if node.listen is in use, FolderTaken if another intake holds the log.
+    Raises: PortTaken if a port is in use, TlsFailed if intake.tls cannot be used, FolderTaken if
+    another intake holds the log.
     """
     tell = on_event or (lambda _: None)
-    listener = _listen(settings.node.listen)
+    listeners = _listeners(settings)
     arrivals = _open_log(storage, stopping)
     books = Bookkeeper(storage.audit)
     board = Board()
@@ -71,10 +74,10 @@ def serve(
     reads, writes = post.pair()
     intake = settings.intake
     filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
-    size, processes = receiving.segment_size(settings), crew.count(settings)
+    size, processes = crew.segment_size(settings), crew.count(settings)
     answers: dict[int, socket.socket] = {}
     clerk = Clerk(
-        reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size // 2,
+        reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size,
         take_up=lambda: recovery.take_up(storage, filer),
     )  # fmt: skip
     try:
@@ -84,33 +87,38 @@ def serve(
         _say_started(settings)
         _watch(readiness, stopping)
         if processes == 1:
-            _alone(settings, storage, stopping, listener, Post(writes), answers, board, clerk, tell)
+            _alone(
+                settings, storage, stopping, listeners, Post(writes), answers, board, clerk, tell
+            )
         else:
-            Crew(settings, listener, writes, answers, board, clerk).run(stopping)
+            Crew(settings, listeners, writes, answers, board, clerk).run(stopping)
     finally:
         stopping.set()
         books.close(timeout=5.0)
         arrivals.close()
-        for one in (listener, reads, writes, *answers.values()):
-            one.close()
+        for one in (*listeners, reads, writes, *answers.values()):
+            if one is not None:
+                one.close()
         log.info(EventName.STOPPED)
 
 
 def _alone(
-    settings: Settings, storage: Storage, stopping: threading.Event, listener: socket.socket,
+    settings: Settings, storage: Storage, stopping: threading.Event, listeners: Listeners,
     mail: Post, answers: dict[int, socket.socket], board: Board, clerk: Clerk,
     tell: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Receive in this process, with the clerk in a thread of its own."""
+    from dicom_node.intake import receiving  # the network's library: only where it is needed
+
     done = threading.Event()
     mail.answers, answers[0] = post.pair()
     files = threading.Thread(target=_file_until, args=(clerk, done), name="intake-clerk")
     listens = threading.Thread(target=mail.listen, name="intake-answers", daemon=True)
-    lane = Lane(storage.spool.arrivals, 0, receiving.segment_size(settings))
+    lane = Lane(storage.spool.arrivals, 0, crew.segment_size(settings))
     files.start()
     listens.start()
     try:
-        receiving.receive(settings, storage.spool, lane, listener, mail, board, stopping, tell)
+        receiving.receive(settings, storage.spool, lane, listeners, mail, board, stopping, tell)
     finally:
         done.set()
         files.join()
@@ -166,12 +174,29 @@ def _watch(readiness: Readiness, stopping: threading.Event) -> None:
     threading.Thread(target=look, name="intake-readiness", daemon=True).start()
 
 
-def _listen(address: str) -> socket.socket:
+def _listeners(settings: Settings) -> Listeners:
+    """The plain port, and that of TLS if it is configured and can be used."""
+    secure = settings.intake.tls
+    if secure is None:
+        return _listen("node.listen", settings.node.listen), None
+    try:
+        tls.context(secure)
+    except tls.TlsUnusable as error:
+        raise TlsFailed(str(error)) from error
+    plain = _listen("node.listen", settings.node.listen)
+    try:
+        return plain, _listen("intake.tls.listen", secure.listen)
+    except PortTaken:
+        plain.close()
+        raise
+
+
+def _listen(key: str, address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
         return door.listen(host.strip("[]"), int(port))
     except OSError as error:
         raise PortTaken(
-            f"node.listen {address} cannot be used ({error.strerror}). "
+            f"{key} {address} cannot be used ({error.strerror}). "
             "Stop the other program on this port, or choose another one."
         ) from error

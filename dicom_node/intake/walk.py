@@ -26,8 +26,8 @@ PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _KEPT_SEQUENCES = frozenset({CONTRIBUTING_EQUIPMENT})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _OPEN = 0xFFFFFFFF  # undefined length
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 12-byte headers
-_SHORT = frozenset(
+LONG_HEADERS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 12-byte headers
+SHORT_HEADERS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # 8-byte headers
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
@@ -183,9 +183,9 @@ def _everyday(begins: bytes, size: int, walked: Walked) -> int:
             group, element, length = implicit.unpack_from(begins, at)
         else:
             group, element, vr, length = explicit.unpack_from(begins, at)
-            if vr in _LONG:
+            if vr in LONG_HEADERS:
                 header, (length,) = 12, long.unpack_from(begins, at + 8)
-            elif vr not in _SHORT:
+            elif vr not in SHORT_HEADERS:
                 break
         tag, after = group << 16 | element, at + header + length
         if length == _OPEN or length % 2 or after > size or group < 8 or group == _ITEM >> 16:
@@ -291,7 +291,7 @@ class _Walk:
             return
         if not implicit and head[4:6].isalpha() and head[4:6].isupper():
             _, _, vr, length = self._explicit.unpack(head)
-            if vr in _LONG:
+            if vr in LONG_HEADERS:
                 more = self._source.take(4)
                 self._record(more)
                 head += more

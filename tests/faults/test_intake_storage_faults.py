@@ -121,7 +121,7 @@ def _guarded(real):
             raise OSError(errno.EROFS, "Read-only file system")
         return real(*arguments, **options)
     return call
-for _name in ("open", "write", "pwrite", "sendfile"):
+for _name in ("open", "write", "pwrite", "pwritev", "sendfile"):
     setattr(os, _name, _guarded(getattr(os, _name)))
 """
 
@@ -201,14 +201,16 @@ def test_disk_io_error(tmp_path: Path) -> None:
 def _traced(folder: Path, size: int) -> list[str]:
     """The system calls of one C-STORE of so many bytes on an association that stands."""
     trace = folder / "trace"
-    calls = "trace=link,linkat,fsync,fdatasync,syncfs,pwrite64,sendto,sendmsg"
+    calls = "trace=link,linkat,fsync,fdatasync,syncfs,pwrite64,pwritev,pwritev2,sendto,sendmsg"
     before = ("strace", "-f", "-y", "-qq", "-s", "32", "-e", calls, "-o", str(trace))
     made = lab.sized(size / (1 << 20))
     with lab.running(folder, before=before) as node:
         if "ptrace" in node.log:
             pytest.skip("this system lets nobody trace")
         assert lab.send(node, lab.data_set()) == [0x0000]
-        time.sleep(1.5)  # files and rows of the first one are on disk
+        # files and rows of the first one are on disk
+        assert lab.eventually(lambda: "syncfs(" in trace.read_text(), 20)
+        time.sleep(0.5)
         with lab.associated(node) as assoc:
             assert assoc.send_c_echo().Status == 0x0000
             marked = len(trace.read_text())
@@ -233,7 +235,9 @@ def test_power_loss_costs_one_flush_an_instance(tmp_path: Path) -> None:
     """The record is written, the log is synced once, then the answer leaves: nothing between."""
     told = _traced(tmp_path, 1 << 17)
     flushes = [n for n, line in enumerate(told) if re.search(FLUSH, line)]
-    written = [n for n, line in enumerate(told) if re.search(r"pwrite64\(\d+<[^>]*arrivals", line)]
+    written = [
+        n for n, line in enumerate(told) if re.search(r"pwrite(v2?|64)\(\d+<[^>]*arrivals", line)
+    ]
     assert len(flushes) == 1, told
     assert re.search(r"fdatasync\(\d+<[^>]*arrivals/00-\d\.log>", told[flushes[0]])
     assert written
