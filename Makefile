@@ -47,7 +47,8 @@ defences: $(INSTALLED) ## Switch each defence off and see its test fail (minutes
 	$(BIN)/python scripts/defences.py --jobs $(JOBS)
 
 bench-intake: $(INSTALLED) ## Our intake beside pynetdicom, DCMTK, Orthanc and the bare disk (minutes)
-	$(BIN)/python tests/benchmarks/intake_rates.py $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/intake_rates.py --json docs/evidence/intake.json $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/intake_floors.py --write README.md
 
 kills-intake: $(INSTALLED) ## SIGKILL in flight, 20 times: is all that was answered there? (minutes)
 	$(BIN)/python tests/benchmarks/intake_kills.py $(KILLS_ARGS)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from dicom_node.admission import OUT_OF_RESOURCES
 from dicom_node.intake import post
 from dicom_node.intake.events import EventName
 from dicom_node.intake.filing import Filed, Filer
@@ -166,6 +167,8 @@ class Clerk:
                 self._take_all([record])
                 if told.ticket:
                     self._tickets[told.place] = told.ticket
+            elif told.ticket:  # filed already, for a sender that nobody knew: let it ask again
+                self.answer(told.place, told.ticket, OUT_OF_RESOURCES)
         return True
 
     def _file(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -85,14 +85,18 @@ def recover(
     return Recovered(found.adopted, found.removed, missing)
 
 
-def take_up(storage: Storage, filer: Filer) -> Recovered:
-    """The log, then files: remove what no live process writes, adopt objects without a row."""
+def take_up(storage: Storage, filer: Filer, objects: Iterable[str] | None = None) -> Recovered:
+    """The log, then files: remove what no live process writes, adopt objects without a row.
+
+    objects: what lay there before instances came in again, if they did: one that is on its way to
+    its record now is nobody's to adopt. Absent: nothing comes in yet.
+    """
     filed = refile(storage, filer, filer.arrivals.left())
     filer.close()
     left = [path for path in storage.spool.temporary() if not _being_written(path)]
     removed = [_remove_temporary(storage, path) for path in left]
     adopted = []
-    for path in _orphans(storage):
+    for path in _orphans(storage, storage.spool.listing(OBJECTS) if objects is None else objects):
         if _adopt(storage, path):
             adopted.append(path)
         else:
@@ -170,11 +174,11 @@ def _exists(storage: Storage, path: str) -> bool:
     return storage.spool.path(path).is_file()
 
 
-def _orphans(storage: Storage) -> Iterator[str]:
-    listing = storage.spool.listing(OBJECTS)
+def _orphans(storage: Storage, objects: Iterable[str]) -> Iterator[str]:
+    listing = iter(objects)
     while page := list(islice(listing, PAGE)):
         known = storage.studies.known_paths(page)
-        yield from (path for path in page if path not in known)
+        yield from (path for path in page if path not in known and _exists(storage, path))
 
 
 def _adopt(storage: Storage, path: str) -> bool:

@@ -21,7 +21,7 @@ from dicom_node.intake.board import Board
 from dicom_node.intake.clerk import Clerk
 from dicom_node.intake.crew import Crew
 from dicom_node.intake.events import EventName
-from dicom_node.intake.filing import Filer
+from dicom_node.intake.filing import OBJECTS, Filer
 from dicom_node.intake.ledger import Bookkeeper
 from dicom_node.intake.post import Post
 from dicom_node.intake.readiness import Readiness
@@ -76,14 +76,17 @@ def serve(
     filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
     size, processes = crew.segment_size(settings), crew.count(settings)
     answers: dict[int, socket.socket] = {}
+    objects: list[str] | None = None
     clerk = Clerk(
         reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size,
-        take_up=lambda: recovery.take_up(storage, filer),
+        take_up=lambda: recovery.take_up(storage, filer, objects),
     )  # fmt: skip
     try:
         readiness.look()
         if clerk.begin():  # a database that is away must not keep us from A700
             arrivals.drop_lanes(processes)
+        else:  # tried again while instances come in: theirs are not among these
+            objects = list(storage.spool.listing(OBJECTS))
         _say_started(settings)
         _watch(readiness, stopping)
         if processes == 1:

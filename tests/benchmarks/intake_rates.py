@@ -1,7 +1,7 @@
 """Our intake beside pynetdicom's, DCMTK's and Orthanc's, and beside what the disk can do.
 
   python tests/benchmarks/intake_rates.py [--case ct:1 small:8 ...] [--rounds 5] [--seconds 1.5]
-      [--scratch FOLDER] [--json FILE] [--isolate]
+      [--scratch FOLDER] [--memory FOLDER] [--json FILE] [--isolate]
 
 One table row a case (workload:associations) and peer, from alternating rounds of the same sender.
 Ours is durable before the answer; Orthanc flushes its file, the others flush nothing. "limit" is a
@@ -9,6 +9,8 @@ bare loop that appends the same bytes and calls fdatasync once an instance, or o
 many as there are associations. Ratios are ours divided by the other of the same round, min - median
 - max; CPU is of all processes of a peer, the clerk's work behind the answer included. The load
 average stands with each row: with other work on the machine only the ratios say anything.
+storescp is compared in memory (--memory, a tmpfs), in rounds of its own. `intake_floors` makes the
+table with what the figures should be.
 --isolate: in a network of its own (needs root). With DICTAMEN_SHARED set, the shared tool
 `bench_store.py` is run on the same cases afterwards.
 """
@@ -33,6 +35,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import intake_floors
 import raw_sender
 
 ROOT = Path(__file__).parents[2]
@@ -291,8 +295,24 @@ def isolate() -> None:
         fcntl.ioctl(one, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))
 
 
-def run_case(case: str, names: list[str], args: argparse.Namespace) -> dict[str, object]:
-    with tempfile.TemporaryDirectory(prefix="dictamen-bench-", dir=args.scratch) as folder:
+def both(case: str, args: argparse.Namespace) -> dict[str, object]:
+    """One case: on the disk with those who can be compared there, in memory with storescp."""
+    on_disk = [name for name in args.peer if name != "storescp"]
+    found = run_case(case, ["node", *on_disk], args.scratch, args) if on_disk else {}
+    if "storescp" not in args.peer:
+        return found
+    print("in memory:", end="")
+    memory = run_case(case, ["node", "storescp"], args.memory, args)
+    if not found:
+        return memory
+    found["peers"]["storescp"] = memory["peers"]["storescp"]  # type: ignore[index]
+    return found
+
+
+def run_case(
+    case: str, names: list[str], scratch: Path | None, args: argparse.Namespace
+) -> dict[str, object]:
+    with tempfile.TemporaryDirectory(prefix="dictamen-bench-", dir=scratch) as folder:
         peers: list[Peer] = []
         try:
             associations = int(case.split(":")[1])
@@ -336,7 +356,8 @@ def main() -> int:
     parser.add_argument("--peer", nargs="+", default=list(PEERS), choices=PEERS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--scratch", type=Path, help="on the disk to measure; /dev/shm for memory")
+    parser.add_argument("--scratch", type=Path, help="on the disk to measure")
+    parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="on a tmpfs")
     parser.add_argument("--json", type=Path, default=Path("bench-intake.json"))
     parser.add_argument("--isolate", action="store_true")
     args = parser.parse_args()
@@ -347,9 +368,10 @@ def main() -> int:
     if missing:
         print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
     args.peer = [name for name in args.peer if name not in missing]
-    cases = [run_case(case, ["node", *args.peer], args) for case in args.case]
+    cases = [both(case, args) for case in args.case]
     args.json.write_text(json.dumps(cases, indent=1) + "\n")
-    print(f"\nwritten: {args.json}")
+    print(f"\nwritten: {args.json}\n\n{intake_floors.table(cases)}")
+    print(f"\n{intake_floors.missed(cases)} floors missed")
     failed = any(row["faults"] for one in cases for row in one["peers"].values())  # type: ignore[attr-defined]
     if "DICTAMEN_SHARED" in os.environ:
         failed = bool(shared_tool(args)) or failed

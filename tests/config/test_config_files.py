@@ -76,7 +76,9 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     said_to_be_yours = {
         "node": {"database", "database_password_file", "audit_key_file", "language"},
         "intake": {
-            "accept_from": True, "tls": {"certificate", "key_file"}, "mllp": {"accept_from"},
+            "accept_from": True,
+            "tls": {"certificate", "key_file"},
+            "mllp": {"accept_from"},
         },
         "impressions": {"send_to"},
         "processors": {
