@@ -15,7 +15,7 @@ from typing import BinaryIO
 from dicom_node.admission import Asked, Refused, admit_instance, odd_uid
 from dicom_node.intake import headers
 from dicom_node.intake.ledger import Sender
-from dicom_node.intake.walk import Encoding, Walked, walk
+from dicom_node.intake.walk import SERIES, Encoding, Walked, walk
 from storage.records import Identity, NewInstance
 
 _END = b"\n"
@@ -89,12 +89,16 @@ class Content:
 def look(file: BinaryIO, size: int, asked: Asked, transfer_syntax: str) -> Look:
     """Look at the data set that begins at the file's position: may it come in?"""
     walked = walk(file, size, transfer_syntax)
-    source = headers.dataset(walked)
-    contained = headers.contained(walked, source, size)
+    if (short := headers.uids(walked)) is not None:
+        contained = headers.contained_shortly(walked, short, size)
+        series_uid = short[SERIES]
+    else:
+        source = headers.dataset(walked)
+        contained = headers.contained(walked, source, size)
+        if source is None:
+            return Look(walked, "", "", admit_instance(asked, contained))
+        series_uid = headers.text(source, "SeriesInstanceUID")
     refused = admit_instance(asked, contained)
-    if source is None:
-        return Look(walked, "", "", refused)
-    series_uid = headers.text(source, "SeriesInstanceUID")
     if not series_uid:
         walked.note("no Series Instance UID")
     if any(odd_uid(uid) for uid in (asked.sop_uid, contained.study_uid, series_uid)):

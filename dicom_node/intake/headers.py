@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -27,7 +27,15 @@ from pydicom.valuerep import PersonName
 
 from dicom_node import product
 from dicom_node.admission import Contained
-from dicom_node.intake.walk import LONG_HEADERS, SHORT_HEADERS, Walked
+from dicom_node.intake.walk import (
+    LONG_HEADERS,
+    SHORT_HEADERS,
+    SOP_CLASS,
+    SOP_INSTANCE,
+    STUDY,
+    UIDS,
+    Walked,
+)
 from storage.records import Identity
 
 JSON = str | int | float | list["JSON"]
@@ -224,16 +232,31 @@ def identity(source: Dataset) -> Identity:
 
 
 def contained(walked: Walked, source: Dataset | None, size: int) -> Contained:
-    """What admission wants to know of a data set."""
+    """What admission wants to know of a data set. source: `dataset(walked)`."""
     if walked.fault or source is None:
         return Contained(size=size, fault=walked.fault or "the elements cannot be read")
+    found = {tag: text(source, _IDENTITY[tag]) for tag in (SOP_CLASS, SOP_INSTANCE, STUDY)}
+    return contained_shortly(walked, found, size)
+
+
+def contained_shortly(walked: Walked, found: Mapping[int, str], size: int) -> Contained:
+    """The same of `uids`."""
     return Contained(
-        sop_class=text(source, "SOPClassUID"),
-        sop_uid=text(source, "SOPInstanceUID"),
-        study_uid=text(source, "StudyInstanceUID"),
+        sop_class=found[SOP_CLASS],
+        sop_uid=found[SOP_INSTANCE],
+        study_uid=found[STUDY],
         size=size,
         repeated=tuple(name for tag, name in _IDENTITY.items() if tag in walked.repeated),
     )
+
+
+def uids(walked: Walked) -> dict[int, str] | None:
+    """The UIDs that an instance is filed by, by tag; None: they need the long way."""
+    if not walked.whole or walked.fault or walked.uids.keys() != UIDS:
+        return None
+    if not all(_PRINTABLE.fullmatch(value) for value in walked.uids.values()):
+        return None
+    return {tag: value.decode("ascii").strip(" \0") for tag, value in walked.uids.items()}
 
 
 def text(source: Dataset, keyword: str) -> str:

@@ -31,7 +31,7 @@ class Line(AssociationSocket):  # type: ignore[misc]
     ) -> None:
         super().__init__(assoc, client_socket=conn)
         self._conn, self._patience = conn, patience
-        self._tls = conn if isinstance(conn, ssl.SSLSocket) else None
+        self._secure = conn if isinstance(conn, ssl.SSLSocket) else None
         self._longest = max(longest, len(first))
         # not a bytearray: of this only what was used takes memory
         self._buffer = mmap.mmap(-1, self._longest + _HEAD.size + AHEAD)
@@ -46,10 +46,10 @@ class Line(AssociationSocket):  # type: ignore[misc]
 
     def close(self) -> None:
         """As the library's; with TLS the peer hears that nothing was cut off (RFC 8446 6.1)."""
-        if self._tls is not None and self.socket is not None:
+        if self._secure is not None and self.socket is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._tls.setblocking(False)
-                self._tls.unwrap()
+                self._secure.setblocking(False)
+                self._secure.unwrap()
         super().close()
 
     def end(self) -> None:
@@ -65,7 +65,7 @@ class Line(AssociationSocket):  # type: ignore[misc]
         """Whether there is something to read, now or within so many seconds."""
         if self.socket is None or not self._is_connected:
             return False
-        waiting = self._end > self._at or (self._tls is not None and self._tls.pending() > 0)
+        waiting = self._end > self._at or (self._secure is not None and self._secure.pending() > 0)
         return waiting or bool(self._poll.poll(seconds * 1000))
 
     def recv(self, nr_bytes: int) -> bytearray:

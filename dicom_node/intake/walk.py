@@ -22,6 +22,8 @@ AT_ONCE = 1 << 14  # bytes of everyday elements that are read and looked at in o
 INFLATED = 1 << 28  # a deflated data set is looked at up to here (deflate bombs)
 
 CONTRIBUTING_EQUIPMENT = 0x0018A001
+SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+UIDS = frozenset({SOP_CLASS, SOP_INSTANCE, STUDY, SERIES})
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _KEPT_SEQUENCES = frozenset({CONTRIBUTING_EQUIPMENT})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -50,7 +52,11 @@ class Encoding:
 
 @dataclass(slots=True)
 class Walked:
-    """head: the short top-level elements as bytes. fault: why this is no data set, or ""."""
+    """head: the short top-level elements as bytes. fault: why this is no data set, or "".
+
+    uids: values of the UIDs that an instance is filed by, as far as they were met; whole says
+    whether all elements were everyday ones, so that no other can be among the rest.
+    """
 
     encoding: Encoding
     head: bytearray = field(default_factory=bytearray)
@@ -58,6 +64,8 @@ class Walked:
     repeated: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     fault: str = ""
+    uids: dict[int, bytes] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def has_pixels(self) -> bool:
@@ -159,6 +167,7 @@ def walk(file: BinaryIO, size: int, transfer_syntax: str) -> Walked:
         begins = file.read(min(size, AT_ONCE))
         passed = _everyday(begins, size, walked)
         file.seek(passed - len(begins), 1)
+        walked.whole = passed == size
         source = _Plain(file, size - passed)
     try:
         _Walk(source, walked).run()
@@ -199,6 +208,8 @@ def _everyday(begins: bytes, size: int, walked: Walked) -> int:
         walked.tags.add(tag)
         if not skipped:
             walked.head += begins[at:after]
+        if tag in UIDS:
+            walked.uids[tag] = begins[at + header : after]
         at = after
     return at
 

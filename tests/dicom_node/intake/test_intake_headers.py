@@ -129,3 +129,25 @@ def test_everyday_values_are_what_pydicom_reads(
         found.append(values)
     differ = [pair for pair in zip(*found, strict=True) if repr(pair[0]) != repr(pair[1])]
     assert differ == []
+
+
+@pytest.mark.parametrize("tag", [0x00080016, 0x00080018, 0x0020000D, 0x0020000E])
+@pytest.mark.parametrize(
+    "said",
+    ["1.2.33", "1.2.3\0", " 1.2.3", "", "1.2\\13", "1.2.\xe9", "../x", "1.2\n.3", None, "two"],
+)
+def test_uids_are_read_the_short_way_as_the_long_one(tag: int, said: str | None) -> None:
+    """As admission sees them: the same fault, the same text, whichever way was taken."""
+    pairs = {0x00080016: "1.2.11", 0x00080018: "1.2.12", 0x0020000D: "1.2.13", 0x0020000E: "1.2.14"}
+    values = [(one, text) for one, text in pairs.items() if one != tag]
+    values += [(tag, "1.2.88"), (tag, "1.2.99")] if said == "two" else []
+    values += [(tag, said)] if said not in (None, "two") else []
+    raw = b"".join(_element(one, "UI", text, False) for one, text in sorted(values))
+    walked = walk(io.BytesIO(raw), len(raw), ExplicitVRLittleEndian)
+    long = headers.contained(walked, headers.dataset(walked), len(raw))
+    if (short := headers.uids(walked)) is not None:
+        assert headers.contained_shortly(walked, short, len(raw)) == long
+        source = headers.dataset(walked)
+        assert short[0x0020000E] == headers.text(source, "SeriesInstanceUID")
+    else:
+        assert said not in ("1.2.3\0", " 1.2.3", "../x")

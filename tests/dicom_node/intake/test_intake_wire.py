@@ -13,6 +13,8 @@ from pathlib import Path
 import intake_lab as lab
 import pytest
 
+from storage import Lane
+
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Node]:
@@ -35,6 +37,8 @@ def test_mutated_bytes_leave_nothing_behind(node: lab.Node) -> None:
         1, b"\3" + lab.store_rq(lab.CT, made.SOPInstanceUID), b"\2" + lab.encoded(made)
     )
     assert lab.send(node, lab.data_set()) == [0x0000]
+    segments = node.data / "spool" / "arrivals"  # they are made behind the first answers
+    assert lab.eventually(lambda: len(list(segments.glob("*.log"))) == Lane.SEGMENTS, 30)
     threads, files = _used(node)
     for turn in range(60):
         request, message = bytearray(lab.associate_rq()), bytearray(whole)
