@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help install demo test lint types tests defences system-packages clean \
-  bench-intake kills-intake fuzz-intake
+  bench-intake bench-start kills-intake fuzz-intake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,10 @@ defences: $(INSTALLED) ## Switch each defence off and see its test fail (minutes
 
 bench-intake: $(INSTALLED) ## Our intake beside pynetdicom, DCMTK, Orthanc and the bare disk (minutes)
 	$(BIN)/python tests/benchmarks/intake_rates.py --json docs/evidence/intake.json $(BENCH_ARGS)
-	$(BIN)/python tests/benchmarks/intake_floors.py --write README.md
+	$(BIN)/python tests/benchmarks/intake_floors.py --write docs/evidence/intake.md
+
+bench-start: $(INSTALLED) ## Seconds until a started node answers C-ECHO
+	$(BIN)/python tests/benchmarks/node_start.py
 
 kills-intake: $(INSTALLED) ## SIGKILL in flight, 20 times: is all that was answered there? (minutes)
 	$(BIN)/python tests/benchmarks/intake_kills.py $(KILLS_ARGS)

@@ -1,11 +1,11 @@
-"""What `make bench-intake` measured, beside what it should be: the table of the README.
+"""What `make bench-intake` measured, beside what it should be: the page docs/evidence/intake.md.
 
   python tests/benchmarks/intake_floors.py [FILE] [--write PAGE]
 
 FILE: what `intake_rates.py --json` wrote. Ratios are ours divided by the other's of the same round,
 median with least and greatest; RED is a floor that is missed. CPU is ours divided by pynetdicom's,
 all processes of each together. DCMTK's storescp is compared in memory (tmpfs), since it flushes
-nothing. --write: put the table between the marks of that page.
+nothing. --write: make the page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 FOUND = Path(__file__).parents[2] / "docs/evidence/intake.json"
-BEGIN, END = "<!-- intake: made by make bench-intake -->", "<!-- intake: end -->"
+PAGE = """# How fast the door is
+
+Written by `make bench-intake` from `intake.json`. Ours is durable before the answer; Orthanc
+flushes its file, pynetdicom and DCMTK flush nothing. Ratios are ours divided by the other's of the
+same round: median (least-most) of alternating rounds, and the floor that was set before. "limit" is
+a bare loop that appends the same bytes and calls fdatasync once an instance, or once a group of as
+many as there are associations. The load is that of the machine: where it is above its cores, other
+work was measured too.
+
+{table}
+
+{missed} floors missed.
+"""
 PEERS = ("limit", "orthanc", "pynetdicom", "storescp")
 NAMES = {
     "ct:1": "CT 512 KB, 1 association", "ct:1:storescu": "CT, 1 association, storescu sends",
@@ -79,22 +91,20 @@ def _mark(good: bool) -> str:
     return "ok" if good else "**RED**"
 
 
-def written(page: str, found: list[dict[str, Any]]) -> str:
-    """The page with this table between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(found)}\n{END}{after}"
+def page(found: list[dict[str, Any]]) -> str:
+    """The table as a page of its own."""
+    return PAGE.format(table=table(found), missed=missed(found))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", default=FOUND)
-    parser.add_argument("--write", type=Path, help="a page with the marks of this table")
+    parser.add_argument("--write", type=Path, help="a page to make of it")
     args = parser.parse_args()
     found = json.loads(args.file.read_text())
     print(f"{table(found)}\n\n{missed(found)} floors missed")
     if args.write:
-        args.write.write_text(written(args.write.read_text(), found))
+        args.write.write_text(page(found))
 
 
 if __name__ == "__main__":
