@@ -24,6 +24,7 @@ QUEUE = "tests/faults/test_storage_queue.py"
 STUDIES = "tests/faults/test_storage_studies.py"
 INTAKE = "tests/faults/test_intake_storage_faults.py"
 WIRE = "tests/faults/test_intake_wire_faults.py"
+TLS = "tests/faults/test_intake_tls.py"
 GATE = "tests/processors/test_gate.py"
 PACS = "tests/faults/test_destination_pacs.py"
 RIS = "tests/faults/test_destination_ris.py"
@@ -67,6 +68,18 @@ ROWS = (
     Row("power-loss", "storage/segments.py",
         "            os.fdatasync(self._file)\n", "            pass\n",
         f"{INTAKE}::test_power_loss_costs_one_flush_an_instance"),
+    Row("disk-io-error", "storage/segments.py",
+        "            self.distrusted = error\n",
+        "            raise from_os(error, self.path) from error\n",
+        "tests/storage/test_storage_arrivals.py::"
+        "test_what_was_written_before_a_flush_that_failed_is_never_called_durable"),
+    Row("tls-no-cert", "dicom_node/intake/tls.py",
+        "        made.verify_mode = ssl.CERT_REQUIRED\n", "",
+        f"{TLS}::test_tls_no_cert"),
+    Row("tls-wrong-ca", "dicom_node/admission.py",
+        "    if not any(b.certificate is None or b.certificate in offer.certified for b in here):",
+        "    if False:",
+        f"{TLS}::test_tls_wrong_ca_or_certificate_of_another_ae"),
     Row("power-loss", "storage/lane.py",
         "return sum(byte.bit_count() for byte in safe) >= page.written", "return True",
         "tests/storage/test_storage_arrivals.py::test_marks_and_reuse"),

@@ -100,7 +100,8 @@ class Arrivals:
         if not self._unsafe or self.distrusted:
             return
         try:
-            sync_disk(self._folder)
+            for disk in _disks(self._folder.parent):
+                sync_disk(disk)
             for name in self._unsafe:
                 self._segments[name].set_marks(2, self._filed[name])
                 self._segments[name].flush()
@@ -156,6 +157,12 @@ def _both(segment: Segment) -> bytearray:
 def _left(segment: Segment) -> list[Record]:
     marks = _both(segment)
     return [record for record in segment.records() if not marked(marks, record.place.offset)]
+
+
+def _disks(spool: Path) -> list[Path]:
+    """One folder of each disk that the spool lies on: its folders may be mounts of their own."""
+    folders = [spool, *(path for path in spool.iterdir() if path.is_dir())]
+    return list({path.stat().st_dev: path for path in reversed(folders)}.values())
 
 
 def sync_disk(folder: Path) -> None:

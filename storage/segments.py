@@ -13,6 +13,7 @@ is torn (length, CRC-32 of the head, SHA-256 of the payload), DICOM, a database.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -109,7 +110,8 @@ class Segment:
             file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
             try:
                 for at in range(0, size, _ZEROS):
-                    os.write(file, bytes(min(size - at, _ZEROS)))
+                    if os.write(file, zeros := bytes(min(size - at, _ZEROS))) < len(zeros):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file)
             finally:
                 os.close(file)
