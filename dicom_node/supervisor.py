@@ -81,11 +81,11 @@ class Supervisor:
             os.environ[notices.FOLDER] = notices_dir
             self._hear()
             self._open_the_door()
+            self._children.want(_places(self.settings))  # before readiness can be asked
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
             scheduler = self._clock()
             self._audit("110100", kind="110120", version=product.VERSION)
-            self._children.want(_places(self.settings))
             tend = _guarded("tend", self._tend)
             try:
                 tend()
