@@ -16,6 +16,8 @@ import pytest
 import raw_sender
 from tls_lab import Pair, authority, signed
 
+from dicom_node import supervisor
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
@@ -199,3 +201,23 @@ def test_plain_dicom_on_the_tls_port(start: Start) -> None:
         with contextlib.suppress(ConnectionError):
             conn.recv(100)
     assert lab.eventually(lambda: "no TLS on the TLS port" in reasons(node))
+
+
+def test_a_start_says_what_is_wrong_with_port_or_certificate(
+    tmp_path: Path, site: dict[str, Pair]
+) -> None:
+    """Before anything runs: the port that another program has, the key of another certificate."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        tls = {
+            "listen": listen,
+            "certificate": str(site["node"].certificate),
+            "key_file": str(site["pacs"].key),
+        }
+        settings = lab.settings_for(tmp_path, lab.free_port(), tls=tls)
+        with pytest.raises(supervisor.StartError, match=f"intake.tls.listen: .* {listen}"):
+            supervisor.check_tls_port(settings)
+    with pytest.raises(supervisor.StartError, match="key values mismatch"):
+        supervisor.check_tls_port(settings)
