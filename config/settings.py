@@ -200,6 +200,41 @@ class Mllp(Part):
     limits: MllpLimits = MllpLimits()
 
 
+class StowLimits(Part):
+    connections: int = Field(32, ge=1, le=1000, description="at once, all senders together")
+    per_address: int = Field(8, ge=1, description="at once from one IP address")
+    body: Bytes = Field(16 * 2**30, ge=2**20, description="longest request that we take")
+    parts: int = Field(10_000, ge=1, description="instances in one request")
+    head: Seconds = Field(10.0, gt=0, description="until TLS stands and a request's headers came")
+    idle: Seconds = Field(30.0, gt=0, description="silence after which a connection is closed")
+    slowest: Bytes = Field(1024, ge=1, description="a second, on average: who sends less is let go")
+
+
+class Stow(Part):
+    """The door for images by web: STOW-RS (PS3.18 10.5)."""
+
+    listen: Address = Field(
+        "127.0.0.1:8443", description="address and port; away from this machine only with TLS"
+    )
+    token_file: Path | None = Field(None, description="a line each: the sender's name, its token")
+    certificate: Path | None = Field(None, description="ours, for TLS (PEM, with its chain)")
+    key_file: Path | None = Field(None, description="the key of certificate (PEM)")
+    trusted: Path | None = Field(None, description="authorities of the senders' certificates (PEM)")
+    limits: StowLimits = StowLimits()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Stow:
+        if (self.certificate is None) != (self.key_file is None):
+            raise ValueError("certificate and key_file belong together")
+        if self.trusted and not self.certificate:
+            raise ValueError("trusted needs certificate and key_file: without TLS nobody shows one")
+        if not (self.token_file or self.trusted):
+            raise ValueError("token_file or trusted is needed: nobody may send without a name")
+        if not self.certificate and self.listen.rpartition(":")[0].strip("[]") not in _HERE:
+            raise ValueError("without certificate and key_file it may listen on this machine only")
+        return self
+
+
 class Intake(Part):
     accept_from: tuple[Peer, ...] | Literal["anyone"] = Field(
         description="who may send: a list of peers, or the word anyone"
@@ -216,6 +251,7 @@ class Intake(Part):
     log: Bytes = Field(
         256 * 2**20, ge=2**22, le=2**34, description="disk for what came in and is not filed yet"
     )
+    stow: Stow | None = Field(None, description="takes images by STOW-RS; absent: no such door")
     mllp: Mllp | None = Field(None, description="takes findings and final reports; absent: none")
 
 

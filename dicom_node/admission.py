@@ -22,6 +22,7 @@ CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 table I.2-2
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -78,12 +79,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command of a C-STORE and its presentation context say."""
+    """What the command of a C-STORE and its presentation context say.
+
+    study_uid: the study that the instance must belong to; "": any.
+    """
 
     sop_class: str
     sop_uid: str
     abstract_syntax: str
     has_data_set: bool = True
+    study_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,4 +211,15 @@ def admit_instance(asked: Asked, contained: Contained) -> Refused | None:
         return Refused(MISMATCH, "no Study Instance UID")
     if not is_uid(contained.study_uid):
         return Refused(MISMATCH, "Study Instance UID is no valid UID")
+    if asked.study_uid not in ("", contained.study_uid):
+        return Refused(MISMATCH, "Study Instance UID is not the one of the request")
+    return None
+
+
+def admit_file(sop_class: str, transfer_syntax: str) -> Refused | None:
+    """What a presentation context would have ruled out; of a file that comes without one."""
+    if is_uid(sop_class) and not storable(sop_class):
+        return Refused(CLASS_NOT_SUPPORTED, "no SOP class of instances that are stored")
+    if transfer_syntax not in TRANSFER_SYNTAXES:
+        return Refused(SYNTAX_NOT_SUPPORTED, "a transfer syntax that we do not know")
     return None

@@ -28,8 +28,15 @@ from rich.text import Text
 
 from config import Settings
 from config.schema import with_unit
-from config.settings import DicomDestination, FolderDestination, Mllp, MllpDestination, Peer
-from dicom_node import ports, rooms
+from config.settings import (
+    DicomDestination,
+    FolderDestination,
+    Mllp,
+    MllpDestination,
+    Peer,
+    Stow,
+)
+from dicom_node import ports, rooms, stow
 from dicom_node.destinations import Destination
 from processors import ProcessorError
 from storage import StorageError, StorageOutdated
@@ -72,6 +79,8 @@ def run(
         "intake.accept_from": partial(_senders, settings),
         "intake.disk_reserve": partial(_disk, settings),
     }
+    if settings.intake.stow:
+        plan["intake.stow"] = partial(_stow, settings, settings.intake.stow)
     if settings.intake.mllp:
         plan["intake.mllp.listen"] = partial(_mllp_port, settings, settings.intake.mllp)
         plan["intake.mllp.accept_from"] = partial(_report_senders, settings.intake.mllp)
@@ -160,12 +169,27 @@ def _dicom_port(settings: Settings) -> str:
 
 
 def _mllp_port(settings: Settings, mllp: Mllp) -> str:
+    return _port_or_ours(settings, mllp.listen)
+
+
+def _stow(settings: Settings, door: Stow) -> str:
     try:
-        return _free_port(mllp.listen)
+        keys = stow.open_keys(door)
+    except stow.KeysError as error:
+        raise _Wrong(str(error)) from error
+    who = [f"one of {len(keys.digests)} tokens"] if keys.digests is not None else []
+    who += ["a certificate"] if door.trusted else []
+    how = "TLS" if keys.tls else "without TLS"
+    return f"{_port_or_ours(settings, door.listen)}; {how}; senders need {' and '.join(who)}"
+
+
+def _port_or_ours(settings: Settings, address: str) -> str:
+    try:
+        return _free_port(address)
     except _Wrong:
         if not _answers_as(settings.node.ae_title, settings.node.listen):
             raise
-        return f"{mllp.listen} is taken, presumably by this node, which runs"
+        return f"{address} is taken, presumably by this node, which runs"
 
 
 def _answers_as(ae_title: str, address: str) -> bool:

@@ -1,9 +1,9 @@
 """One receiving process, as `dicom_node.intake.crew` starts it.
 
-`python -m dicom_node.receiver LANE LISTENER POST ANSWERS BOARD` (the last four are descriptors that
-it inherits); settings in force come as JSON on standard input. It ends with the process that
-started it. No pixel is decoded here: the decoders are kept from being loaded, which saves a third
-of its memory and of its start.
+`python -m dicom_node.receiver DOOR LANE LISTENER POST ANSWERS BOARD` (DOOR: dicom or web; the last
+four are descriptors that it inherits); settings in force come as JSON on standard input. It ends
+with the process that started it. No pixel is decoded here: the decoders are kept from being loaded,
+which saves a third of its memory and of its start.
 """
 
 from __future__ import annotations
@@ -27,22 +27,28 @@ def main() -> int:
         return 1
     for name in DECODERS:
         sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
-    lane, *descriptors = (int(word) for word in sys.argv[1:6])
-    return _run(lane, descriptors)
+    lane, *descriptors = (int(word) for word in sys.argv[2:7])
+    return _run(sys.argv[1], lane, descriptors)
 
 
-def _run(lane: int, descriptors: list[int]) -> int:
+def _run(door: str, lane: int, descriptors: list[int]) -> int:
     import structlog
 
     log = structlog.get_logger()
     from config import Settings
     from dicom_node import logs, metrics
     from dicom_node.events import Event
-    from dicom_node.intake.receiving import Inherited, receive_as
+    from dicom_node.intake.receiving import Inherited
+
+    if door == "web":
+        from dicom_node.stow import receive_as
+    else:
+        from dicom_node.intake.receiving import receive_as
 
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     key = settings.node.audit_key_file.read_bytes().strip()
-    logs.configure(settings.node.log, key, process=f"intake-{lane}")
+    process = "stow" if door == "web" else f"intake-{lane}"
+    logs.configure(settings.node.log, key, process=process)
     stopping = threading.Event()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the other process tells us

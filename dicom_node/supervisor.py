@@ -63,6 +63,7 @@ class Supervisor:
         """Run the node until TERM; 0 if everything drained in time, 1 if something was killed."""
         check_ports(self.settings)
         check_mllp_port(self.settings)
+        check_stow(self.settings)
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
@@ -150,6 +151,7 @@ class Supervisor:
                 check_ports(new, ("listen",))
             if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
                 check_mllp_port(new)
+            check_stow(new, running=_stow_port(self.settings))
             self.verify(new)
         except (SettingsError, StartError, ProcessorError) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
@@ -248,6 +250,31 @@ def check_mllp_port(settings: Settings) -> None:
             f"intake.mllp.listen: cannot listen on {address} ({why}). "
             "End the other program, or choose another port."
         )
+
+
+def check_stow(settings: Settings, running: str = "") -> None:
+    """Raises StartError if the door for images by web cannot open: its port, or its files.
+
+    running: where it listens already.
+    """
+    door = settings.intake.stow
+    if door is None:
+        return
+    from dicom_node import stow  # a web server: only where there is this door
+
+    try:
+        stow.open_keys(door)
+    except stow.KeysError as error:
+        raise StartError(str(error)) from error
+    if door.listen != running and (why := ports.why_taken(door.listen)):
+        raise StartError(
+            f"intake.stow.listen: cannot listen on {door.listen} ({why}). "
+            "End the other program, or choose another port."
+        )
+
+
+def _stow_port(settings: Settings) -> str:
+    return settings.intake.stow.listen if settings.intake.stow else ""
 
 
 def _mllp_port(settings: Settings) -> str:

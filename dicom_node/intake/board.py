@@ -14,7 +14,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping
 
-ROWS = 64
+ROWS = 65  # as many as may receive, and the web door
 _PLACES = 255  # addresses of one row
 _ENTRY = struct.Struct("<8sH")
 _HEAD = 64

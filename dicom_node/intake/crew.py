@@ -37,14 +37,24 @@ log = structlog.get_logger()
 def count(settings: Settings) -> int:
     """How many processes receive. auto: one a core that we may use, at least two."""
     wanted = settings.intake.processes
-    return min(ROWS, max(2, len(os.sched_getaffinity(0)))) if wanted == "auto" else wanted
+    return min(ROWS - 1, max(2, len(os.sched_getaffinity(0)))) if wanted == "auto" else wanted
+
+
+def lanes(settings: Settings) -> int:
+    """How many lanes the log has: one each, and the last one for the web door."""
+    return count(settings) + (settings.intake.stow is not None)
 
 
 @dataclass(slots=True)
 class _Hand:
-    """One place for a process; `process` is None while it waits to be started again."""
+    """One place for a process; `process` is None while it waits to be started again.
+
+    door: which kind of receiver, as `dicom_node.receiver` knows it.
+    """
 
     lane: int
+    door: str
+    listener: socket.socket
     answers: socket.socket
     theirs: socket.socket
     process: subprocess.Popen[bytes] | None = None
@@ -56,11 +66,12 @@ class _Hand:
 @dataclass(slots=True)
 class Crew:
     """All receiving processes of a node. Call it from the main thread: they end with the thread
-    that started them.
+    that started them. listener: for DICOM; web: for STOW-RS, where it is configured.
     """
 
     settings: Settings
     listener: socket.socket
+    web: socket.socket | None
     writes: socket.socket
     answers: dict[int, socket.socket]
     board: Board
@@ -69,10 +80,12 @@ class Crew:
 
     def run(self, stopping: threading.Event) -> None:
         """Tend the processes and let the clerk file until `stopping` is set, then see them out."""
-        for lane in range(count(self.settings)):
+        doors = [("dicom", self.listener)] * count(self.settings)
+        doors += [("web", self.web)] if self.web else []
+        for lane, (door, listener) in enumerate(doors):
             ours, theirs = post.pair()
             self.answers[lane] = ours
-            self._hands.append(_Hand(lane, ours, theirs))
+            self._hands.append(_Hand(lane, door, listener, ours, theirs))
         try:
             while not stopping.is_set():
                 self._tend()
@@ -98,9 +111,10 @@ class Crew:
         self.clerk.readiness.crew(all(hand.process is not None for hand in self._hands))
 
     def _start(self, hand: _Hand) -> None:
-        passed = (self.listener, self.writes, hand.theirs)
+        passed = (hand.listener, self.writes, hand.theirs)
         descriptors = [*(one.fileno() for one in passed), self.board.descriptor]
-        words = [sys.executable, "-m", MODULE, str(hand.lane), *(str(one) for one in descriptors)]
+        numbers = [str(one) for one in (hand.lane, *descriptors)]
+        words = [sys.executable, "-m", MODULE, hand.door, *numbers]
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, pass_fds=descriptors,
             env={**os.environ, **_MEMORY, PARENT: str(os.getpid())},

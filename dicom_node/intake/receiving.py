@@ -61,17 +61,22 @@ def receive_as(
     on_event: Callable[[str], None],
 ) -> None:
     """`receive` in a process of its own: its lane, its post."""
+    spool, lane, mail, board = belongings(settings, inherited)
+    receive(settings, spool, lane, inherited.listener, mail, board, stopping, on_event)
+
+
+def belongings(settings: Settings, inherited: Inherited) -> tuple[Spool, Lane, Post, Board]:
+    """What a receiving process works with, whichever door it keeps."""
     spool = Spool(settings.node.data_dir / "spool")
     lane = Lane(spool.arrivals, inherited.lane, segment_size(settings))
     mail = Post(inherited.writes, inherited.answers)
     threading.Thread(target=mail.listen, name="intake-answers", daemon=True).start()
-    board = Board(inherited.board)
-    receive(settings, spool, lane, inherited.listener, mail, board, stopping, on_event)
+    return spool, lane, mail, Board(inherited.board)
 
 
 def segment_size(settings: Settings) -> int:
     """Of each segment in each lane, in bytes."""
-    return settings.intake.log // (Lane.SEGMENTS * crew.count(settings))
+    return settings.intake.log // (Lane.SEGMENTS * crew.lanes(settings))
 
 
 def receive(
@@ -85,7 +90,7 @@ def receive(
     on_event: Callable[[str], None],
 ) -> None:
     """Receive instances in this process until `stopping` is set. Ends the listener."""
-    _prepare_process()
+    prepare_process()
     books = Bookkeeper(post)
     room = Room(settings, spool, board, post.tell)
     house = House(settings, spool, lane, room, post, books, on_event, _swift())
@@ -250,7 +255,8 @@ def _application_entity(settings: Settings) -> AE:
     return ae
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
+    """What libraries log and check, and how many descriptors there are, in a receiving process."""
     _config.LOG_HANDLER_LEVEL = "none"  # its log handlers format every PDU, names and all
     # What a value looks like is the pipeline's concern; warnings about it may quote patients.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

@@ -60,10 +60,12 @@ def serve(
 ) -> None:
     """Receive instances until `stopping` is set.
 
-    Raises: PortTaken if node.listen is in use, FolderTaken if another intake holds the log.
+    Raises: PortTaken if a port is in use, FolderTaken if another intake holds the log.
     """
     tell = on_event or (lambda _: None)
-    listener = _listen(settings.node.listen)
+    listener = _listen("node.listen", settings.node.listen)
+    stow = settings.intake.stow
+    web = _listen("intake.stow.listen", stow.listen) if stow else None
     arrivals = _open_log(storage, stopping)
     books = Bookkeeper(storage.audit)
     board = Board()
@@ -71,7 +73,7 @@ def serve(
     reads, writes = post.pair()
     intake = settings.intake
     filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
-    size, processes = receiving.segment_size(settings), crew.count(settings)
+    size = receiving.segment_size(settings)
     answers: dict[int, socket.socket] = {}
     clerk = Clerk(
         reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size // 2,
@@ -80,19 +82,20 @@ def serve(
     try:
         readiness.look()
         if clerk.begin():  # a database that is away must not keep us from A700
-            arrivals.drop_lanes(processes)
+            arrivals.drop_lanes(crew.lanes(settings))
         _say_started(settings)
         _watch(readiness, stopping)
-        if processes == 1:
+        if crew.lanes(settings) == 1:
             _alone(settings, storage, stopping, listener, Post(writes), answers, board, clerk, tell)
         else:
-            Crew(settings, listener, writes, answers, board, clerk).run(stopping)
+            Crew(settings, listener, web, writes, answers, board, clerk).run(stopping)
     finally:
         stopping.set()
         books.close(timeout=5.0)
         arrivals.close()
-        for one in (listener, reads, writes, *answers.values()):
-            one.close()
+        for one in (listener, web, reads, writes, *answers.values()):
+            if one is not None:
+                one.close()
         log.info(EventName.STOPPED)
 
 
@@ -166,12 +169,12 @@ def _watch(readiness: Readiness, stopping: threading.Event) -> None:
     threading.Thread(target=look, name="intake-readiness", daemon=True).start()
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(key: str, address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
         return door.listen(host.strip("[]"), int(port))
     except OSError as error:
         raise PortTaken(
-            f"node.listen {address} cannot be used ({error.strerror}). "
+            f"{key} {address} cannot be used ({error.strerror}). "
             "Stop the other program on this port, or choose another one."
         ) from error
