@@ -35,7 +35,7 @@ from dicom_node.stow.request import JSON, Problem, Wanted
 CALLED = "STOW-RS"  # names this door in rows and audit, as our AE title names the other one
 RETRY_AFTER = 10  # seconds
 BUSY = "too many requests at once"
-_DRAINED, _DRAINING = 1 << 20, 1.0  # bytes and seconds, so that a refusal is read by its sender
+_DRAINED, _DRAINING = 1 << 26, 2.0  # bytes and seconds, so that a refusal is read by its sender
 _GONE = Problem(0, "the sender hung up")
 
 Event = dict[str, Any]
@@ -103,9 +103,7 @@ class App:
     ) -> None:
         """receive: None if the sender waits for our word before it sends the body."""
         self._note(EventName.REQUEST_REFUSED, problem, sender)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAINING):
-                await _drain(receive)
+        await _drain(receive)
         await _say(
             send, problem.status, {"error": problem.why}, headers=problem.headers, close=True
         )
@@ -125,6 +123,7 @@ class App:
             return
         if trouble:
             self._note(EventName.REQUEST_BROKEN, trouble, sender)
+            await _drain(receive if trouble.status != 408 else None)
         if trouble and not any(one.status == 0 for one in errand.results):
             await _say(send, trouble.status, {"error": trouble.why}, close=True)
             return
@@ -173,11 +172,13 @@ class App:
 
 async def _drain(receive: Receive | None) -> None:
     """Drop a little of what is on its way: closing at once would destroy the answer."""
-    size, more = 0, True
-    while receive is not None and more and size < _DRAINED:
-        event = await receive()
-        size += len(event.get("body", b""))
-        more = event.get("more_body", False)
+    size, more = 0, receive is not None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAINING):
+            while receive is not None and more and size < _DRAINED:
+                event = await receive()
+                size += len(event.get("body", b""))
+                more = event.get("more_body", False)
 
 
 async def _say(

@@ -68,6 +68,8 @@ def _read(raw: bytes | bytearray, whole: bool) -> Head | None:
         at = after
     if end and at != end:
         raise NotAFile("file meta information does not add up to its length")
+    if not values:
+        raise NotAFile("no file meta information")
     return Head(values.get(_CLASS, ""), values.get(_INSTANCE, ""), values.get(_SYNTAX, ""), at)
 
 

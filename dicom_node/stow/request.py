@@ -14,8 +14,10 @@ from python_multipart.multipart import parse_options_header
 from dicom_node.admission import is_uid
 
 JSON = "application/dicom+json"
-_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+# RFC 2046 allows 70 characters; Orthanc sends 73
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,99}[0-9A-Za-z'()+_,\-./:=?]")
 _STUDIES = re.compile(r"/studies(?:/([^/]*))?/?")
+_ONCE = frozenset(("authorization", "content-encoding", "content-type"))
 _TAKEN = frozenset((JSON, "application/json", "application/*", "*/*"))
 
 
@@ -37,11 +39,13 @@ class Problem:
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By lower-case name; what came twice is joined (RFC 9110 5.3), so that no copy wins."""
+    """By lower-case name; what came twice is joined (RFC 9110 5.3), or void if it may not."""
     found: dict[str, str] = {}
     for name, value in pairs:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
+        if key in found:
+            text = "" if key in _ONCE else f"{found[key]}, {text}"
+        found[key] = text
     return found
 
 
