@@ -99,7 +99,7 @@ def call(
     else:
         link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        link.request(method, path, body, sent)
+        link.request(method, path, body, sent, encode_chunked="Transfer-Encoding" in sent)
         answer = link.getresponse()
         raw = answer.read()
         return Answer(answer.status, dict(answer.getheaders()), json.loads(raw or b"{}"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from dicom_node import courier, events, inbox, intake
+from dicom_node import courier, events, inbox, intake, stow
 from dicom_node.cli.app import app
 from processors.explain import METHODS
 
@@ -19,7 +19,10 @@ GUIDE = (ROOT / "docs" / "administrator.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-@pytest.mark.parametrize("names", [events.Event, intake.EventName, inbox.EventName, courier.Event])
+LISTS = (events.Event, intake.EventName, stow.EventName, inbox.EventName, courier.Event)
+
+
+@pytest.mark.parametrize("names", LISTS)
 def test_the_guide_lists_every_event(names):
     listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", GUIDE.split("## Event names")[1]))
     assert {name.value for name in names} <= listed
@@ -27,8 +30,7 @@ def test_the_guide_lists_every_event(names):
 
 def test_the_guide_lists_no_event_that_does_not_exist():
     listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", GUIDE.split("## Event names")[1]))
-    lists = (events.Event, intake.EventName, inbox.EventName, courier.Event)
-    known = {name.value for names in lists for name in names}
+    known = {name.value for names in LISTS for name in names}
     assert listed == known
 
 
