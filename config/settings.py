@@ -169,6 +169,13 @@ class Node(Part):
 class Peer(Part):
     ae_title: AETitle = Field(description="calling AE title")
     host: str | None = Field(None, description="address the AE title is bound to; absent: any")
+    port: Port | None = Field(None, description="where it hears reports of storage commitment")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Peer:
+        if self.port and not self.host:
+            raise ValueError("port needs host: a report must know where to go")
+        return self
 
 
 class Limits(Part):
@@ -369,6 +376,10 @@ class DicomDestination(Part):
     port: Port = 104
     give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
     timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    commitment: bool = Field(False, description="ask the PACS to commit to what it stored")
+    commitment_wait: Seconds = Field(
+        600.0, gt=0, description="longest wait for its report before it is asked again"
+    )
 
 
 class MllpDestination(Part):

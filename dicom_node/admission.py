@@ -25,6 +25,7 @@ CANNOT_UNDERSTAND = 0xC000
 SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 table I.2-2
 
 VERIFICATION = "1.2.840.10008.1.1"
+COMMITMENT = "1.2.840.10008.1.20.1"  # Storage Commitment Push Model
 
 # Classes of the standard that are not stored by C-STORE for patients: everything that is not a
 # storage class by name. A UID the dictionary does not know is private and taken as storage.
@@ -39,6 +40,8 @@ _LEADING_ZERO = re.compile(r"(?:^|\.)0[0-9]")
 
 # Known to peers and to newer editions, not yet to pydicom's dictionary: JPEG XL, deflated frames.
 _NEWER = {f"1.2.840.10008.1.2.{tail}" for tail in ("4.110", "4.111", "4.112", "8.1")}
+
+_LITTLE_ENDIAN = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1"))
 
 TRANSFER_SYNTAXES = _NEWER | {
     uid
@@ -162,6 +165,8 @@ def storable(abstract_syntax: str) -> bool:
 
 def transfer_syntaxes(abstract_syntax: str, proposed: Iterable[str]) -> tuple[str, ...] | None:
     """The proposed transfer syntaxes we take, in the peer's order; None: not this SOP class."""
+    if abstract_syntax == COMMITMENT:
+        return tuple(syntax for syntax in proposed if syntax in _LITTLE_ENDIAN)
     if abstract_syntax != VERIFICATION and not storable(abstract_syntax):
         return None
     return tuple(syntax for syntax in proposed if syntax in TRANSFER_SYNTAXES)
@@ -188,8 +193,8 @@ def admit_command(asked: Asked) -> Refused | None:
         return Refused(INVALID_INSTANCE, "SOP Instance UID is no valid UID")
     if asked.sop_class != asked.abstract_syntax:
         return Refused(MISMATCH, "SOP class is not the one of its presentation context")
-    if asked.abstract_syntax == VERIFICATION:
-        return Refused(CLASS_NOT_SUPPORTED, "C-STORE on a verification context")
+    if asked.abstract_syntax in (VERIFICATION, COMMITMENT):
+        return Refused(CLASS_NOT_SUPPORTED, "C-STORE on a context that is not storage")
     return None
 
 

@@ -73,15 +73,19 @@ def run(
     *,
     on_event: OnEvent | None = None,
     poll: float = 0.25,
+    committing: Collection[str] = (),
 ) -> None:
-    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up)."""
+    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up).
+
+    committing: those that shall commit to what they stored.
+    """
     notice = on_event or (lambda _event: None)
     if not _recover(storage, stopping):
         return
     _name_the_unknown(storage, destinations, notice)
     lanes = [
-        Lane(storage, destination, give_up_after, stopping, notice)
-        for destination, give_up_after in destinations.values()
+        Lane(storage, destination, give_up_after, stopping, notice, commits=name in committing)
+        for name, (destination, give_up_after) in destinations.items()
     ]
     threads = [
         threading.Thread(target=lane.run, args=(poll,), name=f"to {lane.name}", daemon=True)
@@ -107,8 +111,11 @@ class Lane:
         give_up_after: float,
         stopping: threading.Event,
         notice: OnEvent,
+        *,
+        commits: bool = False,
     ) -> None:
         self.name = destination.name
+        self._commits = commits
         self._storage = storage
         self._destination = destination
         self._patience = timedelta(seconds=give_up_after)
@@ -223,6 +230,7 @@ class Lane:
                     answer=found.answer,
                     next_try=found.next_try,
                     audit=(entry,),
+                    commitment=self._commits,
                 )
                 break
             except LeaseLost:

@@ -97,12 +97,16 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _courier(settings: Settings, stopping: threading.Event) -> None:
-    from dicom_node import courier
+    from dicom_node import commitment, courier
 
     storage = rooms.storage(settings, "courier")
     try:
         with _alone(settings.node.data_dir / "courier.lock", stopping):
-            courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
+            commitment.run(settings, storage, stopping, metrics.count)
+            courier.run(
+                storage, rooms.destinations(settings), stopping, on_event=metrics.count,
+                committing=rooms.committing(settings),
+            )  # fmt: skip
     finally:
         storage.close()
 

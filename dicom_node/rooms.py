@@ -6,6 +6,7 @@ Apart from `dicom_node.wiring`, so that intake and courier never load a model's 
 from __future__ import annotations
 
 from config import Settings
+from config.settings import DicomDestination
 from dicom_node.destinations import Destination
 from dicom_node.destinations.build import build
 from storage import Storage, open_storage
@@ -32,3 +33,12 @@ def destinations(settings: Settings) -> dict[str, tuple[Destination, float]]:
         name: (build(name, peer, settings.node.ae_title), peer.give_up_after)
         for name, peer in settings.destinations.items()
     }
+
+
+def committing(settings: Settings) -> frozenset[str]:
+    """The destinations that shall commit to what they stored."""
+    return frozenset(
+        name
+        for name, peer in settings.destinations.items()
+        if isinstance(peer, DicomDestination) and peer.commitment
+    )

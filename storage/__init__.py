@@ -33,6 +33,9 @@ from storage.records import (
     AuditEntry,
     AuditRecord,
     Books,
+    Commitment,
+    CommitmentState,
+    CommitmentTold,
     Delivery,
     DeliveryState,
     DraftFound,
@@ -53,6 +56,7 @@ from storage.records import (
     StudyState,
     Taken,
     TakenAs,
+    Uncommitted,
 )
 from storage.segments import Place, Record, lane_of
 from storage.spool import Incoming, Spool
@@ -65,6 +69,9 @@ __all__ = [
     "AuditEntry",
     "AuditRecord",
     "Books",
+    "Commitment",
+    "CommitmentState",
+    "CommitmentTold",
     "Delivery",
     "DeliveryState",
     "Draft",
@@ -101,6 +108,7 @@ __all__ = [
     "StudyState",
     "Taken",
     "TakenAs",
+    "Uncommitted",
     "backup",
     "lane_of",
     "open_storage",

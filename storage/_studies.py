@@ -77,6 +77,17 @@ class Studies:
             query = select(reports.c.uid).where(reports.c.uid.in_(sop_uids))
             return frozenset(connection.scalars(query))
 
+    def held(self, sop_uids: Sequence[str]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Of these SOP Instance UIDs, those with an instance here: SOP class and path of each."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        columns = (instances.c.sop_uid, instances.c.sop_class, instances.c.path)
+        with self._database.read() as connection:
+            for start in range(0, len(sop_uids), 500):
+                mine = instances.c.sop_uid.in_(sop_uids[start : start + 500])
+                for row in connection.execute(select(*columns).where(mine)):
+                    found.setdefault(row.sop_uid, []).append((row.sop_class, row.path))
+        return {uid: tuple(kept) for uid, kept in found.items()}
+
     def get(self, uid: str) -> StudyRecord | None:
         """The study, if it was ever received."""
         return next(iter(self._records(select(studies).where(studies.c.uid == uid))), None)

@@ -22,7 +22,7 @@ from storage import database
 from storage._fates import Again, fate
 from storage.errors import StorageOutdated, from_os
 
-HEAD = "0003"
+HEAD = "0004"
 _ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
 
 

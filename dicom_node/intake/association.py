@@ -19,7 +19,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AddressInformation
 
-from dicom_node import admission
+from dicom_node import admission, commitment
 from dicom_node.admission import Asked
 from dicom_node.intake import ledger, messages, receive
 from dicom_node.intake.door import Caller
@@ -61,7 +61,9 @@ class Guest(Association):  # type: ignore[misc]
         self.bind(evt.EVT_ESTABLISHED, self._established)
         self.bind(evt.EVT_RELEASED, lambda _: self._on_end(self))
 
-    def open(self, command: Command) -> Reception:
+    def open(self, command: Command) -> Reception | commitment.Paper:
+        if command.kind != messages.C_STORE:
+            return commitment.Paper()
         return Reception(self.house, self.sender, self._asked(command), self._syntax(command))
 
     def run_reactor(self) -> None:
@@ -95,6 +97,9 @@ class Guest(Association):  # type: ignore[misc]
             build_context(abstract, list(dict.fromkeys(syntaxes)) or ["1.2.840.10008.1.2.4.66"])
             for abstract, syntaxes in wanted.items()
         ]
+        for context in self.acceptor.supported_contexts:
+            if context.abstract_syntax == admission.COMMITMENT:  # who reports to us is its SCP
+                context.scu_role = context.scp_role = True
 
     def _established(self, _: evt.Event) -> None:
         log.info(EventName.ASSOCIATION_OPENED, **self.sender.fields())
@@ -148,12 +153,27 @@ class Guest(Association):  # type: ignore[misc]
             return None  # a stray response or C-CANCEL: nothing of ours to end
         if command.kind == messages.C_ECHO:
             return admission.SUCCESS
+        if isinstance(message.sink, commitment.Paper):
+            return self._commitment(command, message.sink)
         if command.kind != messages.C_STORE:
             return messages.UNRECOGNISED_OPERATION
         if isinstance(message.sink, Reception):
             return receive.finish(message.sink, self._postponed)
         refused = admission.admit_command(self._asked(command))
         return receive.refuse(self.house, self.sender, refused or admission.NO_DATA_SET)
+
+    def _commitment(self, command: Command, paper: commitment.Paper) -> int:
+        """Storage commitment is asked for or reported; nothing else comes this way."""
+        if self._asked(command).abstract_syntax != admission.COMMITMENT:
+            return messages.UNRECOGNISED_OPERATION
+        house, who = self.house, (self.sender.calling, self.sender.address)
+        status, why = commitment.hear(
+            paper, command.kind, command.sop_uid, self._syntax(command), who, house.spool,
+            house.settings.intake.accept_from,
+        )  # fmt: skip
+        if why:
+            receive.refuse(house, self.sender, admission.Refused(status, why))
+        return status
 
     def _answer(self, command: Command, status: int) -> None:
         body = messages.answer(command, status)

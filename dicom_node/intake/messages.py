@@ -18,6 +18,7 @@ MAX_COMMAND = 1 << 14  # bytes of a command set; real ones stay below 400
 MAX_EMPTY = 64  # fragments in a row without a byte
 
 C_STORE, C_ECHO, C_CANCEL = 0x0001, 0x0030, 0x0FFF
+N_EVENT_REPORT, N_ACTION = 0x0100, 0x0130
 UNRECOGNISED_OPERATION = 0x0211
 NO_DATA_SET = 0x0101
 _RESPONSE = 0x8000
@@ -86,7 +87,7 @@ class Message:
 
 
 class Desk(Protocol):
-    """Opens a sink for a C-STORE whose command has come."""
+    """Opens a sink for a message whose command has come and whose data set is wanted."""
 
     def open(self, command: Command) -> Sink: ...
 
@@ -140,7 +141,7 @@ class Assembler:
         self._raw.clear()
         if not command.has_data_set:
             return self._complete(command)
-        if command.kind == C_STORE:
+        if command.kind in (C_STORE, N_ACTION, N_EVENT_REPORT):
             self._sink = self.desk.open(command)
         return None
 
