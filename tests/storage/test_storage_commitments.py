@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 
-from storage_fixtures import NOON, Node, completed, instance
+from storage_fixtures import NOON, Node, completed, finish, instance, report, waiting
 
 from storage import CommitmentState, DeliveryState, Storage
 
@@ -53,7 +53,10 @@ def test_what_is_committed_is_asked_for_no_more(node: Node) -> None:
 
 def test_a_delivery_without_a_wish_has_no_commitment(node: Node) -> None:
     storage = node.storage
-    completed(storage)
+    waiting(storage)
+    run = storage.runs.claim("worker")
+    assert run is not None
+    finish(storage, run, reports=[report(run), report(run, "strip")])
     claimed = storage.outbox.claim("pacs", NOON + timedelta(hours=1))
     storage.outbox.record(claimed[0], DeliveryState.DELIVERED, answer="0x0000")
     storage.outbox.record(claimed[1], DeliveryState.REJECTED, answer="0xC000", commitment=True)

@@ -40,6 +40,7 @@ def test_the_event_says_whether_anything_failed() -> None:
     assert Report("2.25.1", (), {(CT, "1.2"): 0x0112}).event_type == 2
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 @pytest.mark.parametrize(
     ("transaction", "instances"),
     [("", ((CT, "1.2"),)), ("../x", ((CT, "1.2"),)), ("2.25.1", ()), ("2.25.1", ((CT, "x"),))],
