@@ -136,6 +136,7 @@ class Outbox:
         study_uid: str | None = None,
         destination: str | None = None,
         state: DeliveryState | None = None,
+        commitment: CommitmentState | None = None,
         limit: int = 100,
     ) -> tuple[Delivery, ...]:
         """Deliveries, oldest first; of a longer list the newest `limit`."""
@@ -144,6 +145,9 @@ class Outbox:
         for name, value in wanted:
             if value is not None:
                 query = query.where(deliveries.c[name] == value)
+        if commitment is not None:
+            such = select(commitments.c.delivery_id).where(commitments.c.state == commitment)
+            query = query.where(deliveries.c.id.in_(such))
         with self._database.read() as connection:
             newest = query.order_by(deliveries.c.id.desc()).limit(limit)
             return _load(connection, newest)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from dicom_node import courier, events, inbox, intake, stow
+from dicom_node import commitment, courier, events, inbox, intake, stow
 from dicom_node.cli.app import app
 from processors.explain import METHODS
 
@@ -19,7 +19,10 @@ GUIDE = (ROOT / "docs" / "administrator.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-LISTS = (events.Event, intake.EventName, stow.EventName, inbox.EventName, courier.Event)
+LISTS = (
+    events.Event, intake.EventName, stow.EventName, inbox.EventName, commitment.EventName,
+    courier.Event,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("names", LISTS)

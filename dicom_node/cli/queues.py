@@ -18,7 +18,16 @@ from dicom_node.cli.common import (
     print_one,
     print_rows,
 )
-from storage import Commitment, Delivery, DeliveryState, Run, RunState, StudyRecord, StudyState
+from storage import (
+    Commitment,
+    CommitmentState,
+    Delivery,
+    DeliveryState,
+    Run,
+    RunState,
+    StudyRecord,
+    StudyState,
+)
 
 studies = typer.Typer(help="What was received.", no_args_is_help=True)
 runs = typer.Typer(help="What was judged.", no_args_is_help=True)
@@ -142,6 +151,9 @@ def list_deliveries(
     state: Annotated[DeliveryState | None, typer.Option(help="Only in this state.")] = None,
     destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
     study: StudyOption = None,
+    commitment: Annotated[
+        CommitmentState | None, typer.Option(help="Only where the peer's commitment is so.")
+    ] = None,
     limit: Limit = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
@@ -149,7 +161,11 @@ def list_deliveries(
     """List the deliveries."""
     with memory(config) as (_, storage):
         found = storage.outbox.list(
-            study_uid=study, destination=destination, state=state, limit=limit
+            study_uid=study,
+            destination=destination,
+            state=state,
+            commitment=commitment,
+            limit=limit,
         )
         kept = storage.commitments.of([item.id for item in found])
         rows = [_delivery_row(item, kept.get(item.id)) for item in found]

@@ -1,4 +1,4 @@
-"""Storage commitment with real peers: asked of a PACS, answered at our door, and what fails of it."""
+"""Storage commitment with real peers: asked of a PACS, answered at our door, what fails of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _commitments(storage: Storage) -> dict[str, int]:
 
 
 class Archive:
-    """A PACS that is asked. answer: (UID, how often it came) -> failure reason, 0, None: silence."""
+    """A PACS that is asked. answer: (UID, how often it came) -> failure reason, 0, or None."""
 
     def __init__(self, answer: Callable[[str, int], int | None], status: int = 0x0000) -> None:
         self.answer, self.status = answer, status
