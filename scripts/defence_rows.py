@@ -40,6 +40,8 @@ CRITICAL = "tests/dicom_node/test_critical.py"
 PLAIN = "tests/processors/impressions/test_plain_language.py"
 SUMMARY = "tests/dicom_node/test_patient_summary.py"
 INBOX = "tests/dicom_node/inbox/test_inbox_wire.py"
+STOW = "tests/faults/test_stow_faults.py"
+COMMITMENT = "tests/faults/test_commitment_faults.py"
 INBOX_ROWS = "tests/storage/test_storage_inbox.py"
 
 ROWS = (
@@ -409,4 +411,22 @@ ROWS = (
         "    if why := _withheld(draft, request, study):", "    if why := '':",
         "tests/dicom_node/test_drafts.py::"
         "test_a_draft_that_must_not_leave_is_answered_with_its_reason"),
+    # ---- the web door, storage commitment ---------------------------------------------------
+    Row("stow-token", "dicom_node/stow/app.py",
+        "        if not sender.calling:", "        if False:",
+        f"{STOW}::test_nobody_sends_without_a_token"),
+    Row("stow-study", "dicom_node/admission.py",
+        '    if asked.study_uid not in ("", contained.study_uid):', "    if False:",
+        f"{STOW}::test_another_study_than_the_address_names"),
+    Row("stow-slowloris", "dicom_node/stow/server.py",
+        "            self.deadline = self.loop.call_later(self.patience, self.transport.abort)",
+        "            pass",
+        f"{STOW}::test_wire_slowloris_by_web"),
+    Row("commit-missing", "dicom_node/courier.py",
+        "                    commitment=self._commits,\n", "",
+        f"{COMMITMENT}::test_commit_missing_first_then_kept"),
+    Row("commit-retention", "storage/_retention.py",
+        ", ~going, ~_uncommitted())", ", ~going)",
+        "tests/storage/test_storage_commitments.py::"
+        "test_a_report_is_kept_until_it_is_committed"),
 )  # fmt: skip

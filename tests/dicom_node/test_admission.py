@@ -157,4 +157,13 @@ def test_the_peers_order_of_transfer_syntaxes_is_kept() -> None:
     proposed = ["1.2.840.10008.1.2.4.90", "1.2.3.4", "1.2.840.10008.1.2"]
     assert admission.transfer_syntaxes(CT, proposed) == (proposed[0], proposed[2])
     assert admission.transfer_syntaxes(CT, ["1.2.3.4"]) == ()
-    assert admission.transfer_syntaxes("1.2.840.10008.1.20.1", proposed) is None
+    assert admission.transfer_syntaxes("1.2.840.10008.5.1.4.1.2.2.1", proposed) is None  # C-FIND
+
+
+def test_storage_commitment_is_no_storage_and_has_no_pixels_to_compress() -> None:
+    proposed = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+    assert admission.transfer_syntaxes(admission.COMMITMENT, proposed) == tuple(proposed[1:])
+    asked = Asked(admission.COMMITMENT, "1.2.3", admission.COMMITMENT)
+    refused = admission.admit_command(asked)
+    assert refused is not None
+    assert refused.status == 0x0122
