@@ -97,7 +97,8 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _courier(settings: Settings, stopping: threading.Event) -> None:
-    from dicom_node import commitment, courier
+    from dicom_node import courier
+    from dicom_node.commitment import running as commitment
 
     storage = rooms.storage(settings, "courier")
     try:

@@ -67,7 +67,7 @@ class Asker:
             self._say(EventName.ASKED, instances=len(wanted), transaction=transaction)
             return True
         self._failures += 1
-        pause = backoff(self._failures, trouble.reached, self._rng)
+        pause = backoff(self._failures, trouble.refused, self._rng)
         self._not_before = time.monotonic() + pause
         self.storage.commitments.not_asked(
             transaction, now + timedelta(seconds=pause), trouble.why, counts=trouble.reached

@@ -41,15 +41,14 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why it did not work. reached: the peer was there and would not."""
+    """Why it did not work. reached: the peer was there; refused: and said no."""
 
     why: str
     reached: bool
+    refused: bool = False
 
 
-def ask(
-    party: Party, request: Request, on_report: Callable[[Report], bool], *, linger: float = LINGER
-) -> Trouble | None:
+def ask(party: Party, request: Request, on_report: Callable[[Report], bool]) -> Trouble | None:
     """Ask for commitment; None if the peer took the question. on_report: whether it is kept."""
     told = threading.Event()
 
@@ -71,8 +70,9 @@ def ask(
             lambda: opened.send_n_action(sent, words.REQUEST, words.PUSH_MODEL, words.INSTANCE)
         )
         if status != SUCCESS:
-            return Trouble(f"{party} answered the N-ACTION with {_shown(status)}", True)
-        told.wait(linger)
+            why = f"{party} answered the N-ACTION with {_shown(status)}"
+            return Trouble(why, reached=True, refused=status is not None)
+        told.wait(LINGER)
         return None
 
 
@@ -111,7 +111,7 @@ def _associated(party: Party, hear: Any) -> Iterator[Association | Trouble]:
         if association.is_established:
             yield association
         elif association.rejected_contexts:
-            yield Trouble(f"{party} takes no part in storage commitment", True)
+            yield Trouble(f"{party} takes no part in storage commitment", True, refused=True)
         elif association.is_rejected:
             yield Trouble(f"{party}, called by {party.us}, rejects the association", False)
         else:

@@ -25,8 +25,8 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from config.settings import Settings
-from dicom_node import commitment
-from dicom_node.commitment import EventName, asking, box
+from dicom_node.commitment import EventName, asking, box, line
+from dicom_node.commitment import running as committing
 from dicom_node.destinations.build import build
 from storage import DeliveryState, Storage
 
@@ -49,7 +49,7 @@ def _carrying(settings: Settings, storage: Storage) -> Iterator[Running]:
     """Courier and commitment, as the courier's process runs them."""
     peer = build("pacs", settings.destinations["pacs"], "DICTAMEN")
     with running(storage, {"pacs": peer}, committing=["pacs"]) as beside:
-        commitment.run(settings, storage, beside.stopping, beside.events.append)
+        committing.run(settings, storage, beside.stopping, beside.events.append)
         yield beside
 
 
@@ -92,10 +92,17 @@ class Archive:
         return self.status, None
 
     def _tell(self, assoc: Any, report: Dataset, event_type: int) -> None:
-        time.sleep(0.2)
+        time.sleep(1.0)  # after the answer to the request
         assoc.send_n_event_report(report, event_type, PUSH, INSTANCE)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take a while to report; the association is kept until it did."""
+    monkeypatch.setattr(line, "LINGER", 20.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_commit_missing_first_then_kept(tmp_path: Path) -> None:
     """What the PACS lists as failed is sent again under the same UID, and then committed to."""
     archive = Archive(lambda uid, count: NO_SUCH if uid.endswith(".9.0") and count == 1 else 0)
@@ -113,6 +120,7 @@ def test_commit_missing_first_then_kept(tmp_path: Path) -> None:
         assert kinds.count("commitment.committed") == 2
 
 
+@pytest.mark.usefixtures("patient")
 def test_commit_missing_for_ever_needs_a_person(tmp_path: Path) -> None:
     archive = Archive(lambda uid, _: NO_SUCH if uid.endswith(".9.0") else 0)
     with (
@@ -134,7 +142,7 @@ def test_commit_missing_for_ever_needs_a_person(tmp_path: Path) -> None:
 def test_commit_missing_without_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked again and again, bounded; our copy is kept; then a line for a person."""
     monkeypatch.setattr(asking, "MOST_ASKED", 2)
-    monkeypatch.setattr("dicom_node.commitment.line.LINGER", 0.1)
+    monkeypatch.setattr(line, "LINGER", 0.1)
     archive = Archive(lambda *_: None)
     with (
         storage_in(tmp_path) as storage,
