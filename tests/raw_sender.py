@@ -90,8 +90,12 @@ class Sender:
 
     def send(self, packed: bytes | bytearray) -> int:
         """Send ready-made PDUs of one C-STORE; the status."""
-        self._socket.sendall(packed)
+        self.push(packed)
         return self.answer()
+
+    def push(self, packed: bytes | bytearray) -> None:
+        """Send ready-made PDUs; returns when the last byte has left."""
+        self._socket.sendall(packed)
 
     def answer(self) -> int:
         kind, body = self._pdu()
