@@ -223,6 +223,9 @@ class Settle(Part):
     quiet: Seconds = Field(10.0, gt=0, description="silence after which the study is complete")
     longest: Seconds = Field(120.0, gt=0, description="longest wait, whatever still arrives")
     expect: Expect | None = Field(None, description="ends the wait early")
+    release: Seconds | None = Field(
+        None, gt=0, description="silence that is enough once the sender released its association"
+    )
 
 
 class Expect(Part):

@@ -73,14 +73,19 @@ def run(
     *,
     on_event: OnEvent | None = None,
     poll: float = 0.25,
+    news: News | None = None,
 ) -> None:
-    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up)."""
+    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up).
+
+    news: told when reports were filed; else each lane looks every `poll` seconds.
+    """
     notice = on_event or (lambda _event: None)
+    news = news or News()
     if not _recover(storage, stopping):
         return
     _name_the_unknown(storage, destinations, notice)
     lanes = [
-        Lane(storage, destination, give_up_after, stopping, notice)
+        Lane(storage, destination, give_up_after, stopping, notice, news.ear())
         for destination, give_up_after in destinations.values()
     ]
     threads = [
@@ -90,11 +95,28 @@ def run(
     for thread in threads:
         thread.start()
     stopping.wait()
+    news.tell()
     deadline = time.monotonic() + FAREWELL
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():  # its deliveries wait again after the next start
             log.warning(Event.STILL_SENDING, lane=thread.name)
+
+
+class News:
+    """Says to all lanes that there may be something to send."""
+
+    def __init__(self) -> None:
+        self._ears: list[threading.Event] = []
+
+    def ear(self) -> threading.Event:
+        """Set by `tell`; who waits on it clears it."""
+        self._ears.append(threading.Event())
+        return self._ears[-1]
+
+    def tell(self) -> None:
+        for ear in self._ears:
+            ear.set()
 
 
 class Lane:
@@ -107,6 +129,7 @@ class Lane:
         give_up_after: float,
         stopping: threading.Event,
         notice: OnEvent,
+        news: threading.Event | None = None,
     ) -> None:
         self.name = destination.name
         self._storage = storage
@@ -114,9 +137,11 @@ class Lane:
         self._patience = timedelta(seconds=give_up_after)
         self._stopping = stopping
         self._notice = notice
+        self._news = news or threading.Event()
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._failures = 0  # of the peer as a whole, in a row
         self._resume = 0.0  # on the monotonic clock: a clock set back must not stop a lane
+        self._rest = 0.0  # as `_resume`; new reports end it
         self._gave_up = False
 
     def run(self, poll: float) -> None:
@@ -131,19 +156,20 @@ class Lane:
                 log.exception(Event.FAILED, destination=self.name)
                 self._notice(Event.FAILED)
                 self._pause()
-            if not busy:
-                self._stopping.wait(poll)
+            if not busy and not self._stopping.is_set() and self._news.wait(poll):
+                self._news.clear()
+                self._rest = 0.0
 
     def step(self) -> bool:
         """One batch, if any is due; whether there may be more at once."""
-        if time.monotonic() < self._resume:
+        if time.monotonic() < max(self._resume, self._rest):
             return False
         if self.name not in self._storage.outbox.oldest_waiting():
             return False  # asked by reading: claiming locks a SQLite file against the intake
         limit = 1 if self._failures and not self._gave_up else BATCH
         claimed = self._storage.outbox.claim(self.name, datetime.now(UTC), limit)
         if not claimed:
-            self._resume = time.monotonic() + _IDLE
+            self._rest = time.monotonic() + _IDLE
             return False
         try:
             outcomes = self._send(claimed)

@@ -30,6 +30,7 @@ class Event(StrEnum):
     AGREEMENT_STORED = "agreement.stored"
     DRAFT_WITHHELD = "draft.withheld"
     RESULT_CRITICAL = "result.critical"
+    BELL_MISSING = "bell.missing"
     DEVICE_FULL = "device.full"
     DEVICE_LOST = "device.lost"
     WORKER_READY = "worker.ready"

@@ -23,7 +23,8 @@ from typing import Literal, get_args
 import structlog
 
 from config import Settings
-from dicom_node import logs, metrics, notices, rooms
+from dicom_node import bell, logs, metrics, notices, rooms
+from dicom_node.bell import Bell, Topic
 from dicom_node.events import Event
 from processors import ProcessorError
 
@@ -64,7 +65,17 @@ def _intake(settings: Settings, stopping: threading.Event) -> None:
 
     storage = rooms.storage(settings, "intake")
     try:
-        intake.serve(settings, storage, stopping, on_event=metrics.count)
+        data_dir = settings.node.data_dir
+
+        def tell(event: str) -> None:
+            metrics.count(event)
+            if event == intake.EventName.INSTANCE_RECEIVED:
+                bell.ring(data_dir, Topic.ARRIVED)
+
+        intake.serve(
+            settings, storage, stopping, on_event=tell,
+            on_release=lambda study: bell.ring(data_dir, Topic.ARRIVED, study),
+        )  # fmt: skip
     finally:
         storage.close()
 
@@ -91,7 +102,11 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
             judges = replace(judges, scribe=scribe)
             drafts.warm(scribe)
         notices.say(devices.words)
-        worker.serve(storage, judges, stopping, lease=settings.workers.lease)
+        planned = Bell(settings.node.data_dir, Topic.PLANNED)
+        worker.serve(
+            storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
+            filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
+        )  # fmt: skip
     finally:
         storage.close()
 
@@ -102,7 +117,12 @@ def _courier(settings: Settings, stopping: threading.Event) -> None:
     storage = rooms.storage(settings, "courier")
     try:
         with _alone(settings.node.data_dir / "courier.lock", stopping):
-            courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
+            reports = courier.News()
+            Bell(settings.node.data_dir, Topic.FILED, lambda _: reports.tell())
+            courier.run(
+                storage, rooms.destinations(settings), stopping, on_event=metrics.count,
+                news=reports,
+            )  # fmt: skip
     finally:
         storage.close()
 

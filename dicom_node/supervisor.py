@@ -1,9 +1,10 @@
 """Starts, watches and stops the processes of a node; health; the clock.
 
 Crash-only: the supervisor may be killed too; its children end with it and the next start takes up
-what was in hand. It never touches a study itself: settling, leases and retention are functions of
-`dicom_node.clock` that APScheduler calls. A database that is away for a while must not end it: the
-intake goes on answering A700, and everything is tried again.
+what was in hand. It never touches a study itself: leases and retention are functions of
+`dicom_node.clock` that APScheduler calls, settling has a thread of its own (`settling`). A database
+that is away for a while must not end it: the intake goes on answering A700, and everything is tried
+again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from dicom_node import clock, intake, notices, ports, product, rooms, rules, sta
 from dicom_node.children import Child, Children
 from dicom_node.events import Event
 from dicom_node.roles import Role
+from dicom_node.settling import Settling
 from processors import ProcessorError
 from storage import AuditEntry, Storage, StorageError
 
 log = structlog.get_logger()
-SETTLE_EVERY = 0.25  # seconds; a study's quiet time is longer
 WATCH_EVERY = 1.0
 RETENTION_EVERY = 3600.0
 _FIXED = ("data_dir", "database", "audit_key_file", "status")  # of node: changed by a restart only
@@ -79,6 +80,9 @@ class Supervisor:
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
             scheduler = self._clock()
+            settling = Settling(self._storage, lambda: self.settings, self.stopping)
+            settles = threading.Thread(target=settling.run, args=(_guarded,), name="settling")
+            settles.start()
             self._hear()
             self._audit("110100", kind="110120", version=product.VERSION)
             self._children.want(_places(self.settings))
@@ -90,6 +94,8 @@ class Supervisor:
                 return self._stop_all()
             finally:
                 scheduler.shutdown(wait=False)
+                self.stopping.set()
+                settles.join()
                 server.shutdown()
                 self._audit("110100", kind="110121", version=product.VERSION)
                 self._storage.close()
@@ -192,7 +198,6 @@ class Supervisor:
             timezone=UTC,
         )
         ticks: list[tuple[str, Callable[[], object], float]] = [
-            ("settle", self._settle, SETTLE_EVERY),
             ("leases", self._look_at_leases, WATCH_EVERY),
             ("retention", self._purge, RETENTION_EVERY),
         ]
@@ -200,10 +205,6 @@ class Supervisor:
             scheduler.add_job(_guarded(name, tick), "interval", seconds=seconds, id=name)
         scheduler.start()
         return scheduler
-
-    def _settle(self) -> None:
-        clock.read_texts(self._storage, self.settings, datetime.now(UTC))
-        clock.settle(self._storage, self.settings, datetime.now(UTC))
 
     def _look_at_leases(self) -> None:
         self._watch.look(self._storage, self._children.kill)

@@ -101,8 +101,9 @@ class Guest(Association):  # type: ignore[misc]
         self.house.on_event(EventName.ASSOCIATION_OPENED)
 
     def _farewell(self, inside: bool) -> None:
-        self.house.post.tell(Ended(self.sender, dict(self._postponed)))
-        if self.is_aborted or self.why or inside:
+        broken = self.is_aborted or self.why or inside
+        self.house.post.tell(Ended(self.sender, dict(self._postponed), not broken))
+        if broken:
             why = self.why or "aborted or lost" + (" inside a message" if inside else "")
             log.warning(EventName.ASSOCIATION_ABORTED, why=why, **self.sender.fields())
             self.house.on_event(EventName.ASSOCIATION_ABORTED)

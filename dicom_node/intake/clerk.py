@@ -67,7 +67,7 @@ class Clerk:
             self._file()
         if not self._unfiled and not self._arrived:
             for one in self._ended:
-                self.filer.ended(one.sender, one.postponed)
+                self.filer.ended(one)
             self._ended.clear()
         self._make_safe()
         return more
@@ -93,7 +93,7 @@ class Clerk:
             if len(self._unfiled) >= before:
                 break
         for one in self._ended:
-            self.filer.ended(one.sender, one.postponed)
+            self.filer.ended(one)
         self.filer.close()
         self._make_safe(now=True)
 

@@ -10,7 +10,7 @@ record dropped: what cannot be filed for a reason of its own goes to the quarant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -21,6 +21,7 @@ from dicom_node.intake import arrival, ledger, quarantine
 from dicom_node.intake.arrival import Arrival, Content
 from dicom_node.intake.events import EventName
 from dicom_node.intake.ledger import Bookkeeper, Sender, Transfer
+from dicom_node.intake.post import Ended
 from dicom_node.intake.quarantine import Case
 from storage import Arrivals, Record, Spool, Storage, StorageError, lane_of
 from storage.records import Added, AddedAs, AuditEntry
@@ -42,7 +43,10 @@ class Filed:
 
 @dataclass(slots=True)
 class Filer:
-    """Not for two threads at once. on_event raises a counter by its name."""
+    """Not for two threads at once. on_event raises a counter by its name.
+
+    on_release: a sender released the association that brought this study, all of it filed.
+    """
 
     storage: Storage
     arrivals: Arrivals
@@ -50,6 +54,7 @@ class Filer:
     on_conflict: str
     quarantine: bool
     on_event: Callable[[str], None]
+    on_release: Callable[[str], None] = lambda _: None
     _transfers: dict[str, Transfer] = field(default_factory=dict)
     _lanes: dict[str, int] = field(default_factory=dict)  # association -> its process' lane
 
@@ -73,12 +78,15 @@ class Filer:
         self.arrivals.filed(record for record, _ in known)
         return [Filed(record, status) for (record, _), status in zip(known, statuses, strict=True)]
 
-    def ended(self, sender: Sender, postponed: Mapping[str, int]) -> None:
+    def ended(self, one: Ended) -> None:
         """An association is over: close its account."""
-        transfer = self._transfers.pop(sender.association, None) or Transfer(sender, self.books)
-        for why, count in postponed.items():
+        association = one.sender.association
+        transfer = self._transfers.pop(association, None) or Transfer(one.sender, self.books)
+        for why, count in one.postponed.items():
             transfer.postponed(why, count)
-        self._lanes.pop(sender.association, None)
+        self._lanes.pop(association, None)
+        if one.released and not one.postponed and transfer.study:
+            self.on_release(transfer.study)
         transfer.close()
 
     def lost(self, lane: int) -> None:

@@ -106,6 +106,11 @@ class Transfer:
     _counts: Counter[str] = field(default_factory=Counter)
     _postponed: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def study(self) -> str:
+        """The UID of the study that is being sent, or ""."""
+        return self._study[0] if self._study else ""
+
     def count(self, identity: Identity, what: str) -> None:
         study = (identity.study_uid, identity.patient_id, identity.issuer)
         if study != self._study:

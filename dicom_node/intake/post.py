@@ -35,10 +35,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An association is over. postponed: why -> how many instances must be sent again."""
+    """An association is over. postponed: why -> how many instances must be sent again.
+
+    released: by the sender, in order, and not aborted or lost.
+    """
 
     sender: Sender
     postponed: Mapping[str, int]
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

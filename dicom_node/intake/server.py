@@ -57,8 +57,11 @@ def serve(
     stopping: threading.Event,
     *,
     on_event: Callable[[str], None] | None = None,
+    on_release: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Receive instances until `stopping` is set.
+
+    on_release: hears the Study Instance UID when the association that brought it was released.
 
     Raises: PortTaken if node.listen is in use, FolderTaken if another intake holds the log.
     """
@@ -70,7 +73,8 @@ def serve(
     readiness = Readiness(settings, storage, board, tell)
     reads, writes = post.pair()
     intake = settings.intake
-    filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell)
+    filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell,
+                  on_release)  # fmt: skip
     size, processes = receiving.segment_size(settings), crew.count(settings)
     answers: dict[int, socket.socket] = {}
     clerk = Clerk(

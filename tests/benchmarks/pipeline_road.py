@@ -26,16 +26,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 import raw_sender
 import road_lab
 from road_lab import Film, Pacs
 from system.node import NodeUnderTest, wait_for
 
-from storage import RunState, Storage
+from storage import Run, RunState, Storage
 
 RATIO, P95_SECONDS, PER_MINUTE, CPU_MS, RESIDENT_MB = 1.5, 3.0, 150, 300, 1200
 DIFFERENT = 4  # films; each is sent many times under other names
@@ -136,19 +138,18 @@ def chosen(
         sender = raw_sender.Sender(under.port, "DICTAMEN", "TRIALPACS", 30, raw_sender.DX)
         assert sender.store(instance, raw) == 0
         sender.release()
-        ended = (RunState.COMPLETED, RunState.UNSUITABLE, RunState.FAILED)
-        run = wait_for(
-            lambda study=study: next(
-                (r for r in storage.runs.list(study_uid=study) if r.state in ended), None
-            ),
-            60, under.tail(),
-        )  # fmt: skip
+        run = wait_for(partial(_ended, storage, study), 60, under.tail())
         kinds = [report.kind for report in storage.runs.reports(run.id)]
         if {"overlay", "strip", "structured_report", "text_report", "hl7_oru"} <= set(kinds):
             found.append(replace(film, results=sum(kind != "hl7_oru" for kind in kinds)))
         if len(found) == number:
             return found
     raise SystemExit("no films that give every kind of report")
+
+
+def _ended(storage: Storage, study: str) -> Run | None:
+    over = (RunState.COMPLETED, RunState.UNSUITABLE, RunState.FAILED)
+    return next((run for run in storage.runs.list(study_uid=study) if run.state in over), None)
 
 
 # ---- what a node costs --------------------------------------------------------------------------
@@ -209,7 +210,8 @@ def stages(storage: Storage, sent: Sequence[Sent]) -> dict[str, dict[str, float]
     for one in sent:
         run = storage.runs.list(study_uid=one.study)[0]
         analysis = storage.runs.analysis(run.id)
-        assert analysis and run.started_at and run.ended_at, run
+        if analysis is None or run.started_at is None or run.ended_at is None:
+            raise AssertionError(f"{run} has no result")
         told = {name: value / 1e3 for name, value in analysis["timings_ms"].items()}
         whole, started = (run.ended_at - run.started_at).total_seconds(), run.started_at.timestamp()
         here = {name: told[name] for name in STAGES if name in told}

@@ -46,7 +46,7 @@ class Film:
 
     def study(self, name: str) -> tuple[str, str, bytes]:
         """A study of its own: Study and SOP Instance UID, data set in explicit little endian."""
-        made = films.restamped(self.dataset, name)
+        made = films.restamped(self.dataset, name, AccessionNumber=name[-16:])
         raw = encode(made, False, True)
         if raw is None:
             raise ValueError("a film that cannot be encoded")
