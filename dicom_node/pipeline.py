@@ -22,10 +22,11 @@ from pydicom.dataset import Dataset
 
 from dicom_node import critical, metrics, strata
 from dicom_node.events import Event
+from dicom_node.stopwatch import Stopwatch
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
 from processors.pixels import colour, read_dataset, render, values
-from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
+from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_each
 from reports.identity import of
 from reports.result import result
 from storage import AuditEntry, NewReport, Run, RunState, Storage
@@ -92,16 +93,14 @@ def judge(
     """
     for instance in study.instances:
         of(instance.header)
-    began = time.perf_counter()
-    analysis = _ask(processor, study, options.language)
-    asked = time.perf_counter()
+    clock = Stopwatch()
+    study = clock.over_pixels(study)
+    with clock("analyse"):
+        analysis = _ask(processor, study, options.language)
     made_at = datetime.now(UTC).replace(microsecond=0)
-    reports = written(analysis, study, options, made_at, kinds(analysis.status))
-    timings = {
-        **analysis.timings_ms,
-        "analyse": round((asked - began) * 1e3, 1),
-        "write": round((time.perf_counter() - asked) * 1e3, 1),
-    }
+    with clock("write"):
+        reports = written(analysis, study, options, made_at, kinds(analysis.status), clock)
+    timings = {**analysis.timings_ms, **clock.milliseconds()}
     return Judged(replace(analysis, timings_ms=timings), reports, made_at, strata.of(study))
 
 
@@ -162,10 +161,16 @@ def written(
     options: Options,
     made_at: datetime,
     kinds: Sequence[str],
+    clock: Stopwatch | None = None,
 ) -> tuple[Report, ...]:
     """Every report, or ReportError: a writer that stumbles over one study fails that study."""
+    clock, found = clock or Stopwatch(), list[Report]()
     try:
-        return write_all(analysis, study, options, made_at, kinds)
+        since = time.perf_counter()
+        for kind, reports in write_each(analysis, study, options, made_at, kinds):
+            found += reports
+            since = clock.add(kind, since)
+        return tuple(found)
     except ReportError:
         raise
     except Exception as error:

@@ -44,9 +44,10 @@ DIFFERENT = 4  # films; each is sent many times under other names
 PATIENCE = 120.0
 TICK = os.sysconf("SC_CLK_TCK")
 STAGES = (
-    "receive", "settle", "queue", "load", "decode", "gate", "inference", "explanation",
-    "secondary_capture", "structured_report", "text_report", "hl7_oru", "file", "send",
+    "receive", "settle", "queue", "decode", "gate", "inference", "explanation",
+    "secondary_capture", "structured_report", "text_report", "hl7_oru", "load and file", "send",
 )  # fmt: skip
+_JUDGING = ("decode", "inference", "explanation")
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,8 @@ def stages(storage: Storage, sent: Sequence[Sent]) -> dict[str, dict[str, float]
             "receive": one.answered - one.last_byte,
             "settle": run.created_at.timestamp() - one.answered,
             "queue": started - run.created_at.timestamp(),
-            "file": whole - told.get("load", 0.0) - told["analyse"] - told["write"],
+            "gate": told["analyse"] - sum(told[name] for name in _JUDGING),
+            "load and file": whole - told["analyse"] - told["write"],
             "send": one.in_pacs - run.ended_at.timestamp(),
         }
         for name, value in here.items():
