@@ -336,6 +336,9 @@ class DicomDestination(Part):
     port: Port = 104
     give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
     timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    keep_open: Seconds = Field(
+        5.0, ge=0, description="silence after which an association is released; 0s: at once"
+    )
 
 
 class MllpDestination(Part):

@@ -145,6 +145,12 @@ class Lane:
         self._gave_up = False
 
     def run(self, poll: float) -> None:
+        try:
+            self._run(poll)
+        finally:
+            self._destination.close()
+
+    def _run(self, poll: float) -> None:
         while not self._stopping.is_set():
             busy = False
             try:

@@ -1,4 +1,6 @@
-"""Sends reports to a PACS by C-STORE: one association per batch, one Outcome per instance.
+"""Sends reports to a PACS by C-STORE: batch by batch, one Outcome per instance.
+
+An association that served a batch stays open for the next one, for `keep_open` seconds of silence.
 
 Decides what a peer's answer means (PS3.4 B.2.3, PS3.7 annex C, PS3.8 9.3.4) and says it in words
 that name both AE titles and the address. A lost answer is TRY_LATER, so the same SOP Instance UID
@@ -8,25 +10,42 @@ goes again and the PACS sees a duplicate, not a second result. Never: a retry, a
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from config.settings import DicomDestination
+from dicom_node.destinations import streaming
 from dicom_node.destinations.outcome import Fate, Outcome, Parcel
 
 HL7_KINDS = frozenset({"hl7_oru"})  # everything else that reports write is a DICOM instance
 VERIFICATION = "1.2.840.10008.1.1"
+OURS = frozenset(  # what reports are: an association that is kept is opened for all of them
+    (
+        ComprehensiveSRStorage, EnhancedSRStorage, SecondaryCaptureImageStorage,
+        MultiFrameTrueColorSecondaryCaptureImageStorage, SegmentationStorage,
+    )
+)  # fmt: skip
 # An A9xxH or CxxxH may be a hiccup of the peer (a locked row, a worker that died), so the same
 # bytes are tried this often before a person must look.
 REFUSALS_BEFORE_REJECTED = 3
@@ -64,10 +83,19 @@ class _Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """A parcel whose payload is a DICOM instance that can be offered."""
+    """A parcel whose payload is a DICOM instance that can be offered; header: without pixels."""
 
     parcel: Parcel
-    dataset: Dataset
+    header: Dataset
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An association that waits for the next batch, and the classes it was opened for."""
+
+    association: Association
+    classes: frozenset[str]
+    timer: threading.Timer = field(default_factory=lambda: threading.Timer(0, lambda: None))
 
 
 class DicomSender:
@@ -77,6 +105,8 @@ class DicomSender:
         self._name = name
         self._settings = settings
         self._calling = calling_ae
+        self._kept: _Kept | None = None
+        self._lock = threading.Lock()  # over `_kept`: a timer lets go what nobody uses
 
     @property
     def name(self) -> str:
@@ -124,30 +154,84 @@ class DicomSender:
     def _send_batch(
         self, batch: Sequence[_Readable], stopping: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        classes = tuple(sorted({str(item.dataset.SOPClassUID) for item in batch}))
-        with self._association(classes) as opened:
+        classes = frozenset(str(item.header.SOPClassUID) for item in batch)
+        kept = self._take(classes)
+        if kept is not None:
+            outcomes = list(self._over(kept.association, batch, stopping))
+            if stopping() or (outcomes[0].status != _NO_ANSWER and outcomes[0].answer):
+                self._keep(kept)
+                yield from outcomes
+                return
+            # The peer had let go of it meanwhile, or lost the answer: the same UIDs, once more.
+        proposed = classes | OURS if self._settings.keep_open else classes
+        with self._association(tuple(sorted(proposed))) as opened:
             if isinstance(opened, _Failure):
                 yield from (_later(item.parcel, opened) for item in batch)
                 return
-            accepted = _accepted(opened)
-            for place, item in enumerate(batch):
-                if stopping():
-                    yield from (_not_tried(rest.parcel) for rest in batch[place:])
-                    return
-                if str(item.dataset.SOPClassUID) not in accepted:
-                    yield self._class_refused(item, opened)
-                    continue
-                outcome = self._store(opened, item)
-                yield outcome
-                if outcome.status == _NO_ANSWER or not opened.is_established:
-                    lost = _Failure("association lost", f"{self._peer()} dropped the association")
-                    yield from (_later(rest.parcel, lost) for rest in batch[place + 1 :])
-                    return
+            yield from self._over(opened, batch, stopping)
+            if self._settings.keep_open and opened.is_established and not stopping():
+                self._keep(_Kept(opened, proposed))
+
+    def _over(
+        self, opened: Association, batch: Sequence[_Readable], stopping: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """One outcome of each over this association."""
+        accepted = _accepted(opened)
+        for place, item in enumerate(batch):
+            if stopping():
+                yield from (_not_tried(rest.parcel) for rest in batch[place:])
+                return
+            if str(item.header.SOPClassUID) not in accepted:
+                yield self._class_refused(item, opened)
+                continue
+            outcome = self._store(opened, item)
+            yield outcome
+            if outcome.status == _NO_ANSWER or not opened.is_established:
+                lost = _Failure("association lost", f"{self._peer()} dropped the association")
+                yield from (_later(rest.parcel, lost) for rest in batch[place + 1 :])
+                return
+
+    # -- an association that waits for the next batch ----------------------------------------------
+
+    def _take(self, classes: frozenset[str]) -> _Kept | None:
+        """The association that was kept, if it stands and was opened for all of these."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is None:
+            return None
+        kept.timer.cancel()
+        if kept.association.is_established and classes <= kept.classes:
+            return kept
+        self._release(kept.association)
+        return None
+
+    def _keep(self, kept: _Kept) -> None:
+        kept.timer = threading.Timer(self._settings.keep_open, self.close)
+        kept.timer.daemon = True
+        with self._lock:
+            self._kept = kept
+        kept.timer.start()
+
+    def close(self) -> None:
+        """Release the association that is kept, if one is."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.timer.cancel()
+            self._release(kept.association)
+
+    def _release(self, association: Association) -> None:
+        if association.is_established:
+            association.release()
 
     def _store(self, association: Association, item: _Readable) -> Outcome:
-        association.dimse_timeout = self._settings.timeout + len(item.parcel.payload) / SLOWEST_LINK
+        payload = item.parcel.payload
+        association.dimse_timeout = self._settings.timeout + len(payload) / SLOWEST_LINK
         try:
-            answer = association.send_c_store(item.dataset)
+            if streaming.can_stream(association, item.header):
+                answer = streaming.store(association, item.header, payload)
+            else:
+                answer = association.send_c_store(dcmread(BytesIO(payload)))
         except RuntimeError:  # the peer aborted between two instances
             return _not_tried(item.parcel)
         except (ValueError, AttributeError) as error:
@@ -159,7 +243,7 @@ class DicomSender:
         return judge(item.parcel, answer.Status, str(answer.get("ErrorComment", "")))
 
     def _class_refused(self, item: _Readable, association: Association) -> Outcome:
-        wanted = item.dataset.SOPClassUID
+        wanted = item.header.SOPClassUID
         result = {str(cx.abstract_syntax): cx.result for cx in association.rejected_contexts}
         why = _CONTEXT_REFUSED.get(result.get(str(wanted)) or 0, "no answer to this context")
         words = f"{self._peer()} does not take {wanted.name} ({wanted}): {why}"
@@ -199,8 +283,8 @@ class DicomSender:
             else:
                 yield _Failure("unreachable", self._unreachable(self._connect_error()))
         finally:
-            if association.is_established:
-                association.release()
+            if self._kept is None or self._kept.association is not association:
+                self._release(association)
 
     def _refusal(self, association: Association) -> _Failure:
         primitive = association.acceptor.primitive
@@ -272,7 +356,7 @@ def _tune(connection: socket.socket, timeout: float) -> None:
 
 def _read(parcel: Parcel) -> _Readable | Outcome:
     try:
-        dataset = dcmread(BytesIO(parcel.payload))
+        dataset = streaming.read_header(parcel.payload)
     except (InvalidDicomError, EOFError, ValueError) as error:
         return _rejected(parcel, "not DICOM", f"not a DICOM file: {type(error).__name__}")
     if str(dataset.get("SOPInstanceUID", "")) != parcel.uid or "SOPClassUID" not in dataset:
