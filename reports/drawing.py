@@ -50,8 +50,10 @@ class Line:
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
     """Values 0..1 as an 8-bit picture; what is not a number is dark."""
-    clean = np.nan_to_num(np.clip(pixels, 0, 1), nan=0.0)
-    return Image.fromarray(np.round(clean * 255).astype(np.uint8))
+    scaled = np.clip(pixels, 0, 1) * np.float32(255)
+    if np.isnan(scaled.min()):
+        scaled[np.isnan(scaled)] = 0
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
 def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Image.Image:
