@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +26,18 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
 from config import Settings, SettingsError, load
-from dicom_node import clock, intake, notices, ports, product, rooms, rules, status
+from dicom_node import (
+    clock,
+    intake,
+    logs,
+    notices,
+    opening,
+    ports,
+    product,
+    rooms,
+    rules,
+    status,
+)
 from dicom_node.children import Child, Children
 from dicom_node.events import Event
 from dicom_node.roles import Role
@@ -301,3 +313,19 @@ def _alive(pid: int) -> bool:
 def reread(path: Path) -> Settings:
     """node.yaml as it is now; raises SettingsError with every problem."""
     return load(path, os.environ, check_rule=rules.faults)
+
+
+def main() -> int:
+    """Entry of `dictamen serve`, once it has tried settings and models: run the node until TERM."""
+    path = Path(sys.argv[1])
+    try:
+        settings = reread(path)
+        logs.configure(settings.node.log, rooms.audit_key(settings), process="node")
+        return Supervisor(settings, lambda: reread(path), opening.models).serve()
+    except (SettingsError, StartError, StorageError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,7 +18,7 @@ from rich.text import Text
 
 from config import Settings, schema, template
 from config.settings import Processor
-from dicom_node import checks, logs, offline, roles, rooms, supervisor
+from dicom_node import checks, logs, opening, roles, rooms
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigArgument,
@@ -83,10 +85,11 @@ def serve(
             roles.stop_on_signals(stopping)
             roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
             return
-        _verify_all(settings)
-        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), _verify_all)
-        raise typer.Exit(node.serve())
-    except (supervisor.StartError, StorageError, ProcessorError, InboxError, OSError) as error:
+        opening.apart(settings)
+        # The same process, without the 150 MB that the other commands brought with them.
+        program = [sys.executable, "-m", "dicom_node.supervisor", str(config)]
+        os.execv(sys.executable, program)  # noqa: S606 - our own program, no shell
+    except (StorageError, ProcessorError, InboxError, OSError) as error:
         raise fail(str(error)) from error
 
 
@@ -134,7 +137,7 @@ def analyse(
     as_json: JsonOption = False,
 ) -> None:
     """Judge files without a network: reports and result.json for each study."""
-    from dicom_node import wiring  # the models' runtime, in this command alone
+    from dicom_node import offline, wiring  # the models' runtime, in this command alone
 
     settings = settings_of(config)
     with refusals():
@@ -176,11 +179,6 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
     else:
         what = kept.get("study_instance_uid") or kept.get("file")
         out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"), soft_wrap=True)
-
-
-def _verify_all(settings: Settings) -> None:
-    for verify in _models(settings).values():
-        verify()
 
 
 def _models(settings: Settings) -> dict[str, checks.Verify]:
