@@ -27,6 +27,7 @@ from reports import identity
 from storage import Delivery, DeliveryState, LeaseLost, Storage, StorageError, StudyState
 
 BATCH = 20  # deliveries in one association; while a peer is down one is enough to ask
+HELD_BYTES = 32 * 2**20  # of reports in memory, before they are sent and the next are read
 FAREWELL = 15.0  # seconds that sends under way get at a stop, within the service's 20
 _IDLE = 1.0  # seconds until a lane looks again, where all that waits is not yet due
 DAMAGED, UNKNOWN_STUDY = "report damaged", "study unknown"
@@ -193,17 +194,28 @@ class Lane:
         return True
 
     def _send(self, claimed: Sequence[Delivery]) -> dict[int, Outcome]:
+        """One outcome of each; no more of their bytes are held at a time than HELD_BYTES."""
         outcomes = {each.id: _untried(each) for each in claimed}
         parcels: list[Parcel] = []
         for delivery in claimed:
             found = self._ready(delivery)
             if isinstance(found, Outcome):
                 outcomes[delivery.id] = found
-            else:
-                parcels.append(found)
-        for outcome in self._destination.send(parcels, self._stopping.is_set) if parcels else ():
-            outcomes[outcome.delivery_id] = outcome
+                continue
+            parcels.append(found)
+            if sum(len(one.payload) for one in parcels) >= HELD_BYTES:
+                if not self._try(parcels, outcomes):
+                    return outcomes  # the rest keeps its place
+                parcels = []
+        if parcels:
+            self._try(parcels, outcomes)
         return outcomes
+
+    def _try(self, parcels: Sequence[Parcel], outcomes: dict[int, Outcome]) -> bool:
+        """Send these; whether the peer as a whole took part."""
+        found = self._destination.send(parcels, self._stopping.is_set)
+        outcomes.update((outcome.delivery_id, outcome) for outcome in found)
+        return not any(outcome.peer_wide for outcome in found) and not self._stopping.is_set()
 
     def _ready(self, delivery: Delivery) -> Parcel | Outcome:
         """The parcel, or why it must not leave."""

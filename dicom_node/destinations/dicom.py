@@ -200,12 +200,14 @@ class DicomSender:
         if kept is None:
             return None
         kept.timer.cancel()
+        streaming.rest(kept.association, False)
         if kept.association.is_established and classes <= kept.classes:
             return kept
         self._release(kept.association)
         return None
 
     def _keep(self, kept: _Kept) -> None:
+        streaming.rest(kept.association, True)
         kept.timer = threading.Timer(self._settings.keep_open, self.close)
         kept.timer.daemon = True
         with self._lock:
@@ -218,6 +220,7 @@ class DicomSender:
             kept, self._kept = self._kept, None
         if kept is not None:
             kept.timer.cancel()
+            streaming.rest(kept.association, False)
             self._release(kept.association)
 
     def _release(self, association: Association) -> None:
@@ -228,10 +231,11 @@ class DicomSender:
         payload = item.parcel.payload
         association.dimse_timeout = self._settings.timeout + len(payload) / SLOWEST_LINK
         try:
-            if streaming.can_stream(association, item.header):
-                answer = streaming.store(association, item.header, payload)
-            else:
-                answer = association.send_c_store(dcmread(BytesIO(payload)))
+            with streaming.answers_for_us(association):
+                if streaming.can_stream(association, item.header):
+                    answer = streaming.store(association, item.header, payload)
+                else:
+                    answer = association.send_c_store(dcmread(BytesIO(payload)))
         except RuntimeError:  # the peer aborted between two instances
             return _not_tried(item.parcel)
         except (ValueError, AttributeError) as error:
@@ -372,7 +376,8 @@ def _accepted(association: Association) -> frozenset[str]:
 
 def _echo(association: Association) -> int | None:
     try:
-        answer: Any = association.send_c_echo()
+        with streaming.answers_for_us(association):
+            answer: Any = association.send_c_echo()
     except (RuntimeError, ValueError):
         return None
     return int(answer.Status) if "Status" in answer else None

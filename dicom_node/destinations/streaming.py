@@ -5,13 +5,15 @@ strip of 18 MB. Here `send_c_store` gets the header alone, and where it would se
 file's own bytes go out, PDU by PDU, many in one write. Negotiation, message numbers, answers and
 time-outs stay the library's. Only for bytes whose transfer syntax the peer accepted.
 Private names of pynetdicom: `Association.dimse`, `DIMSEServiceProvider.send_msg`,
-`DULServiceProvider.socket`, `_idle_timer`. With a version that nobody tried nothing is streamed.
+`get_msg`, `DULServiceProvider.socket`, `_idle_timer`, `_run_loop_delay`. With a version that nobody
+tried nothing is streamed.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -26,6 +28,7 @@ from pynetdicom.dsutils import encode
 TRIED = ("3.0.4",)
 AT_ONCE = 1 << 20  # bytes of one write
 _LONGEST = 1 << 17  # bytes of a PDU, whatever more the peer would take
+_OFTEN, _SELDOM = 0.001, 0.05  # seconds between two looks of the library at its socket
 _GONE = 0.5  # seconds that the answer to a message gets which could not be sent
 _META = 132  # preamble and DICM; then (0002,0000) UL, the length of the file meta information
 
@@ -81,6 +84,27 @@ def store(association: Association, header: Dataset, payload: bytes) -> Dataset:
         return answer
     finally:
         dimse.send_msg = stock
+
+
+@contextmanager
+def answers_for_us(association: Association) -> Iterator[None]:
+    """While this is open, only those who wait for a message take one.
+
+    pynetdicom's reactor says that it is paused just before it pauses. Between the two it may still
+    look for a message, find the answer to our request and drop it; we would wait for our time-out.
+    """
+    dimse, stock = association.dimse, association.dimse.get_msg
+    dimse.get_msg = lambda block=False: stock(block) if block else (None, None)
+    try:
+        yield
+    finally:
+        dimse.get_msg = stock
+
+
+def rest(association: Association, resting: bool) -> None:
+    """Let the library look less often for what comes over an association that nobody uses."""
+    if usable():
+        association.dul._run_loop_delay = _SELDOM if resting else _OFTEN
 
 
 def _data_set_at(payload: bytes) -> int:
