@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help install demo test lint types tests defences system-packages clean \
-  bench-intake kills-intake fuzz-intake
+  bench-intake bench-pipeline kills-intake soak fuzz-intake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,13 @@ bench-intake: $(INSTALLED) ## Our intake beside pynetdicom, DCMTK, Orthanc and t
 kills-intake: $(INSTALLED) ## SIGKILL in flight, 20 times: is all that was answered there? (minutes)
 	$(BIN)/python tests/benchmarks/intake_kills.py $(KILLS_ARGS)
 
-fuzz-intake: $(INSTALLED) ## Bytes with accidents at a running intake, half an hour
+bench-pipeline: $(INSTALLED) ## From the last byte to the result in the PACS (needs DICTAMEN_SHARED)
+	$(BIN)/python tests/benchmarks/pipeline_road.py $(PIPELINE_ARGS)
+
+soak: $(INSTALLED) ## The intake under half its peak for an hour: does anything grow?
+	$(BIN)/python tests/benchmarks/intake_soak.py --picture soak.png $(SOAK_ARGS)
+
+fuzz-intake: $(INSTALLED) ## Bytes with accidents at both doors, half an hour
 	$(BIN)/python tests/benchmarks/intake_fuzz.py $(FUZZ_ARGS)
 
 clean: ## Remove what was made here, .venv too

@@ -1,15 +1,17 @@
-"""Bytes that nobody would send, at a running intake: it stays up and never says 0000 for nothing.
+"""Bytes that nobody would send, at both doors: they stay up and never say yes for nothing.
 
   python tests/benchmarks/intake_fuzz.py [--minutes 30] [--stock]
 
 Hypothesis changes associations, PDUs, commands and data sets. After each, whatever was answered
 0000 is on disk with its row and the very bytes that were sent; the intake lives, has logged no
-traceback, and serves C-ECHO. A failure is printed with the bytes that caused it, smallest first.
+traceback, and serves C-ECHO. `mllp_fuzz` does the same to messages and frames of the other door.
+A failure is printed with the bytes that caused it, smallest first.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import tempfile
@@ -17,7 +19,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import inbox_lab
 import intake_lab as lab
+import mllp_fuzz
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import generate_uid
@@ -124,7 +129,9 @@ SYNTAXES = (
 )
 
 
-def run(fuzz: Fuzz, examples: int, seconds: float = float("inf")) -> None:
+def run(
+    fuzz: Fuzz, examples: int, seconds: float = float("inf"), door: mllp_fuzz.Fuzz | None = None
+) -> None:
     """So many examples of each kind, or until the time is up. Raises AssertionError."""
     until = time.monotonic() + seconds
     how = settings(
@@ -141,6 +148,8 @@ def run(fuzz: Fuzz, examples: int, seconds: float = float("inf")) -> None:
     while True:
         wire()
         data()
+        if door is not None:
+            mllp_fuzz.attack(door, edits, changed, how)
         if seconds == float("inf") or time.monotonic() > until:
             return
 
@@ -154,9 +163,15 @@ def main() -> int:
         limits = {"handshake": "1s", "idle": "2s", "per_address": 200}
         patch = lab.STOCK if args.stock else ""
         with lab.running(Path(folder), limits=limits, patch=patch, on_conflict="keep_both") as node:
-            fuzz = Fuzz(node)
-            run(fuzz, 200, args.minutes * 60)
-            print(f"{fuzz.examples} examples in {args.minutes:g} minutes, none failed")
+            inbox = Path(folder) / "inbox"
+            inbox.mkdir()
+            with inbox_lab.open_door(inbox) as open_door:
+                fuzz, door = Fuzz(node), mllp_fuzz.Fuzz(open_door)
+                run(fuzz, 200, args.minutes * 60, door)
+            print(
+                f"{fuzz.examples} examples of PDUs and data sets, {door.examples} of messages in "
+                f"{args.minutes:g} minutes, none failed; load {os.getloadavg()[0]:.1f}"
+            )
     return 0
 
 
