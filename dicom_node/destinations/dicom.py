@@ -10,11 +10,10 @@ goes again and the PACS sees a duplicate, not a second result. Never: a retry, a
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -37,6 +36,7 @@ from pynetdicom.association import Association
 from config.settings import DicomDestination
 from dicom_node.destinations import streaming
 from dicom_node.destinations.outcome import Fate, Outcome, Parcel
+from dicom_node.destinations.warm import Warm, release
 
 HL7_KINDS = frozenset({"hl7_oru"})  # everything else that reports write is a DICOM instance
 VERIFICATION = "1.2.840.10008.1.1"
@@ -89,15 +89,6 @@ class _Readable:
     header: Dataset
 
 
-@dataclass(slots=True)
-class _Kept:
-    """An association that waits for the next batch, and the classes it was opened for."""
-
-    association: Association
-    classes: frozenset[str]
-    timer: threading.Timer = field(default_factory=lambda: threading.Timer(0, lambda: None))
-
-
 class DicomSender:
     """A PACS, as `node.yaml` names it."""
 
@@ -105,8 +96,7 @@ class DicomSender:
         self._name = name
         self._settings = settings
         self._calling = calling_ae
-        self._kept: _Kept | None = None
-        self._lock = threading.Lock()  # over `_kept`: a timer lets go what nobody uses
+        self._warm = Warm(settings.keep_open)
 
     @property
     def name(self) -> str:
@@ -155,22 +145,20 @@ class DicomSender:
         self, batch: Sequence[_Readable], stopping: Callable[[], bool]
     ) -> Iterator[Outcome]:
         classes = frozenset(str(item.header.SOPClassUID) for item in batch)
-        kept = self._take(classes)
-        if kept is not None:
-            outcomes = list(self._over(kept.association, batch, stopping))
+        if found := self._warm.take(classes):
+            outcomes = list(self._over(found[0], batch, stopping))
             if stopping() or (outcomes[0].status != _NO_ANSWER and outcomes[0].answer):
-                self._keep(kept)
+                if not self._warm.keep(*found):
+                    release(found[0])
                 yield from outcomes
                 return
             # The peer had let go of it meanwhile, or lost the answer: the same UIDs, once more.
-        proposed = classes | OURS if self._settings.keep_open else classes
-        with self._association(tuple(sorted(proposed))) as opened:
+        proposed = classes | OURS if self._warm.seconds else classes
+        with self._association(tuple(sorted(proposed)), keep=True) as opened:
             if isinstance(opened, _Failure):
                 yield from (_later(item.parcel, opened) for item in batch)
                 return
             yield from self._over(opened, batch, stopping)
-            if self._settings.keep_open and opened.is_established and not stopping():
-                self._keep(_Kept(opened, proposed))
 
     def _over(
         self, opened: Association, batch: Sequence[_Readable], stopping: Callable[[], bool]
@@ -191,41 +179,9 @@ class DicomSender:
                 yield from (_later(rest.parcel, lost) for rest in batch[place + 1 :])
                 return
 
-    # -- an association that waits for the next batch ----------------------------------------------
-
-    def _take(self, classes: frozenset[str]) -> _Kept | None:
-        """The association that was kept, if it stands and was opened for all of these."""
-        with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is None:
-            return None
-        kept.timer.cancel()
-        streaming.rest(kept.association, False)
-        if kept.association.is_established and classes <= kept.classes:
-            return kept
-        self._release(kept.association)
-        return None
-
-    def _keep(self, kept: _Kept) -> None:
-        streaming.rest(kept.association, True)
-        kept.timer = threading.Timer(self._settings.keep_open, self.close)
-        kept.timer.daemon = True
-        with self._lock:
-            self._kept = kept
-        kept.timer.start()
-
     def close(self) -> None:
         """Release the association that is kept, if one is."""
-        with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.timer.cancel()
-            streaming.rest(kept.association, False)
-            self._release(kept.association)
-
-    def _release(self, association: Association) -> None:
-        if association.is_established:
-            association.release()
+        self._warm.close()
 
     def _store(self, association: Association, item: _Readable) -> Outcome:
         payload = item.parcel.payload
@@ -256,8 +212,13 @@ class DicomSender:
     # -- one association -------------------------------------------------------------------------
 
     @contextmanager
-    def _association(self, classes: Sequence[str]) -> Iterator[Association | _Failure]:
-        """An established association, or one without any accepted context, or why there is none."""
+    def _association(
+        self, classes: Sequence[str], *, keep: bool = False
+    ) -> Iterator[Association | _Failure]:
+        """An established association, or one without any accepted context, or why there is none.
+
+        keep: afterwards it waits for the next batch, as far as the settings say so.
+        """
         entity = AE(ae_title=self._calling)
         entity.acse_timeout = entity.dimse_timeout = self._settings.timeout
         entity.network_timeout = entity.connection_timeout = self._settings.timeout
@@ -287,8 +248,8 @@ class DicomSender:
             else:
                 yield _Failure("unreachable", self._unreachable(self._connect_error()))
         finally:
-            if self._kept is None or self._kept.association is not association:
-                self._release(association)
+            if not (keep and self._warm.keep(association, frozenset(classes))):
+                release(association)
 
     def _refusal(self, association: Association) -> _Failure:
         primitive = association.acceptor.primitive

@@ -11,6 +11,7 @@ A failure is printed with the bytes that caused it, smallest first.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import inbox_lab
 import intake_lab as lab
 import mllp_fuzz
+import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import generate_uid
@@ -159,6 +161,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--stock", action="store_true", help="pynetdicom's own path")
     args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory(prefix="dictamen-fuzz-") as folder:
         limits = {"handshake": "1s", "idle": "2s", "per_address": 200}
         patch = lab.STOCK if args.stock else ""

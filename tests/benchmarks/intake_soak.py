@@ -40,7 +40,7 @@ from storage import open_storage
 SENDERS = 6
 SIZES = ((4_000, 60), (60_000, 25), (520_000, 13), (5_000_000, 2))  # bytes of pixels, share in %
 KEPT = 60.0  # seconds that the file of an instance stays
-GROWTH = {"rss": 8.0, "fds": 4.0, "threads": 2.0}  # MB or pieces from the second fifth to the last
+GROWTH = {"rss": 8.0, "fds": 4.0, "threads": 2.0}  # MB or pieces, see `growth`
 UNITS = {"rss": "MB", "fds": "descriptors", "threads": "threads"}
 Curves = Mapping[str, Mapping[str, Sequence[float]]]  # process -> what -> one value a look
 
@@ -152,11 +152,13 @@ def _sweep(objects: Path, over: threading.Event) -> None:
 
 
 def growth(values: Sequence[float]) -> float:
-    """From the median of the second fifth to that of the last: the first fifth warms up."""
-    fifth = max(1, len(values) // 5)
-    return statistics.median(values[-fifth:]) - statistics.median(
-        values[fifth : 2 * fifth] or values
-    )
+    """From the least of the first third to the least of the last, the first fifth left out.
+
+    The least, because a collector that runs now and then makes a saw of memory.
+    """
+    steady = values[len(values) // 5 :]
+    third = max(1, len(steady) // 3)
+    return min(steady[-third:]) - min(steady[:third])
 
 
 def slope(values: Sequence[float], look: float) -> float:

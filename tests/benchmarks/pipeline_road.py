@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,15 +34,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_sender
 import road_lab
+from road_costs import Scales, cpu_seconds
 from road_lab import Film, Pacs
+from road_table import floors, table
 from system.node import NodeUnderTest, wait_for
 
 from storage import Run, RunState, Storage
 
-RATIO, P95_SECONDS, PER_MINUTE, CPU_MS, RESIDENT_MB = 1.5, 3.0, 150, 300, 1200
 DIFFERENT = 4  # films; each is sent many times under other names
 PATIENCE = 120.0
-TICK = os.sysconf("SC_CLK_TCK")
 STAGES = (
     "receive", "settle", "queue", "decode", "gate", "inference", "explanation",
     "secondary_capture", "structured_report", "text_report", "hl7_oru", "load and file", "send",
@@ -153,58 +153,7 @@ def _ended(storage: Storage, study: str) -> Run | None:
     return next((run for run in storage.runs.list(study_uid=study) if run.state in over), None)
 
 
-# ---- what a node costs --------------------------------------------------------------------------
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for one in found:
-        for thread in Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(word) for word in thread.read_text().split()]
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    total = 0
-    for one in tree(pid):
-        words = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(word) for word in words[11:15])
-    return total / TICK
-
-
-def memory_mb(pid: int) -> tuple[float, float]:
-    """Of the whole tree: resident, and with shared pages counted once (PSS)."""
-    resident = once = 0
-    for one in tree(pid):
-        try:
-            text = Path(f"/proc/{one}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        lines = {line.split()[0]: line.split()[1] for line in text.splitlines()[1:]}
-        resident += int(lines["Rss:"])
-        once += int(lines["Pss:"])
-    return resident / 1024, once / 1024
-
-
-class Scales:
-    """The most memory that a node had while this was open. `most`: as `memory_mb` tells it."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid, self.most, self._over = pid, (0.0, 0.0), threading.Event()
-        self._thread = threading.Thread(target=self._weigh, daemon=True)
-
-    def __enter__(self) -> Scales:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _weigh(self) -> None:
-        while not self._over.wait(0.5):
-            self.most = max(self.most, memory_mb(self.pid))
-
-
+# ---- what is told -------------------------------------------------------------------------------
 def stages(storage: Storage, sent: Sequence[Sent]) -> dict[str, dict[str, float]]:
     """Milliseconds of each stage, by what the node itself recorded: median and 95th percentile."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -240,7 +189,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 # ---- the whole ----------------------------------------------------------------------------------
 def measure(args: argparse.Namespace, shared: Path, folder: Path) -> dict[str, Any]:
-    """Alternating rounds of every case; see `_table` for what is found."""
+    """Alternating rounds of every case; see `road_table` for what is found."""
     with ExitStack() as stack:
         pacs = stack.enter_context(Pacs(shared, folder / "pacs"))
         (folder / "ris").mkdir()
@@ -296,46 +245,6 @@ def case(
     }
 
 
-def floors(found: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
-    """What is asked for: words, what was measured, the floor, whether it is met."""
-    for at_once, told in found["cases"].items():
-        ratio, p95 = told["ratio"][1], told["p95_s"]
-        yield f"{at_once} at once: p50 x the baseline's", ratio, RATIO, ratio <= RATIO
-        yield f"{at_once} at once: p95, s", p95, P95_SECONDS, p95 < P95_SECONDS
-        cpu = told["cpu_ms"]
-        yield f"{at_once} at once: CPU a study, ms", cpu, CPU_MS, cpu <= CPU_MS
-        if at_once == "4":
-            rate = told["per_minute"][1]
-            yield "4 at once: studies a minute", rate, PER_MINUTE, rate >= PER_MINUTE
-        if at_once == "30":
-            held = told["resident_mb"]
-            yield "30 at once: RSS of all processes, MB", held, RESIDENT_MB, held <= RESIDENT_MB
-
-
-def _table(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{found['workers']} workers, {found['cores']} cores; deliveries {found['deliveries']}"
-    for at_once, told in found["cases"].items():
-        low, middle, high = told["ratio"]
-        rate = told["per_minute"]
-        load = " ".join(f"{one:.1f}" for one in told["load"])
-        yield f"\n{at_once} at once   load {load}"
-        yield (
-            f"  wait   p50 {told['p50_s']:.3f} s  p95 {told['p95_s']:.3f} s   baseline "
-            f"{told['baseline_p50_s']:.3f} s, {told['baseline_p95_s']:.3f} s   "
-            f"ratio {low:.2f} - {middle:.2f} - {high:.2f}"
-        )
-        yield (
-            f"  {rate[1]:.0f} studies a minute ({rate[0]:.0f} - {rate[2]:.0f}), CPU "
-            f"{told['cpu_ms']:.0f} ms a study, RSS {told['resident_mb']:.0f} MB "
-            f"({told['resident_once_mb']:.0f} MB with shared pages counted once)"
-        )
-        for name, stage in told["stages_ms"].items():
-            yield f"    {name:18}{stage['p50']:9.1f} ms   p95 {stage['p95']:9.1f}"
-    yield ""
-    for words, value, floor, met in floors(found):
-        yield f"{'ok ' if met else 'RED'}  {words}: {value:.2f} (floor {floor:g})"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 30])
@@ -352,7 +261,7 @@ def main() -> int:
         parser.error("DICTAMEN_SHARED names no folder with the shared tools and images")
     with tempfile.TemporaryDirectory(prefix="dictamen-road-") as folder:
         found = measure(args, Path(shared), Path(folder))
-    print("\n".join(_table(found)))
+    print("\n".join(table(found)))
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0 if args.short or all(met for *_, met in floors(found)) else 1
