@@ -252,9 +252,11 @@ def _application_entity(settings: Settings) -> AE:
 
 
 def _prepare_process() -> None:
-    # What was imported stays: without it the collector's whole rounds are cheap, and so frequent
-    # that the circles of ended associations do not pile up for minutes.
+    # What was imported stays. The collector makes a whole round when a quarter of what survived the
+    # last one is new: with nothing but associations to count, often, so that the circles of ended
+    # ones do not pile up for minutes.
     gc.freeze()
+    gc.collect()
     _config.LOG_HANDLER_LEVEL = "none"  # its log handlers format every PDU, names and all
     # What a value looks like is the pipeline's concern; warnings about it may quote patients.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
