@@ -6,10 +6,10 @@
 Radiographs of 2500 x 2048 go through the real node (SQL audit, durable queue, four reports, the
 message to the RIS) and through the baseline that a morning's work gives (no disk, no queue, no
 message), to the same Orthanc, in alternating rounds. At once 4: four senders, each with its next
-study once the last one's results are in the PACS; 30: thirty at the same moment (who is refused asks
-again until admitted, which does not count: the baseline takes ten). `expect` ends the node's wait, so
-no quiet time is taken off. Prints waits and ratios with their spread, the stages, CPU, memory and the
-load of the machine; what misses its floor is RED, and the exit status is 1.
+study once the last one's results are in the PACS; 30: thirty at the same moment (who is refused
+asks again until admitted, which does not count: the baseline takes ten). `expect` ends the node's
+wait, so no quiet time is taken off. Prints waits and ratios with their spread, the stages, CPU,
+memory and the load of the machine; what misses its floor is RED, and the exit status is 1.
 --short: a minute or two, and floors are only shown.
 """
 
