@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint types tests defences system-packages clean
+.PHONY: help install demo test lint types tests defences system-packages clean \
+  bench-intake bench-start bench-pipeline kills-intake soak fuzz-intake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,25 @@ tests: $(INSTALLED) ## The tests alone
 
 defences: $(INSTALLED) ## Switch each defence off and see its test fail (minutes)
 	$(BIN)/python scripts/defences.py --jobs $(JOBS)
+
+bench-intake: $(INSTALLED) ## Our intake beside pynetdicom, DCMTK, Orthanc and the bare disk (minutes)
+	$(BIN)/python tests/benchmarks/intake_rates.py --json docs/evidence/intake.json $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/intake_floors.py --write docs/evidence/intake.md
+
+bench-start: $(INSTALLED) ## Seconds until a started node answers C-ECHO
+	$(BIN)/python tests/benchmarks/node_start.py
+
+kills-intake: $(INSTALLED) ## SIGKILL in flight, 20 times: is all that was answered there? (minutes)
+	$(BIN)/python tests/benchmarks/intake_kills.py $(KILLS_ARGS)
+
+bench-pipeline: $(INSTALLED) ## From the last byte to the result in the PACS (needs DICTAMEN_SHARED)
+	$(BIN)/python tests/benchmarks/pipeline_road.py $(PIPELINE_ARGS)
+
+soak: $(INSTALLED) ## The intake under half its peak for an hour: does anything grow?
+	$(BIN)/python tests/benchmarks/intake_soak.py --picture soak.png $(SOAK_ARGS)
+
+fuzz-intake: $(INSTALLED) ## Bytes with accidents at both doors, half an hour
+	$(BIN)/python tests/benchmarks/intake_fuzz.py $(FUZZ_ARGS)
 
 clean: ## Remove what was made here, .venv too
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -169,6 +169,27 @@ class Node(Part):
 class Peer(Part):
     ae_title: AETitle = Field(description="calling AE title")
     host: str | None = Field(None, description="address the AE title is bound to; absent: any")
+    certificate: str | None = Field(
+        None, min_length=1, description="common or DNS name that its TLS certificate must bear"
+    )
+    port: Port | None = Field(None, description="where it hears reports of storage commitment")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Peer:
+        if self.port and not self.host:
+            raise ValueError("port needs host: a report must know where to go")
+        return self
+
+
+class Tls(Part):
+    """A second port with TLS (PS3.15 B.9, BCP 195)."""
+
+    listen: Address = Field(description="address and port of the DICOM listener with TLS")
+    certificate: Path = Field(description="our certificate with its chain (PEM)")
+    key_file: Path = Field(description="its key (PEM, without a password)")
+    trusted: Path | None = Field(
+        None, description="authorities of the senders (PEM): then each needs a certificate"
+    )
 
 
 class Limits(Part):
@@ -200,6 +221,41 @@ class Mllp(Part):
     limits: MllpLimits = MllpLimits()
 
 
+class StowLimits(Part):
+    connections: int = Field(32, ge=1, le=1000, description="at once, all senders together")
+    per_address: int = Field(8, ge=1, description="at once from one IP address")
+    body: Bytes = Field(16 * 2**30, ge=2**20, description="longest request that we take")
+    parts: int = Field(10_000, ge=1, description="instances in one request")
+    head: Seconds = Field(10.0, gt=0, description="until TLS stands and a request's headers came")
+    idle: Seconds = Field(30.0, gt=0, description="silence after which a connection is closed")
+    slowest: Bytes = Field(1024, ge=1, description="a second, on average: who sends less is let go")
+
+
+class Stow(Part):
+    """The door for images by web: STOW-RS (PS3.18 10.5)."""
+
+    listen: Address = Field(
+        "127.0.0.1:8443", description="address and port; away from this machine only with TLS"
+    )
+    token_file: Path | None = Field(None, description="a line each: the sender's name, its token")
+    certificate: Path | None = Field(None, description="ours, for TLS (PEM, with its chain)")
+    key_file: Path | None = Field(None, description="the key of certificate (PEM)")
+    trusted: Path | None = Field(None, description="authorities of the senders' certificates (PEM)")
+    limits: StowLimits = StowLimits()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Stow:
+        if (self.certificate is None) != (self.key_file is None):
+            raise ValueError("certificate and key_file belong together")
+        if self.trusted and not self.certificate:
+            raise ValueError("trusted needs certificate and key_file: without TLS nobody shows one")
+        if not (self.token_file or self.trusted):
+            raise ValueError("token_file or trusted is needed: nobody may send without a name")
+        if not self.certificate and self.listen.rpartition(":")[0].strip("[]") not in _HERE:
+            raise ValueError("without certificate and key_file it may listen on this machine only")
+        return self
+
+
 class Intake(Part):
     accept_from: tuple[Peer, ...] | Literal["anyone"] = Field(
         description="who may send: a list of peers, or the word anyone"
@@ -210,13 +266,32 @@ class Intake(Part):
         "keep_first", description="same SOP Instance UID, other bytes"
     )
     quarantine: bool = Field(True, description="keep refused bytes for a person")
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description="that receive; auto: one a core, at least two"
+    )
+    log: Bytes = Field(
+        256 * 2**20, ge=2**22, le=2**34, description="disk for what came in and is not filed yet"
+    )
+    tls: Tls | None = Field(None, description="a second port with TLS; absent: none")
+    stow: Stow | None = Field(None, description="takes images by STOW-RS; absent: no such door")
     mllp: Mllp | None = Field(None, description="takes findings and final reports; absent: none")
+
+    @model_validator(mode="after")
+    def _certificates_can_be_asked_for(self) -> Intake:
+        asks = self.tls is not None and self.tls.trusted is not None
+        named = [] if isinstance(self.accept_from, str) else self.accept_from
+        if any(peer.certificate for peer in named) and not asks:
+            raise ValueError("accept_from names a certificate: set intake.tls.trusted, too")
+        return self
 
 
 class Settle(Part):
     quiet: Seconds = Field(10.0, gt=0, description="silence after which the study is complete")
     longest: Seconds = Field(120.0, gt=0, description="longest wait, whatever still arrives")
     expect: Expect | None = Field(None, description="ends the wait early")
+    release: Seconds | None = Field(
+        None, gt=0, description="silence that is enough once the sender released its association"
+    )
 
 
 class Expect(Part):
@@ -327,6 +402,13 @@ class DicomDestination(Part):
     port: Port = 104
     give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
     timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    commitment: bool = Field(False, description="ask the PACS to commit to what it stored")
+    commitment_wait: Seconds = Field(
+        600.0, gt=0, description="longest wait for its report before it is asked again"
+    )
+    keep_open: Seconds = Field(
+        5.0, ge=0, description="silence after which an association is released; 0s: at once"
+    )
 
 
 class MllpDestination(Part):

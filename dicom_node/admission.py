@@ -22,8 +22,10 @@ CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 table I.2-2
 
 VERIFICATION = "1.2.840.10008.1.1"
+COMMITMENT = "1.2.840.10008.1.20.1"  # Storage Commitment Push Model
 
 # Classes of the standard that are not stored by C-STORE for patients: everything that is not a
 # storage class by name. A UID the dictionary does not know is private and taken as storage.
@@ -38,6 +40,8 @@ _LEADING_ZERO = re.compile(r"(?:^|\.)0[0-9]")
 
 # Known to peers and to newer editions, not yet to pydicom's dictionary: JPEG XL, deflated frames.
 _NEWER = {f"1.2.840.10008.1.2.{tail}" for tail in ("4.110", "4.111", "4.112", "8.1")}
+
+_LITTLE_ENDIAN = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1"))
 
 TRANSFER_SYNTAXES = _NEWER | {
     uid
@@ -58,7 +62,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An association as it is asked for: `open_now` counts the others, all and from `address`."""
+    """An association as it is asked for: `open_now` counts the others, all and from `address`.
+
+    certified: whom its verified TLS certificate names.
+    """
 
     calling: str
     called: str
@@ -66,6 +73,7 @@ class Offer:
     open_now: int = 0
     open_from_address: int = 0
     stopping: bool = False
+    certified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +86,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command of a C-STORE and its presentation context say."""
+    """What the command of a C-STORE and its presentation context say.
+
+    study_uid: the study that the instance must belong to; "": any.
+    """
 
     sop_class: str
     sop_uid: str
     abstract_syntax: str
     has_data_set: bool = True
+    study_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +113,24 @@ class Contained:
     repeated: tuple[str, ...] = ()
 
 
-Addresses = Mapping[str, frozenset[str] | None]
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One entry of accept_from. addresses: None is any. certificate: the name it must bear."""
+
+    addresses: frozenset[str] | None = None
+    certificate: str | None = None
+
+
+Bindings = Mapping[str, tuple[Binding, ...]]
 
 
 def admit_association(
-    offer: Offer, limits: Limits, us: str, peers: Addresses | None
+    offer: Offer, limits: Limits, us: str, peers: Bindings | None
 ) -> Rejection | None:
     """Whether this association may open.
 
-    peers: AE title -> the addresses it is bound to (None: any); None instead of the whole mapping:
-    anyone may come.
+    peers: AE title -> what it is bound to, one of which must fit; None instead of the whole
+    mapping: anyone may come.
     """
     if offer.stopping:
         return Rejection(2, 3, 1, "stopping")
@@ -124,23 +144,31 @@ def admit_association(
         return None
     if offer.calling not in peers:
         return Rejection(1, 1, 3, "calling AE title is not in accept_from")
-    bound = peers[offer.calling]
-    if bound is not None and offer.address not in bound:
+    here = [
+        bound
+        for bound in peers[offer.calling]
+        if bound.addresses is None or offer.address in bound.addresses
+    ]
+    if not here:
         return Rejection(1, 1, 3, "calling AE title comes from an address it is not bound to")
+    if not any(b.certificate is None or b.certificate in offer.certified for b in here):
+        return Rejection(1, 1, 3, "calling AE title comes without the certificate it is bound to")
     return None
 
 
 def peers_by_title(
     accept_from: Sequence[Peer] | str, addresses: Mapping[str, frozenset[str]]
-) -> Addresses | None:
+) -> Bindings | None:
     """accept_from of node.yaml as `admit_association` wants it; addresses: host -> its IPs."""
     if isinstance(accept_from, str):
         return None
-    found: dict[str, frozenset[str] | None] = {}
+    found: dict[str, tuple[Binding, ...]] = {}
     for peer in accept_from:
         bound = None if peer.host is None else addresses.get(peer.host, frozenset())
-        before = found.get(peer.ae_title, frozenset())
-        found[peer.ae_title] = None if bound is None or before is None else bound | before
+        found[peer.ae_title] = (
+            *found.get(peer.ae_title, ()),
+            Binding(bound, peer.certificate),
+        )
     return found
 
 
@@ -157,6 +185,8 @@ def storable(abstract_syntax: str) -> bool:
 
 def transfer_syntaxes(abstract_syntax: str, proposed: Iterable[str]) -> tuple[str, ...] | None:
     """The proposed transfer syntaxes we take, in the peer's order; None: not this SOP class."""
+    if abstract_syntax == COMMITMENT:
+        return tuple(syntax for syntax in proposed if syntax in _LITTLE_ENDIAN)
     if abstract_syntax != VERIFICATION and not storable(abstract_syntax):
         return None
     return tuple(syntax for syntax in proposed if syntax in TRANSFER_SYNTAXES)
@@ -183,8 +213,8 @@ def admit_command(asked: Asked) -> Refused | None:
         return Refused(INVALID_INSTANCE, "SOP Instance UID is no valid UID")
     if asked.sop_class != asked.abstract_syntax:
         return Refused(MISMATCH, "SOP class is not the one of its presentation context")
-    if asked.abstract_syntax == VERIFICATION:
-        return Refused(CLASS_NOT_SUPPORTED, "C-STORE on a verification context")
+    if asked.abstract_syntax in (VERIFICATION, COMMITMENT):
+        return Refused(CLASS_NOT_SUPPORTED, "C-STORE on a context that is not storage")
     return None
 
 
@@ -206,4 +236,15 @@ def admit_instance(asked: Asked, contained: Contained) -> Refused | None:
         return Refused(MISMATCH, "no Study Instance UID")
     if not is_uid(contained.study_uid):
         return Refused(MISMATCH, "Study Instance UID is no valid UID")
+    if asked.study_uid not in ("", contained.study_uid):
+        return Refused(MISMATCH, "Study Instance UID is not the one of the request")
+    return None
+
+
+def admit_file(sop_class: str, transfer_syntax: str) -> Refused | None:
+    """What a presentation context would have ruled out; of a file that comes without one."""
+    if is_uid(sop_class) and not storable(sop_class):
+        return Refused(CLASS_NOT_SUPPORTED, "no SOP class of instances that are stored")
+    if transfer_syntax not in TRANSFER_SYNTAXES:
+        return Refused(SYNTAX_NOT_SUPPORTED, "a transfer syntax that we do not know")
     return None

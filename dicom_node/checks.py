@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +29,18 @@ from rich.text import Text
 
 from config import Settings
 from config.schema import with_unit
-from config.settings import DicomDestination, FolderDestination, Mllp, MllpDestination, Peer
-from dicom_node import ports, rooms
+from config.settings import (
+    DicomDestination,
+    FolderDestination,
+    Mllp,
+    MllpDestination,
+    Peer,
+    Stow,
+    Tls,
+)
+from dicom_node import ports, rooms, stow
 from dicom_node.destinations import Destination
+from dicom_node.intake import tls
 from processors import ProcessorError
 from storage import StorageError, StorageOutdated
 
@@ -39,6 +49,7 @@ Verify = Callable[[], None]
 cannot be used."""
 
 CONTAINER_SECRETS = Path("/run/secrets")
+RENEW = 14  # days before its end in which a certificate is to be renewed
 SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much
 
 
@@ -72,6 +83,11 @@ def run(
         "intake.accept_from": partial(_senders, settings),
         "intake.disk_reserve": partial(_disk, settings),
     }
+    if settings.intake.tls:
+        plan["intake.tls.listen"] = partial(_tls_port, settings, settings.intake.tls)
+        plan["intake.tls.certificate"] = partial(_certificate, settings.intake.tls)
+    if settings.intake.stow:
+        plan["intake.stow"] = partial(_stow, settings, settings.intake.stow)
     if settings.intake.mllp:
         plan["intake.mllp.listen"] = partial(_mllp_port, settings, settings.intake.mllp)
         plan["intake.mllp.accept_from"] = partial(_report_senders, settings.intake.mllp)
@@ -160,12 +176,46 @@ def _dicom_port(settings: Settings) -> str:
 
 
 def _mllp_port(settings: Settings, mllp: Mllp) -> str:
+    return _second_port(settings, mllp.listen)
+
+
+def _tls_port(settings: Settings, secure: Tls) -> str:
+    if secure.listen == settings.node.listen:
+        raise _Wrong(f"{secure.listen} is node.listen, too: TLS needs a port of its own")
+    return _second_port(settings, secure.listen)
+
+
+def _stow(settings: Settings, door: Stow) -> str:
     try:
-        return _free_port(mllp.listen)
+        keys = stow.open_keys(door)
+    except stow.KeysError as error:
+        raise _Wrong(str(error)) from error
+    who = [f"one of {len(keys.digests)} tokens"] if keys.digests is not None else []
+    who += ["a certificate"] if door.trusted else []
+    how = "TLS" if keys.tls else "without TLS"
+    return f"{_second_port(settings, door.listen)}; {how}; senders need {' and '.join(who)}"
+
+
+def _second_port(settings: Settings, address: str) -> str:
+    try:
+        return _free_port(address)
     except _Wrong:
         if not _answers_as(settings.node.ae_title, settings.node.listen):
             raise
-        return f"{mllp.listen} is taken, presumably by this node, which runs"
+        return f"{address} is taken, presumably by this node, which runs"
+
+
+def _certificate(secure: Tls) -> str:
+    try:
+        tls.context(secure)
+        until = tls.valid_until(secure)
+    except tls.TlsUnusable as error:
+        raise _Wrong(str(error)) from error
+    days = (until - datetime.now(UTC)).days
+    if days < RENEW:
+        raise _Wrong(f"{secure.certificate} ends on {until:%Y-%m-%d}, in {days} days: renew it")
+    asks = "senders need one, too" if secure.trusted else "senders need none: set trusted to ask"
+    return f"{secure.certificate} is good until {until:%Y-%m-%d}; {asks}"
 
 
 def _answers_as(ae_title: str, address: str) -> bool:

@@ -26,16 +26,33 @@ _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by
 log = structlog.get_logger()
 
 
-def settle(storage: Storage, settings: Settings, now: datetime) -> int:
-    """Plan the runs of every study that has settled; returns how many runs are new."""
-    new = 0
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look for settled studies gave. new: runs planned. wait: seconds until the next look
+    can be worth it, if nothing is heard before; None where no study waits."""
+
+    new: int
+    wait: float | None
+
+
+def settle(
+    storage: Storage,
+    settings: Settings,
+    now: datetime,
+    heard: Callable[[str], routing.Heard] = lambda _: routing.ALWAYS,
+) -> Looked:
+    """Plan the runs of every study that has settled. heard: by Study Instance UID."""
+    new, waits = 0, list[float]()
     for study in storage.studies.unplanned():
-        if not routing.may_settle(settings, study, now):
+        known = heard(study.uid)
+        if (wait := routing.soonest(settings, study, now, known)) > 0:
+            waits.append(wait)
             continue
         instances = storage.studies.instances(study.uid)
         if not instances:
             continue
-        choices = routing.choose(settings, instances, study.planned_instances, now)
+        choices = routing.choose(settings, instances, study.planned_instances, now, known)
+        waits += [choice.wait for choice in choices if choice.wait > 0]
         if all(choice.wait > 0 for choice in choices):
             continue
         done, wanted = all(choice.wait <= 0 for choice in choices), routing.plan(choices)
@@ -56,7 +73,7 @@ def settle(storage: Storage, settings: Settings, now: datetime) -> int:
         if done and not any(choice.picked for choice in choices):
             metrics.count(Event.STUDY_NOT_SELECTED)
             log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
-    return new
+    return Looked(new, min(waits, default=None))
 
 
 def read_texts(storage: Storage, settings: Settings, now: datetime) -> int:

@@ -27,6 +27,7 @@ from reports import identity
 from storage import Delivery, DeliveryState, LeaseLost, Storage, StorageError, StudyState
 
 BATCH = 20  # deliveries in one association; while a peer is down one is enough to ask
+HELD_BYTES = 32 * 2**20  # of reports in memory, before they are sent and the next are read
 FAREWELL = 15.0  # seconds that sends under way get at a stop, within the service's 20
 _IDLE = 1.0  # seconds until a lane looks again, where all that waits is not yet due
 DAMAGED, UNKNOWN_STUDY = "report damaged", "study unknown"
@@ -73,15 +74,30 @@ def run(
     *,
     on_event: OnEvent | None = None,
     poll: float = 0.25,
+    news: News | None = None,
+    committing: Collection[str] = (),
 ) -> None:
-    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up)."""
+    """Deliver until `stopping`; destinations: name -> (sender, seconds until given up).
+
+    news: told when reports were filed; else each lane looks every `poll` seconds.
+    committing: those that shall commit to what they stored.
+    """
     notice = on_event or (lambda _event: None)
+    news = news or News()
     if not _recover(storage, stopping):
         return
     _name_the_unknown(storage, destinations, notice)
     lanes = [
-        Lane(storage, destination, give_up_after, stopping, notice)
-        for destination, give_up_after in destinations.values()
+        Lane(
+            storage,
+            destination,
+            give_up_after,
+            stopping,
+            notice,
+            news.ear(),
+            commits=name in committing,
+        )
+        for name, (destination, give_up_after) in destinations.items()
     ]
     threads = [
         threading.Thread(target=lane.run, args=(poll,), name=f"to {lane.name}", daemon=True)
@@ -90,11 +106,28 @@ def run(
     for thread in threads:
         thread.start()
     stopping.wait()
+    news.tell()
     deadline = time.monotonic() + FAREWELL
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():  # its deliveries wait again after the next start
             log.warning(Event.STILL_SENDING, lane=thread.name)
+
+
+class News:
+    """Says to all lanes that there may be something to send."""
+
+    def __init__(self) -> None:
+        self._ears: list[threading.Event] = []
+
+    def ear(self) -> threading.Event:
+        """Set by `tell`; who waits on it clears it."""
+        self._ears.append(threading.Event())
+        return self._ears[-1]
+
+    def tell(self) -> None:
+        for ear in self._ears:
+            ear.set()
 
 
 class Lane:
@@ -107,19 +140,31 @@ class Lane:
         give_up_after: float,
         stopping: threading.Event,
         notice: OnEvent,
+        news: threading.Event | None = None,
+        *,
+        commits: bool = False,
     ) -> None:
         self.name = destination.name
+        self._commits = commits
         self._storage = storage
         self._destination = destination
         self._patience = timedelta(seconds=give_up_after)
         self._stopping = stopping
         self._notice = notice
+        self._news = news or threading.Event()
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._failures = 0  # of the peer as a whole, in a row
         self._resume = 0.0  # on the monotonic clock: a clock set back must not stop a lane
+        self._rest = 0.0  # as `_resume`; new reports end it
         self._gave_up = False
 
     def run(self, poll: float) -> None:
+        try:
+            self._run(poll)
+        finally:
+            self._destination.close()
+
+    def _run(self, poll: float) -> None:
         while not self._stopping.is_set():
             busy = False
             try:
@@ -131,19 +176,20 @@ class Lane:
                 log.exception(Event.FAILED, destination=self.name)
                 self._notice(Event.FAILED)
                 self._pause()
-            if not busy:
-                self._stopping.wait(poll)
+            if not busy and not self._stopping.is_set() and self._news.wait(poll):
+                self._news.clear()
+                self._rest = 0.0
 
     def step(self) -> bool:
         """One batch, if any is due; whether there may be more at once."""
-        if time.monotonic() < self._resume:
+        if time.monotonic() < max(self._resume, self._rest):
             return False
         if self.name not in self._storage.outbox.oldest_waiting():
             return False  # asked by reading: claiming locks a SQLite file against the intake
         limit = 1 if self._failures and not self._gave_up else BATCH
         claimed = self._storage.outbox.claim(self.name, datetime.now(UTC), limit)
         if not claimed:
-            self._resume = time.monotonic() + _IDLE
+            self._rest = time.monotonic() + _IDLE
             return False
         try:
             outcomes = self._send(claimed)
@@ -161,17 +207,28 @@ class Lane:
         return True
 
     def _send(self, claimed: Sequence[Delivery]) -> dict[int, Outcome]:
+        """One outcome of each; no more of their bytes are held at a time than HELD_BYTES."""
         outcomes = {each.id: _untried(each) for each in claimed}
         parcels: list[Parcel] = []
         for delivery in claimed:
             found = self._ready(delivery)
             if isinstance(found, Outcome):
                 outcomes[delivery.id] = found
-            else:
-                parcels.append(found)
-        for outcome in self._destination.send(parcels, self._stopping.is_set) if parcels else ():
-            outcomes[outcome.delivery_id] = outcome
+                continue
+            parcels.append(found)
+            if sum(len(one.payload) for one in parcels) >= HELD_BYTES:
+                if not self._try(parcels, outcomes):
+                    return outcomes  # the rest keeps its place
+                parcels = []
+        if parcels:
+            self._try(parcels, outcomes)
         return outcomes
+
+    def _try(self, parcels: Sequence[Parcel], outcomes: dict[int, Outcome]) -> bool:
+        """Send these; whether the peer as a whole took part."""
+        found = self._destination.send(parcels, self._stopping.is_set)
+        outcomes.update((outcome.delivery_id, outcome) for outcome in found)
+        return not any(outcome.peer_wide for outcome in found) and not self._stopping.is_set()
 
     def _ready(self, delivery: Delivery) -> Parcel | Outcome:
         """The parcel, or why it must not leave."""
@@ -223,6 +280,7 @@ class Lane:
                     answer=found.answer,
                     next_try=found.next_try,
                     audit=(entry,),
+                    commitment=self._commits,
                 )
                 break
             except LeaseLost:

@@ -1,7 +1,8 @@
 """The names of what happens in the node, for logs and counters.
 
-Intake, inbox and courier have lists of their own (`intake.events`, `inbox.events`,
-`courier.Event`); the administrator's guide lists all four, and a test compares.
+Intake, web door, inbox, courier and commitment have lists of their own (`intake.events`,
+`stow.events`, `inbox.events`, `courier.Event`, `commitment.events`); the administrator's guide
+lists all of them, and a test compares.
 """
 
 from enum import StrEnum
@@ -30,6 +31,7 @@ class Event(StrEnum):
     AGREEMENT_STORED = "agreement.stored"
     DRAFT_WITHHELD = "draft.withheld"
     RESULT_CRITICAL = "result.critical"
+    BELL_MISSING = "bell.missing"
     DEVICE_FULL = "device.full"
     DEVICE_LOST = "device.lost"
     WORKER_READY = "worker.ready"

@@ -32,6 +32,7 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _named(process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _hash_studies(key),
@@ -43,7 +44,6 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     # Libraries log values of data sets; nothing of theirs below an error, and no message at all.
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
     logging.captureWarnings(True)
@@ -52,6 +52,14 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
 def hashed(key: bytes, identifier: str) -> str:
     """A keyed hash of an identifier, short enough to read aloud."""
     return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _named(process: str) -> Any:
+    def name(_: Any, __: str, line: Line) -> Line:  # in every thread, so no context variable
+        line.setdefault("process", process)
+        return line
+
+    return name
 
 
 def _hash_studies(key: bytes) -> Any:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from pydicom.dataset import Dataset
 
 from dicom_node import critical, metrics, strata
 from dicom_node.events import Event
+from dicom_node.stopwatch import Stopwatch
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
 from processors.pixels import colour, read_dataset, render, values
-from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_all
+from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_each
 from reports.identity import of
 from reports.result import result
-from storage import AuditEntry, NewReport, Run, RunState, Storage
+from storage import AuditEntry, NewReport, Run, RunState, Spool, Storage
 
 log = structlog.get_logger()
+_AT_ONCE = 4  # reports on their way to the disk: they share its flushes
 WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
 INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
@@ -92,16 +95,14 @@ def judge(
     """
     for instance in study.instances:
         of(instance.header)
-    began = time.perf_counter()
-    analysis = _ask(processor, study, options.language)
-    asked = time.perf_counter()
+    clock = Stopwatch()
+    study = clock.over_pixels(study)
+    with clock("analyse"):
+        analysis = _ask(processor, study, options.language)
     made_at = datetime.now(UTC).replace(microsecond=0)
-    reports = written(analysis, study, options, made_at, kinds(analysis.status))
-    timings = {
-        **analysis.timings_ms,
-        "analyse": round((asked - began) * 1e3, 1),
-        "write": round((time.perf_counter() - asked) * 1e3, 1),
-    }
+    with clock("write"):
+        reports = written(analysis, study, options, made_at, kinds(analysis.status), clock)
+    timings = {**analysis.timings_ms, **clock.milliseconds()}
     return Judged(replace(analysis, timings_ms=timings), reports, made_at, strata.of(study))
 
 
@@ -162,10 +163,16 @@ def written(
     options: Options,
     made_at: datetime,
     kinds: Sequence[str],
+    clock: Stopwatch | None = None,
 ) -> tuple[Report, ...]:
     """Every report, or ReportError: a writer that stumbles over one study fails that study."""
+    clock, found = clock or Stopwatch(), list[Report]()
     try:
-        return write_all(analysis, study, options, made_at, kinds)
+        since = time.perf_counter()
+        for kind, reports in write_each(analysis, study, options, made_at, kinds):
+            found += reports
+            since = clock.add(kind, since)
+        return tuple(found)
     except ReportError:
         raise
     except Exception as error:
@@ -245,11 +252,9 @@ def file(
     analysis, state = judged.analysis, RunState(judged.analysis.status.value)
     live = claimed.mode == "live"
     filed, files = [], {}
-    for report in judged.reports:
-        sha256 = hashlib.sha256(report.payload).hexdigest()
-        ending = "hl7" if report.kind == "hl7_oru" else "dcm"
-        name = f"{sha256[:2]}/{report.kind}-{report.index}-{sha256[:32]}.{ending}"
-        path = storage.spool.write("reports", name, report.payload)
+    with ThreadPoolExecutor(_AT_ONCE) as hands:
+        kept = list(hands.map(partial(_kept, storage.spool), judged.reports))
+    for report, (sha256, path) in zip(judged.reports, kept, strict=True):
         files[report.uid] = path
         filed.append(
             NewReport(
@@ -272,6 +277,14 @@ def file(
         audit=(_accessed(claimed, analysis), *critical.audited(claimed, analysis)),
     )
     return state
+
+
+def _kept(spool: Spool, report: Report) -> tuple[str, str]:
+    """Digest and path of a report, its bytes durable."""
+    sha256 = hashlib.sha256(report.payload).hexdigest()
+    ending = "hl7" if report.kind == "hl7_oru" else "dcm"
+    name = f"{sha256[:2]}/{report.kind}-{report.index}-{sha256[:32]}.{ending}"
+    return sha256, spool.write("reports", name, report.payload)
 
 
 def _remembered(judged: Judged, files: Mapping[str, str]) -> dict[str, Any]:

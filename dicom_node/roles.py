@@ -23,7 +23,8 @@ from typing import Literal, get_args
 import structlog
 
 from config import Settings
-from dicom_node import logs, metrics, notices, rooms
+from dicom_node import bell, logs, metrics, notices, rooms
+from dicom_node.bell import Bell, Topic
 from dicom_node.events import Event
 from processors import ProcessorError
 
@@ -32,6 +33,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 log = structlog.get_logger()
 PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its supervisor
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
+
+
+class RoleError(Exception):
+    """A process cannot start or go on, in words for a person."""
 
 
 def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
@@ -64,7 +69,19 @@ def _intake(settings: Settings, stopping: threading.Event) -> None:
 
     storage = rooms.storage(settings, "intake")
     try:
-        intake.serve(settings, storage, stopping, on_event=metrics.count)
+        data_dir = settings.node.data_dir
+
+        def tell(event: str) -> None:
+            metrics.count(event)
+            if event == intake.EventName.INSTANCE_RECEIVED:
+                bell.ring(data_dir, Topic.ARRIVED)
+
+        intake.serve(
+            settings, storage, stopping, on_event=tell,
+            on_release=lambda study: bell.ring(data_dir, Topic.ARRIVED, study),
+        )  # fmt: skip
+    except intake.IntakeError as error:
+        raise RoleError(str(error)) from error
     finally:
         storage.close()
 
@@ -75,6 +92,8 @@ def _inbox(settings: Settings, stopping: threading.Event) -> None:
     storage = rooms.storage(settings, "inbox")
     try:
         inbox.serve(settings, storage, stopping, on_event=metrics.count)
+    except inbox.InboxError as error:
+        raise RoleError(str(error)) from error
     finally:
         storage.close()
 
@@ -91,18 +110,29 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
             judges = replace(judges, scribe=scribe)
             drafts.warm(scribe)
         notices.say(devices.words)
-        worker.serve(storage, judges, stopping, lease=settings.workers.lease)
+        planned = Bell(settings.node.data_dir, Topic.PLANNED)
+        worker.serve(
+            storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
+            filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
+        )  # fmt: skip
     finally:
         storage.close()
 
 
 def _courier(settings: Settings, stopping: threading.Event) -> None:
     from dicom_node import courier
+    from dicom_node.commitment import running as commitment
 
     storage = rooms.storage(settings, "courier")
     try:
         with _alone(settings.node.data_dir / "courier.lock", stopping):
-            courier.run(storage, rooms.destinations(settings), stopping, on_event=metrics.count)
+            commitment.run(settings, storage, stopping, metrics.count)
+            reports = courier.News()
+            Bell(settings.node.data_dir, Topic.FILED, lambda _: reports.tell())
+            courier.run(
+                storage, rooms.destinations(settings), stopping, on_event=metrics.count,
+                news=reports, committing=rooms.committing(settings),
+            )  # fmt: skip
     finally:
         storage.close()
 
@@ -137,7 +167,7 @@ def main() -> int:
     stop_on_signals(stopping)
     try:
         run(role, settings, stopping)
-    except ProcessorError as error:  # a model that cannot be used: readiness names it
+    except (ProcessorError, RoleError) as error:  # readiness names it
         notices.say(str(error))
         log.error(Event.PROCESS_CRASHED, role=role, error=str(error))
         return 1

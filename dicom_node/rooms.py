@@ -5,10 +5,14 @@ Apart from `dicom_node.wiring`, so that intake and courier never load a model's 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from config import Settings
-from dicom_node.destinations import Destination
-from dicom_node.destinations.build import build
+from config.settings import DicomDestination
 from storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from dicom_node.destinations import Destination
 
 
 def audit_key(settings: Settings) -> bytes:
@@ -28,7 +32,18 @@ def storage(settings: Settings, who: str, *, check: bool = False) -> Storage:
 
 def destinations(settings: Settings) -> dict[str, tuple[Destination, float]]:
     """Each destination with the seconds after which a delivery is given up."""
+    from dicom_node.destinations.build import build  # the network's libraries: not at every start
+
     return {
         name: (build(name, peer, settings.node.ae_title), peer.give_up_after)
         for name, peer in settings.destinations.items()
     }
+
+
+def committing(settings: Settings) -> frozenset[str]:
+    """The destinations that shall commit to what they stored."""
+    return frozenset(
+        name
+        for name, peer in settings.destinations.items()
+        if isinstance(peer, DicomDestination) and peer.commitment
+    )

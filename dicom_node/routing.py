@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,6 +63,35 @@ _URGENT = frozenset({"STAT", "HIGH"})
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known of the silence beside the arrivals; forgetting it costs time, nothing else.
+
+    since: nobody listened before, so no silence before it counts: after a restart each wait begins
+    anew. released: when the sender of the study released its association.
+    """
+
+    since: datetime | None = None
+    released: datetime | None = None
+
+    def arrivals(self, received: Iterable[datetime]) -> list[datetime]:
+        """Ascending, none before anybody listened."""
+        return sorted(max(one, self.since) if self.since else one for one in received)
+
+    def shortened(self, settle: Settle, last: datetime) -> Settle:
+        """The rule that holds now: less silence is enough after a release that ended the sending.
+
+        The intake files in the order of the answers, so a release is never heard before the last
+        arrival; one that came with an earlier association is older than what came since.
+        """
+        if settle.release is None or self.released is None or self.released < last:
+            return settle
+        return settle.model_copy(update={"quiet": min(settle.quiet, settle.release)})
+
+
+ALWAYS = Heard()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What one processor gets of a study at this moment.
 
@@ -86,18 +115,23 @@ class Choice:
 
 
 def choose(
-    settings: Settings, instances: Sequence[StoredInstance], planned: int, now: datetime
+    settings: Settings,
+    instances: Sequence[StoredInstance],
+    planned: int,
+    now: datetime,
+    heard: Heard = ALWAYS,
 ) -> tuple[Choice, ...]:
     """For each processor, in the order of node.yaml: what it picks and how long it still waits.
 
     planned: how many instances the last plan had seen; the longest wait counts from the first
     one that came after it.
     """
-    arrivals = sorted(instance.received_at for instance in instances)
+    arrivals = heard.arrivals(instance.received_at for instance in instances)
     found = []
     for processor in settings.processors:
         picked, skipped = _pick(processor, instances, settings.node.language)
-        wait = waiting(processor.settle, arrivals, planned, len(picked), now)
+        settle = heard.shortened(processor.settle, arrivals[-1])
+        wait = waiting(settle, arrivals, planned, len(picked), now)
         found.append(Choice(processor, picked, skipped, wait))
     return tuple(found)
 
@@ -139,20 +173,21 @@ def waiting(
     return max(0.0, min(quiet, longest).total_seconds())
 
 
-def may_settle(settings: Settings, study: StudyRecord, now: datetime) -> bool:
-    """Whether a look at the study's instances can be worth it; cheap, and never wrongly no."""
-    rules_of = [processor.settle for processor in settings.processors]
-    if (
-        any(rule.expect for rule in rules_of)
-        or study.planned_instances
-        or study.last_received > now
-    ):
-        return True
+def soonest(settings: Settings, study: StudyRecord, now: datetime, heard: Heard = ALWAYS) -> float:
+    """Seconds until a look at the study's instances can be worth it; cheap, and never too long."""
+    first, last = heard.arrivals((study.first_received, study.last_received))
+    rules_of = [heard.shortened(processor.settle, last) for processor in settings.processors]
+    if any(rule.expect for rule in rules_of) or study.planned_instances or last > now:
+        return 0.0
     quiet = min((rule.quiet for rule in rules_of), default=0.0)
     longest = min((rule.longest for rule in rules_of), default=0.0)
-    return (now - study.last_received).total_seconds() >= quiet or (
-        now - study.first_received
-    ).total_seconds() >= longest
+    return max(
+        0.0,
+        min(
+            quiet - (now - last).total_seconds(),
+            longest - (now - first).total_seconds(),
+        ),
+    )
 
 
 def plan(choices: Sequence[Choice]) -> tuple[PlannedRun, ...]:

@@ -49,6 +49,12 @@ class _Gauges:
         for (destination, outcome), count in self._storage.outbox.counts().items():
             deliveries.add_metric([destination, outcome.value], count)
         yield deliveries
+        commitments = GaugeMetricFamily(
+            "dictamen_commitments", "Commitments by state", labels=["destination", "state"]
+        )
+        for (destination, said), count in self._storage.commitments.counts().items():
+            commitments.add_metric([destination, said.value], count)
+        yield commitments
         received = GaugeMetricFamily(
             "dictamen_messages", "Received reports by state", labels=["kind", "state"]
         )

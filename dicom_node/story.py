@@ -7,9 +7,10 @@ Pure: records in, sentences out. What `dictamen explain` prints, and the reason 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from storage import Delivery, Run, StudyRecord
+from storage import Commitment, Delivery, Run, StudyRecord
 
 _TEXT = {
     "en": {
@@ -23,6 +24,7 @@ _TEXT = {
         "superseded": "Run {id} takes the place of run {older}: instances came after it.",
         "finding": "  {label}: {state}, probability {probability:.0%}, threshold {threshold:.0%}",
         "delivery": "  {kind} to {destination}: {state} after attempt {attempts}{answer}",
+        "commitment": "; commitment: {state}{answer}",
         "none": "Not assessed because no rule of node.yaml picked it. {why}",
         "not_yet": "No rule has looked at it yet.",
     },
@@ -37,6 +39,7 @@ _TEXT = {
         "superseded": "La ejecución {id} sustituye a la {older}: llegaron instancias después.",
         "finding": "  {label}: {state}, probabilidad {probability:.0%}, umbral {threshold:.0%}",
         "delivery": "  {kind} a {destination}: {state} tras el intento {attempts}{answer}",
+        "commitment": "; compromiso de custodia: {state}{answer}",
         "none": "No valorado porque ninguna regla de node.yaml lo eligió. {why}",
         "not_yet": "Ninguna regla lo ha mirado todavía.",
     },
@@ -57,6 +60,11 @@ _STATES_ES = {
     "delivered": "entregado",
     "rejected": "rechazado",
     "given_up": "abandonado",
+    "wanted": "por pedir",
+    "asked": "pedido",
+    "committed": "asumido",
+    "refused": "negado",
+    "missing": "sin respuesta",
     "present": "presente",
     "absent": "ausente",
     "undetermined": "indeterminado",
@@ -68,8 +76,12 @@ def tell(
     runs: Sequence[tuple[Run, Mapping[str, Any] | None]],
     deliveries: Sequence[Delivery],
     language: str,
+    commitments: Mapping[int, Commitment] = MappingProxyType({}),
 ) -> list[str]:
-    """The story of one study. runs: each with its analysis as stored (`result.json`), or None."""
+    """The story of one study. runs: each with its analysis as stored (`result.json`), or None.
+
+    commitments: by the number of the delivery, where a peer shall commit to it.
+    """
     text = _TEXT[language]
     lines = [
         text["received"].format(
@@ -84,7 +96,8 @@ def tell(
     lines += decision(study.trace, language)
     for run, analysis in runs:
         lines += _run(run, analysis, language)
-        lines += [_delivery(item, language) for item in deliveries if item.run_id == run.id]
+        mine = [item for item in deliveries if item.run_id == run.id]
+        lines += [_delivery(item, commitments.get(item.id), language) for item in mine]
     return lines
 
 
@@ -136,13 +149,19 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
     return lines
 
 
-def _delivery(delivery: Delivery, language: str) -> str:
-    return _TEXT[language]["delivery"].format(
+def _delivery(delivery: Delivery, kept: Commitment | None, language: str) -> str:
+    line = _TEXT[language]["delivery"].format(
         kind=delivery.report.kind,
         destination=delivery.destination,
         state=state_word(delivery.state.value, language),
         attempts=delivery.attempts,
         answer=f" ({delivery.answer})" if delivery.answer else "",
+    )
+    if kept is None:
+        return line
+    return line + _TEXT[language]["commitment"].format(
+        state=state_word(kept.state.value, language),
+        answer=f" ({kept.answer})" if kept.answer else "",
     )
 
 

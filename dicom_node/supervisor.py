@@ -1,9 +1,10 @@
 """Starts, watches and stops the processes of a node; health; the clock.
 
 Crash-only: the supervisor may be killed too; its children end with it and the next start takes up
-what was in hand. It never touches a study itself: settling, leases and retention are functions of
-`dicom_node.clock` that APScheduler calls. A database that is away for a while must not end it: the
-intake goes on answering A700, and everything is tried again.
+what was in hand. It never touches a study itself: leases and retention are functions of
+`dicom_node.clock` that APScheduler calls, settling has a thread of its own (`settling`). A database
+that is away for a while must not end it: the intake goes on answering A700, and everything is tried
+again.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 import storage as storage_room
 from config import Settings, SettingsError, load
 from dicom_node import clock, intake, notices, ports, product, rooms, rules, status
 from dicom_node.children import Child, Children
 from dicom_node.events import Event
+from dicom_node.intake import tls
 from dicom_node.roles import Role
+from dicom_node.settling import Settling
 from processors import ProcessorError
 from storage import AuditEntry, Storage, StorageError
 
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
+
 log = structlog.get_logger()
-SETTLE_EVERY = 0.25  # seconds; a study's quiet time is longer
 WATCH_EVERY = 1.0
 RETENTION_EVERY = 3600.0
 _FIXED = ("data_dir", "database", "audit_key_file", "status")  # of node: changed by a restart only
@@ -63,25 +67,30 @@ class Supervisor:
         """Run the node until TERM; 0 if everything drained in time, 1 if something was killed."""
         check_ports(self.settings)
         check_mllp_port(self.settings)
+        check_tls_port(self.settings)
+        check_stow(self.settings)
         node = self.settings.node
         node.data_dir.mkdir(parents=True, exist_ok=True)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
         self._children = Children(self._child_ended)
-        self._take_up()
         with (
             tempfile.TemporaryDirectory(prefix="dictamen-metrics-") as metrics_dir,
             tempfile.TemporaryDirectory(prefix="dictamen-notices-") as notices_dir,
         ):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
             os.environ[notices.FOLDER] = notices_dir
+            self._hear()
+            self._open_the_door()
+            self._children.want(_places(self.settings))  # before readiness can be asked
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
             scheduler = self._clock()
-            self._hear()
+            settling = Settling(self._storage, lambda: self.settings, self.stopping)
+            settles = threading.Thread(target=settling.run, args=(_guarded,), name="settling")
+            settles.start()
             self._audit("110100", kind="110120", version=product.VERSION)
-            self._children.want(_places(self.settings))
             tend = _guarded("tend", self._tend)
             try:
                 tend()
@@ -90,6 +99,8 @@ class Supervisor:
                 return self._stop_all()
             finally:
                 scheduler.shutdown(wait=False)
+                self.stopping.set()
+                settles.join()
                 server.shutdown()
                 self._audit("110100", kind="110121", version=product.VERSION)
                 self._storage.close()
@@ -114,9 +125,27 @@ class Supervisor:
         return self._children.hindered()
 
     # ---- start and watch --------------------------------------------------------------------
+    def _open_the_door(self) -> None:
+        """Start the intake, and look at all else while it starts: senders wait for it alone.
+
+        Raises what `verify` raises; then nothing is left running, and what came is durable.
+        """
+        self._children.want([("intake", 1)])
+        self._children.tend(self.settings)
+        try:
+            self._take_up()
+            self.verify(self.settings)
+        except BaseException:
+            self._children.stop(self.settings.intake.limits.stop)
+            self._storage.close()
+            raise
+
     def _take_up(self) -> None:
         """What a node that ended without a word left behind."""
-        recovered = intake.recover(self._storage)
+        door = self.settings.intake
+        recovered = intake.recover(
+            self._storage, on_conflict=door.on_conflict, quarantine=door.quarantine
+        )
         log.info(Event.NODE_RECOVERED, **{k: len(v) for k, v in recovered.as_lists().items()})
         me = socket.gethostname()
         for run in self._storage.runs.running():
@@ -147,8 +176,13 @@ class Supervisor:
                 check_ports(new, ("listen",))
             if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
                 check_mllp_port(new)
+            if new.intake.tls:
+                if _tls_port(new) != _tls_port(self.settings):
+                    check_tls_port(new)
+                tls.context(new.intake.tls)
+            check_stow(new, running=_stow_port(self.settings))
             self.verify(new)
-        except (SettingsError, StartError, ProcessorError) as error:
+        except (SettingsError, StartError, ProcessorError, tls.TlsUnusable) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
             self._audit("110113", 8, "110131", settings=str(error))
             return
@@ -162,7 +196,8 @@ class Supervisor:
         self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))
-        same_door = (old.node, old.intake) == (new.node, new.intake)
+        # with TLS always: its certificate may have been renewed below the same name
+        same_door = (old.node, old.intake) == (new.node, new.intake) and not new.intake.tls
         doors: tuple[Role, ...] = () if same_door else ("intake", "inbox")
         self._children.renew(("worker", "courier", *doors))
 
@@ -183,13 +218,16 @@ class Supervisor:
 
     # ---- clock, signals, audit --------------------------------------------------------------
     def _clock(self) -> BackgroundScheduler:
+        # here: it looks for plug-ins in all that is installed, and the door is open by now
+        from apscheduler.executors.pool import ThreadPoolExecutor
+        from apscheduler.schedulers.background import BackgroundScheduler
+
         scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60},
             timezone=UTC,
         )
         ticks: list[tuple[str, Callable[[], object], float]] = [
-            ("settle", self._settle, SETTLE_EVERY),
             ("leases", self._look_at_leases, WATCH_EVERY),
             ("retention", self._purge, RETENTION_EVERY),
         ]
@@ -197,10 +235,6 @@ class Supervisor:
             scheduler.add_job(_guarded(name, tick), "interval", seconds=seconds, id=name)
         scheduler.start()
         return scheduler
-
-    def _settle(self) -> None:
-        clock.read_texts(self._storage, self.settings, datetime.now(UTC))
-        clock.settle(self._storage, self.settings, datetime.now(UTC))
 
     def _look_at_leases(self) -> None:
         self._watch.look(self._storage, self._children.kill)
@@ -245,6 +279,53 @@ def check_mllp_port(settings: Settings) -> None:
             f"intake.mllp.listen: cannot listen on {address} ({why}). "
             "End the other program, or choose another port."
         )
+
+
+def check_tls_port(settings: Settings) -> None:
+    """Raises StartError naming the port for DICOM with TLS if another program has it, or why its
+    certificate cannot be used.
+    """
+    if settings.intake.tls is None:
+        return
+    address = _tls_port(settings)
+    if why := ports.why_taken(address):
+        raise StartError(
+            f"intake.tls.listen: cannot listen on {address} ({why}). "
+            "End the other program, or choose another port."
+        )
+    try:
+        tls.context(settings.intake.tls)
+    except tls.TlsUnusable as error:
+        raise StartError(str(error)) from error
+
+
+def _tls_port(settings: Settings) -> str:
+    return settings.intake.tls.listen if settings.intake.tls else ""
+
+
+def check_stow(settings: Settings, running: str = "") -> None:
+    """Raises StartError if the door for images by web cannot open: its port, or its files.
+
+    running: where it listens already.
+    """
+    door = settings.intake.stow
+    if door is None:
+        return
+    from dicom_node import stow  # a web server: only where there is this door
+
+    try:
+        stow.open_keys(door)
+    except stow.KeysError as error:
+        raise StartError(str(error)) from error
+    if door.listen != running and (why := ports.why_taken(door.listen)):
+        raise StartError(
+            f"intake.stow.listen: cannot listen on {door.listen} ({why}). "
+            "End the other program, or choose another port."
+        )
+
+
+def _stow_port(settings: Settings) -> str:
+    return settings.intake.stow.listen if settings.intake.stow else ""
 
 
 def _mllp_port(settings: Settings) -> str:

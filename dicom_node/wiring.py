@@ -18,8 +18,6 @@ from dicom_node.drafts import Scribe
 from dicom_node.endpoint import poster
 from processors import Processor, ProcessorError, Status, kinds
 from processors.bounded import Trouble
-from processors.impressions import drafter
-from processors.impressions.language_model import open_language_model
 from reports import Options, Receiver, Report
 
 
@@ -78,6 +76,10 @@ def options(settings: Settings, processor: cfg.Processor) -> Options:
 
 def scribe(settings: Settings) -> Scribe:
     """Who drafts from dictated findings, and what becomes of a draft. Raises UnusableProcessor."""
+    # 100 MB of LightGBM and scikit-learn, which a node without dictated texts never needs
+    from processors.impressions import drafter
+    from processors.impressions.language_model import open_language_model
+
     wanted = settings.impressions
     try:
         sources = [] if wanted.model == "builtin" else [open_language_model(Path(wanted.model))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,7 @@ from storage.records import AGREEMENT, IMPRESSIONS
 
 log = structlog.get_logger()
 _OVER_TEXTS = {IMPRESSIONS: drafts.run, AGREEMENT: comparison.run}
-POLL = 0.25  # seconds between two looks for a run; a run takes longer than that
+POLL = 0.25  # seconds until a look for a run that nobody rang for
 
 
 def owner() -> str:
@@ -62,8 +62,20 @@ class Devices:
         notices.say(self.words)
 
 
-def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease: float) -> None:
-    """Work until `stopping` is set; the run in hand is then ended, not given back."""
+def serve(
+    storage: Storage,
+    judges: Judges,
+    stopping: threading.Event,
+    *,
+    lease: float,
+    wait: Callable[[float], object] | None = None,
+    filed: Callable[[], None] = lambda: None,
+) -> None:
+    """Work until `stopping` is set; the run in hand is then ended, not given back.
+
+    wait: returns when a run was planned, or after so many seconds. filed: told after each run.
+    """
+    wait = wait or stopping.wait
     me = owner()
     log.info(Event.WORKER_READY, processors=sorted(judges.processors))
     while not stopping.is_set():
@@ -73,9 +85,10 @@ def serve(storage: Storage, judges: Judges, stopping: threading.Event, *, lease:
             log.warning(Event.WORKER_STORAGE, error=type(error).__name__)
             claimed = None
         if claimed is None:
-            stopping.wait(POLL)
+            wait(POLL)
             continue
         _carry(storage, judges, claimed, lease)
+        filed()
 
 
 def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None:

@@ -2,13 +2,13 @@
 
 In: an Analysis, the Study it is about, Options and the frozen time of the result. Out: Reports
 (kind, uid, bytes) and `result.json`. Never: a clock, randomness, a file, a socket, a model; same
-input, same bytes. `write_all` decides which documents an analysis gives; `identity.matches` says,
-just before each send, in what a finished report differs from its source.
+input, same bytes. `write_all` and `write_each` decide which documents an analysis gives;
+`identity.matches` says, just before each send, in what a finished report differs from its source.
 """
 
 from reports.identity import SourceIdentity, matches
 from reports.model import IdentityUnclear, Options, Receiver, Report, ReportError
-from reports.outgoing import write_all
+from reports.outgoing import write_all, write_each
 
 __all__ = [
     "IdentityUnclear",
@@ -19,4 +19,5 @@ __all__ = [
     "SourceIdentity",
     "matches",
     "write_all",
+    "write_each",
 ]

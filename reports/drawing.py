@@ -31,6 +31,7 @@ LEADING = 1.26  # line height in ems
 TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 GAP = 12
+_BLEND = 8  # pixels beside a contour that are drawn finer too, so that no edge shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,10 @@ class Line:
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
     """Values 0..1 as an 8-bit picture; what is not a number is dark."""
-    clean = np.nan_to_num(np.clip(pixels, 0, 1), nan=0.0)
-    return Image.fromarray(np.round(clean * 255).astype(np.uint8))
+    scaled = np.clip(pixels, 0, 1) * np.float32(255)
+    if np.isnan(scaled.min()):
+        scaled[np.isnan(scaled)] = 0
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
 def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Image.Image:
@@ -75,19 +78,36 @@ def outlined(base: Image.Image, grid: tuple[int, int], outlines: Sequence[Outlin
     """The panel with closed contours, 3 px with a dark rim; drawn finer, then reduced."""
     fine, (columns, rows) = 2, grid
     width = max(3, round(max(base.size) / 225))
-    big = base.resize((base.width * fine, base.height * fine), Image.Resampling.BICUBIC)
+    contours = [
+        [(x * base.width / columns, y * base.height / rows) for x, y in one.points]
+        for one in outlines
+    ]
+    made = base.copy()
+    box = _around(contours, width + 4 + _BLEND, base.size)
+    part = base.crop(box)  # what lies off the contours stays as it is
+    big = part.resize((part.width * fine, part.height * fine), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(big)
     for rim, extra in ((True, 4), (False, 0)):
-        for one in outlines:
+        for one, contour in zip(outlines, contours, strict=True):
             colour = (0, 0, 0) if rim else one.colour
-            points = [(x * big.width / columns, y * big.height / rows) for x, y in one.points]
+            points = [((x - box[0]) * fine, (y - box[1]) * fine) for x, y in contour]
             stroke = (width + extra) * fine
             pen.line([*points, points[1]], fill=colour, width=stroke, joint="curve")
-    made = big.resize(base.size, Image.Resampling.LANCZOS)
+    made.paste(big.resize(part.size, Image.Resampling.LANCZOS), box[:2])
     for one in outlines:
         if one.number:
             _number(made, one, (made.width / columns, made.height / rows))
     return made
+
+
+def _around(
+    contours: Sequence[Sequence[tuple[float, float]]], margin: int, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The box (left, upper, right, lower) of a picture that holds the contours and a margin."""
+    xs, ys = ([point[axis] for contour in contours for point in contour] for axis in (0, 1))
+    left, upper = max(0, int(min(xs)) - margin), max(0, int(min(ys)) - margin)
+    right, lower = min(size[0], int(max(xs)) + margin + 1), min(size[1], int(max(ys)) + margin + 1)
+    return min(left, size[0] - 1), min(upper, size[1] - 1), max(right, 1), max(lower, 1)
 
 
 def _number(picture: Image.Image, one: Outline, scale: tuple[float, float]) -> None:

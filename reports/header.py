@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from pydicom import dcmwrite
 from pydicom.datadict import dictionary_VR
@@ -251,10 +253,25 @@ def encode(made: Dataset) -> bytes:
     plain = Dataset()
     plain.update({element.tag: element for element in made})
     plain.file_meta = meta
+    pixels = plain.pop("PixelData") if _pixels_are_last(plain) else None
+    data: Any = pixels.value if pixels else b""
     buffer = io.BytesIO()
     with quiet():
         dcmwrite(buffer, plain, enforce_file_format=True)
-    return buffer.getvalue()
+    if pixels is None:
+        return buffer.getvalue()
+    # copied once and not three times: a strip has 18 MB
+    head = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OW" if pixels.VR == "OW" else b"OB", len(data))
+    return b"".join((buffer.getvalue(), head, data))
+
+
+def _pixels_are_last(made: Dataset) -> bool:
+    """Whether PixelData ends the data set, in bytes of an even number."""
+    if "PixelData" not in made:
+        return False
+    held = made["PixelData"]
+    whole = held.VR in ("OB", "OW") and isinstance(held.value, bytes) and len(held.value) % 2 == 0
+    return whole and max(made.keys()) == held.tag
 
 
 def procedure(header: Dataset) -> Code:

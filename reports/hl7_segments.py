@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from hl7apy.core import Segment
 from pydicom.dataset import Dataset
@@ -28,11 +29,18 @@ Fields = Mapping[int, str]
 
 def segment(name: str, fields: Fields) -> str:
     """One segment as ER7. fields: already escaped, so a ~ in them parts repetitions."""
+    last = max((number for number, value in fields.items() if value), default=0)
+    first = 2 if name == "MSH" else 1  # MSH-1 is the separator itself
+    return "|".join([name, *(_field(name, n, fields.get(n, "")) for n in range(first, last + 1))])
+
+
+@lru_cache(maxsize=512)
+def _field(name: str, number: int, value: str) -> str:
+    """One field as hl7apy writes it; most of a message stands in the one before, too."""
     made = Segment(name, version=VERSION)
-    for number, value in fields.items():
-        for repetition in value.split("~") if value else ():
-            made.add_field(f"{name}_{number}").value = repetition
-    return str(made.to_er7())
+    for repetition in value.split("~") if value else ():
+        made.add_field(f"{name}_{number}").value = repetition
+    return str(made.to_er7()).removeprefix(name).lstrip("|")
 
 
 def coded(code: Code) -> str:

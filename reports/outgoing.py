@@ -8,7 +8,7 @@ document that is not written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -47,19 +47,29 @@ def write_all(
     kinds: what is asked for, in the names of node.yaml. Raises IdentityUnclear if the patient's
     data do not decode surely, ReportError if analysis and study do not belong together.
     """
+    each = write_each(analysis, study, options, made_at, kinds)
+    return tuple(report for _, reports in each for report in reports)
+
+
+def write_each(
+    analysis: Analysis,
+    study: Study,
+    options: Options,
+    made_at: datetime,
+    kinds: Sequence[str],
+) -> Iterator[tuple[str, tuple[Report, ...]]]:
+    """As `write_all`, kind by kind, each written when it is asked for."""
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
         raise ReportError(f"No writer is called {', '.join(unknown)}. Known: {', '.join(KINDS)}.")
     allowed = _allowed(analysis)
     wanted = tuple(kind for kind in KINDS if kind in kinds and kind in allowed)
     if not wanted:
-        return ()
+        return
     companions = replace(options, companions=wanted)
     told = _told(analysis, study, companions)
-    reports: list[Report] = []
     for kind in wanted:
-        reports += _WRITERS[kind](told, study, companions, made_at)
-    return tuple(reports)
+        yield kind, _WRITERS[kind](told, study, companions, made_at)
 
 
 def _allowed(analysis: Analysis) -> tuple[str, ...]:

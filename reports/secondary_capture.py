@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
@@ -21,7 +20,7 @@ from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
 from processors.analysis import Analysis, Study
 from reports import codes, content, header, pictures, uids
-from reports.model import Options, Report
+from reports.model import Options, Report, ReportError
 from reports.wording import printable, words
 
 _FRAME_LABELS = 0x00182002  # Frame Label Vector
@@ -158,11 +157,14 @@ def _orientation(source: Dataset) -> list[str] | str:
 
 
 def _pixels(made: Dataset, shot: _Shot) -> None:
-    stack = np.stack([np.asarray(frame.convert("RGB"), dtype=np.uint8) for frame in shot.frames])
+    colour = [one if one.mode == "RGB" else one.convert("RGB") for one in shot.frames]
+    sizes = {one.size for one in colour}
+    if len(sizes) > 1:
+        raise ReportError(f"The frames of one {shot.kind} differ in size.")
     made.SamplesPerPixel = 3
     made.PhotometricInterpretation = "RGB"
     made.PlanarConfiguration = 0
-    made.Rows, made.Columns = stack.shape[1:3]
+    made.Columns, made.Rows = colour[0].size
     made.BitsAllocated = made.BitsStored = 8
     made.HighBit = 7
     made.PixelRepresentation = 0
@@ -170,5 +172,5 @@ def _pixels(made: Dataset, shot: _Shot) -> None:
         made.NumberOfFrames = len(shot.frames)
         made.FrameIncrementPointer = _FRAME_LABELS
         made.FrameLabelVector = list(shot.labels)
-    data = stack.tobytes()
-    made.add_new("PixelData", "OB", data + b"\0" * (len(data) % 2))
+    data = b"".join(one.tobytes() for one in colour)
+    made.add_new("PixelData", "OB", data + b"\0" if len(data) % 2 else data)

@@ -23,6 +23,8 @@ STORAGE = "tests/faults/test_storage_database.py"
 QUEUE = "tests/faults/test_storage_queue.py"
 STUDIES = "tests/faults/test_storage_studies.py"
 INTAKE = "tests/faults/test_intake_storage_faults.py"
+WIRE = "tests/faults/test_intake_wire_faults.py"
+TLS = "tests/faults/test_intake_tls.py"
 GATE = "tests/processors/test_gate.py"
 PACS = "tests/faults/test_destination_pacs.py"
 RIS = "tests/faults/test_destination_ris.py"
@@ -39,6 +41,8 @@ CRITICAL = "tests/dicom_node/test_critical.py"
 PLAIN = "tests/processors/impressions/test_plain_language.py"
 SUMMARY = "tests/dicom_node/test_patient_summary.py"
 INBOX = "tests/dicom_node/inbox/test_inbox_wire.py"
+STOW = "tests/faults/test_stow_faults.py"
+COMMITMENT = "tests/faults/test_commitment_faults.py"
 INBOX_ROWS = "tests/storage/test_storage_inbox.py"
 
 ROWS = (
@@ -57,12 +61,42 @@ ROWS = (
         "            raise", "            raise",
         "tests/storage/test_storage_spool.py::test_disk_io_error_is_never_trusted"),
     Row("kill-between", "dicom_node/intake/recovery.py",
-        "        if _adopt(storage, path):", "        if False:",
+        "    filed = refile(storage, filer, filer.arrivals.left())", "    filed = 0",
         f"{INTAKE}::test_kill_between"),
     Row("power-loss", "storage/spool.py",
         "            os.fsync(file)\n            _sync_folder(target.parent)\n        except",
         "            pass\n        except",
-        f"{INTAKE}::test_power_loss"),
+        f"{INTAKE}::test_power_loss_of_a_large_instance"),
+    Row("power-loss", "storage/segments.py",
+        "            os.fdatasync(self._file)\n", "            pass\n",
+        f"{INTAKE}::test_power_loss_costs_one_flush_an_instance"),
+    Row("disk-io-error", "storage/segments.py",
+        "            self.distrusted = error\n",
+        "            raise from_os(error, self.path) from error\n",
+        "tests/storage/test_storage_arrivals.py::"
+        "test_what_was_written_before_a_flush_that_failed_is_never_called_durable"),
+    Row("tls-no-cert", "dicom_node/intake/tls.py",
+        "        made.verify_mode = ssl.CERT_REQUIRED\n", "",
+        f"{TLS}::test_tls_no_cert"),
+    Row("tls-wrong-ca", "dicom_node/admission.py",
+        "    if not any(b.certificate is None or b.certificate in offer.certified for b in here):",
+        "    if False:",
+        f"{TLS}::test_tls_wrong_ca_or_certificate_of_another_ae"),
+    Row("power-loss", "storage/lane.py",
+        "return sum(byte.bit_count() for byte in safe) >= page.written", "return True",
+        "tests/storage/test_storage_arrivals.py::test_marks_and_reuse"),
+    Row("power-loss", "dicom_node/intake/recovery.py",
+        "    if record.extents:\n        storage.spool.make(",
+        "    if False:\n        storage.spool.make(",
+        "tests/faults/test_intake_processes.py::test_power_loss_of_a_whole_node"),
+    # ---- wire -------------------------------------------------------------------------------
+    Row("wire-unending-command", "dicom_node/intake/messages.py",
+        "        if len(self._raw) + len(data) > MAX_COMMAND or not (data or last):",
+        "        if False:",
+        f"{WIRE}::test_wire_unending_command"),
+    Row("wire-release-mid-message", "dicom_node/intake/provider.py",
+        "        if event == \"Evt12\" and self.assoc.dimse.inside:", "        if False:",
+        f"{WIRE}::test_wire_release_mid_message"),
     Row("db-locked", "storage/_fates.py",
         "    sqlite3.SQLITE_BUSY: StorageBusy,\n", "",
         f"{STORAGE}::test_db_locked"),
@@ -390,4 +424,22 @@ ROWS = (
         "    if why := _withheld(draft, request, study):", "    if why := '':",
         "tests/dicom_node/test_drafts.py::"
         "test_a_draft_that_must_not_leave_is_answered_with_its_reason"),
+    # ---- the web door, storage commitment ---------------------------------------------------
+    Row("stow-token", "dicom_node/stow/app.py",
+        "        if not sender.calling:", "        if False:",
+        f"{STOW}::test_nobody_sends_without_a_token"),
+    Row("stow-study", "dicom_node/admission.py",
+        '    if asked.study_uid not in ("", contained.study_uid):', "    if False:",
+        f"{STOW}::test_another_study_than_the_address_names"),
+    Row("stow-slowloris", "dicom_node/stow/server.py",
+        "            self.deadline = self.loop.call_later(self.patience, self.transport.abort)",
+        "            pass",
+        f"{STOW}::test_wire_slowloris_by_web"),
+    Row("commit-missing", "dicom_node/courier.py",
+        "                    commitment=self._commits,\n", "",
+        f"{COMMITMENT}::test_commit_missing_first_then_kept"),
+    Row("commit-retention", "storage/_retention.py",
+        ", ~going, ~_uncommitted())", ", ~going)",
+        "tests/storage/test_storage_commitments.py::"
+        "test_a_report_is_kept_until_it_is_committed"),
 )  # fmt: skip

@@ -37,7 +37,7 @@ _STUDY = select(studies).where(studies.c.uid == bindparam("of")).with_for_update
 _SAME = (
     select(instances).where(instances.c.sop_uid == bindparam("sop")).order_by(instances.c.ordinal)
 )
-_INSERT = insert(instances)
+INSERT = insert(instances)
 _ONE_MORE = (
     update(studies)
     .where(studies.c.uid == bindparam("of"))
@@ -151,38 +151,39 @@ def _name_again(transaction: Transaction, study: Row[Any], who: Identity) -> Row
 
 
 def _insert(transaction: Transaction, new: NewInstance, ordinal: int) -> None:
-    uid, headers = new.identity.study_uid, plain(new.headers)
-    modality = headers.get("Modality")
-    transaction.insert_missing(
-        series,
-        {
-            "study_uid": uid,
-            "uid": new.series_uid,
-            "modality": modality[:16] if isinstance(modality, str) else "",
-            "first_received": new.received_at,
-        },
-    )
-    transaction.connection.execute(
-        _INSERT,
-        {
-            "sop_uid": new.sop_uid,
-            "ordinal": ordinal,
-            "sop_class": new.sop_class,
-            "transfer_syntax": new.transfer_syntax,
-            "study_uid": uid,
-            "series_uid": new.series_uid,
-            "sha256": new.sha256,
-            "size": new.size,
-            "path": new.path,
-            "calling_ae": text(new.calling_ae)[:16],
-            "called_ae": text(new.called_ae)[:16],
-            "address": text(new.address),
-            "headers": headers,
-            "received_at": new.received_at,
-            "repeats": 0,
-            "note": text(new.note),
-        },
-    )
+    transaction.insert_missing(series, series_row(new))
+    transaction.connection.execute(INSERT, instance_row(new, ordinal))
+
+
+def series_row(new: NewInstance) -> dict[str, Any]:
+    modality = plain(new.headers.get("Modality"))
+    return {
+        "study_uid": new.identity.study_uid,
+        "uid": new.series_uid,
+        "modality": modality[:16] if isinstance(modality, str) else "",
+        "first_received": new.received_at,
+    }
+
+
+def instance_row(new: NewInstance, ordinal: int) -> dict[str, Any]:
+    return {
+        "sop_uid": new.sop_uid,
+        "ordinal": ordinal,
+        "sop_class": new.sop_class,
+        "transfer_syntax": new.transfer_syntax,
+        "study_uid": new.identity.study_uid,
+        "series_uid": new.series_uid,
+        "sha256": new.sha256,
+        "size": new.size,
+        "path": new.path,
+        "calling_ae": text(new.calling_ae)[:16],
+        "called_ae": text(new.called_ae)[:16],
+        "address": text(new.address),
+        "headers": dict(new.headers),  # the engine's JSON makes them plain
+        "received_at": new.received_at,
+        "repeats": 0,
+        "note": text(new.note),
+    }
 
 
 def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str:

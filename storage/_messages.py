@@ -11,10 +11,9 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 from xml.etree import ElementTree as xml
-
-from pydicom.sr._concepts_dict import concepts
 
 from storage.records import AuditEntry, AuditRecord
 
@@ -28,16 +27,16 @@ _PARTIES = (
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+@cache
 def _meanings() -> Mapping[str, str]:
+    from pydicom.sr._concepts_dict import concepts  # a second of start, for an export alone
+
     return {
         code: meaning
         for concept in cast("dict[str, dict[str, tuple[str, Any]]]", concepts["DCM"]).values()
         for code, (meaning, _) in concept.items()
         if code.startswith("110")
     }
-
-
-_MEANINGS = _meanings()
 
 
 def message(record: AuditRecord, patient_id: str = "") -> str:
@@ -130,7 +129,7 @@ def _detail(parent: xml.Element, name: str, value: Any) -> None:
 
 
 def _coded(parent: xml.Element, tag: str, code: str) -> None:
-    known = _MEANINGS.get(code)
+    known = _meanings().get(code)
     xml.SubElement(
         parent,
         tag,

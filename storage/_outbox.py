@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, update
 
-from storage import _rows
+from storage import _commitments, _rows
 from storage._plain import text
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
-from storage.records import AuditEntry, Delivery, DeliveryState, StudyState
-from storage.tables import deliveries, reports, studies
+from storage.records import AuditEntry, CommitmentState, Delivery, DeliveryState, StudyState
+from storage.tables import commitments, deliveries, reports, studies
 
 FAR = timedelta(days=1)
 OUTCOMES = {
@@ -57,9 +57,11 @@ class Outbox:
         answer: str,
         next_try: datetime | None = None,
         audit: Sequence[AuditEntry] = (),
+        commitment: bool = False,
     ) -> None:
         """How a try ended: delivered, rejected, held, given_up, or waiting until `next_try`.
 
+        commitment: where it is delivered, the destination shall commit to it (`Commitments`).
         Without `audit` the event is written from what is known here. Raises LeaseLost if the
         delivery is no longer in this try.
         """
@@ -68,6 +70,8 @@ class Outbox:
 
         def work(transaction: Transaction) -> None:
             _record(transaction, delivery, (state, text(answer)[:_MOST], next_try))
+            if commitment and state is DeliveryState.DELIVERED:
+                _commitments.want(transaction, delivery.id, delivery.destination)
             transaction.audit(*(audit or (_tried(delivery, state, answer),)))
 
         self._database.write(work)
@@ -94,7 +98,8 @@ class Outbox:
     def retry(self, delivery_id: int, who: str) -> bool:
         """A person wants it sent now, its time to give up counted anew.
 
-        False for one that is delivered, being sent or unknown.
+        False for one that is being sent, unknown, or delivered (but for one that the peer did not
+        commit to).
         """
 
         def work(transaction: Transaction) -> bool:
@@ -109,12 +114,14 @@ class Outbox:
             over = (DeliveryState.DELIVERED, DeliveryState.SENDING)
             row = transaction.connection.execute(
                 update(deliveries)
-                .where(mine, deliveries.c.state.not_in(over))
+                .where(mine, or_(deliveries.c.state.not_in(over), _lost(delivery_id)))
                 .values(values)
                 .returning(deliveries)
             ).one_or_none()
             if row is None:
                 return False
+            anew = update(commitments).where(commitments.c.delivery_id == row.id)
+            transaction.connection.execute(anew.values(refused=0))
             details = {"delivery": row.id, "destination": row.destination}
             transaction.audit(
                 AuditEntry("110100", "E", 0, "delivery.retried", row.study_uid, who, details)
@@ -129,6 +136,7 @@ class Outbox:
         study_uid: str | None = None,
         destination: str | None = None,
         state: DeliveryState | None = None,
+        commitment: CommitmentState | None = None,
         limit: int = 100,
     ) -> tuple[Delivery, ...]:
         """Deliveries, oldest first; of a longer list the newest `limit`."""
@@ -137,6 +145,9 @@ class Outbox:
         for name, value in wanted:
             if value is not None:
                 query = query.where(deliveries.c[name] == value)
+        if commitment is not None:
+            such = select(commitments.c.delivery_id).where(commitments.c.state == commitment)
+            query = query.where(deliveries.c.id.in_(such))
         with self._database.read() as connection:
             newest = query.order_by(deliveries.c.id.desc()).limit(limit)
             return _load(connection, newest)
@@ -164,6 +175,16 @@ class Outbox:
         )
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _lost(delivery_id: int) -> ColumnElement[bool]:
+    """Delivered, and the peer did not commit to it in the end."""
+    failed = (CommitmentState.REFUSED, CommitmentState.MISSING)
+    return exists().where(
+        deliveries.c.state == DeliveryState.DELIVERED,
+        commitments.c.delivery_id == delivery_id,
+        commitments.c.state.in_(failed),
+    )
 
 
 def _due(connection: Connection, destination: str, now: datetime, limit: int) -> list[int]:

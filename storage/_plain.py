@@ -15,7 +15,7 @@ from typing import Any
 def text(value: str) -> str:
     """`value` without NUL and with U+FFFD for what UTF-8 cannot carry."""
     if value.isascii():
-        return value.replace("\0", "")
+        return value.replace("\0", "") if "\0" in value else value
     whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole.replace("\0", "")
 
@@ -37,6 +37,12 @@ def plain(value: Any) -> Any:
 
 def dumps(value: Any) -> str:
     """JSON in the order given."""
+    try:  # everyday: nothing in it that a database would not take
+        said = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if said.isascii() and "\\u0000" not in said:
+            return said
+    except (TypeError, ValueError):
+        pass
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -1,8 +1,9 @@
 """Decides which reports may lose their file, and which studies what they say of a patient.
 
-Reports that are old and of which nothing is undelivered; their rows stay, since their UIDs must
-be known as ours for ever (the loop guard asks). Studies of which neither an instance nor a report
-is left: their row keeps UID, states and times for the books, and nothing that names anybody.
+Reports that are old and of which nothing is undelivered, nor delivered without the commitment
+that was to follow; their rows stay, since their UIDs must be known as ours for ever (the loop
+guard asks). Studies of which neither an instance nor a report is left: their row keeps UID, states
+and times for the books, and nothing that names anybody.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
 
 from storage.database import Transaction
-from storage.records import AuditEntry, DeliveryState, StudyState
-from storage.tables import analyses, deliveries, instances, reports, runs, studies
+from storage.records import AuditEntry, CommitmentState, DeliveryState, StudyState
+from storage.tables import analyses, commitments, deliveries, instances, reports, runs, studies
 
 NAMING = ("patient_id", "issuer", "patient_name", "birth_date", "accession")  # of a study's row
 UNDELIVERED = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
@@ -30,7 +31,7 @@ def forget_reports(transaction: Transaction, before: datetime, limit: int) -> tu
     old = connection.execute(
         select(reports.c.id, reports.c.path, runs.c.study_uid)
         .join_from(reports, runs)
-        .where(reports.c.purged_at.is_(None), reports.c.made_at < before, ~going)
+        .where(reports.c.purged_at.is_(None), reports.c.made_at < before, ~going, ~_uncommitted())
         .order_by(reports.c.made_at)
         .limit(limit)
     ).all()
@@ -47,6 +48,15 @@ def forget_reports(transaction: Transaction, before: datetime, limit: int) -> tu
         path
         for path in paths
         if not connection.scalar(select(exists().where(reports.c.path == path, still)))
+    )
+
+
+def _uncommitted() -> ColumnElement[bool]:
+    """A destination that was to commit to the report has not: our copy may be the only one."""
+    return exists().where(
+        deliveries.c.report_id == reports.c.id,
+        commitments.c.delivery_id == deliveries.c.id,
+        commitments.c.state != CommitmentState.COMMITTED,
     )
 
 

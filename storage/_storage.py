@@ -10,6 +10,7 @@ from sqlalchemy import text
 from storage import _upgrade
 from storage._agreements import Agreements
 from storage._audit import Audit
+from storage._commitments import Commitments
 from storage._fates import RESTORE
 from storage._inbox import Inbox
 from storage._outbox import Outbox
@@ -22,11 +23,12 @@ from storage.spool import Spool
 
 @dataclass(frozen=True)
 class Storage:
-    """The six gateways and the spool."""
+    """The seven gateways and the spool."""
 
     studies: Studies
     runs: Runs
     outbox: Outbox
+    commitments: Commitments
     inbox: Inbox
     agreements: Agreements
     audit: Audit
@@ -67,6 +69,7 @@ def open_storage(
         Studies(opened),
         Runs(opened),
         Outbox(opened),
+        Commitments(opened),
         Inbox(opened),
         Agreements(opened),
         Audit(opened),

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, exists, select, update
 
-from storage import _books, _holding, _intake, _planning, _retention, _rows
+from storage import _books, _holding, _intake, _planning, _retention, _rows, _together
 from storage.database import Database, Transaction
 from storage.records import (
     UNFINISHED,
@@ -59,7 +59,7 @@ class Studies:
         """File several in one transaction, so with one flush: all of them or none."""
 
         def work(transaction: Transaction) -> tuple[Added, ...]:
-            done = tuple(_intake.file(transaction, one, on_conflict) for one in batch)
+            done = _together.file_many(transaction, batch, on_conflict)
             transaction.audit(*audit)
             return done
 
@@ -70,6 +70,23 @@ class Studies:
         with self._database.read() as connection:
             found = connection.scalar(select(exists().where(reports.c.uid == sop_uid)))
             return bool(found)
+
+    def ours_among(self, sop_uids: Sequence[str]) -> frozenset[str]:
+        """Those of `sop_uids` that are of reports that we made."""
+        with self._database.read() as connection:
+            query = select(reports.c.uid).where(reports.c.uid.in_(sop_uids))
+            return frozenset(connection.scalars(query))
+
+    def held(self, sop_uids: Sequence[str]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Of these SOP Instance UIDs, those with an instance here: SOP class and path of each."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        columns = (instances.c.sop_uid, instances.c.sop_class, instances.c.path)
+        with self._database.read() as connection:
+            for start in range(0, len(sop_uids), 500):
+                mine = instances.c.sop_uid.in_(sop_uids[start : start + 500])
+                for row in connection.execute(select(*columns).where(mine)):
+                    found.setdefault(row.sop_uid, []).append((row.sop_class, row.path))
+        return {uid: tuple(kept) for uid, kept in found.items()}
 
     def get(self, uid: str) -> StudyRecord | None:
         """The study, if it was ever received."""

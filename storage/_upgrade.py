@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +20,7 @@ from storage import database
 from storage._fates import Again, fate
 from storage.errors import StorageOutdated, from_os
 
-HEAD = "0003"
+HEAD = "0004"
 _ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
 
 
@@ -67,6 +65,9 @@ def check(connection: Connection, name: str) -> None:
 def _migrate(connection: Connection, revision: str) -> None:
     if current(connection) == revision:
         return
+    from alembic import command  # not at every start
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,6 +55,10 @@ class Transaction:
         """Insert unless a unique key already holds such a row; whether it was inserted."""
         statement = _insert_missing(table, self.connection.dialect.name)
         return self.connection.execute(statement, values).rowcount == 1
+
+    def insert_all_missing(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert those that no unique key holds yet."""
+        self.connection.execute(_insert_missing(table, self.connection.dialect.name), rows)
 
 
 @cache

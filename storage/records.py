@@ -44,6 +44,14 @@ class DeliveryState(StrEnum):
     GIVEN_UP = "given_up"
 
 
+class CommitmentState(StrEnum):
+    WANTED = "wanted"
+    ASKED = "asked"
+    COMMITTED = "committed"
+    REFUSED = "refused"  # the peer failed to commit to it however often it was sent
+    MISSING = "missing"  # the peer never said
+
+
 class MessageKind(StrEnum):
     FINDINGS = "findings"
     FINAL = "final"
@@ -328,6 +336,36 @@ class Delivery:
     created_at: datetime
     ended_at: datetime | None
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """A delivery whose commitment is to be asked for. asked: how often it was."""
+
+    delivery_id: int
+    sop_class: str
+    sop_uid: str
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What a destination said of a delivery. asked: since it was sent last; refused: in all."""
+
+    state: CommitmentState
+    asked: int
+    refused: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentTold:
+    """What a report did: how many are safe, are sent again, or need a person."""
+
+    destination: str
+    committed: int
+    again: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
+from typing import Any
 
 from storage.errors import StorageError, from_os
 
@@ -37,6 +38,12 @@ class Incoming:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise from_os(error, path) from error
+
+    def take_over(self, pieces: Iterable[bytes], hashed: Any, hashed_size: int) -> None:
+        """Begin with bytes that arrived elsewhere; hashed: the hash of their last hashed_size."""
+        for piece in pieces:
+            self.write(piece)
+        self._hash, self.hashed_size = hashed, hashed_size
 
     def write(self, data: bytes | bytearray | memoryview, *, hashed: bool = False) -> None:
         """Append `data`; hashed: it counts into `sha256`, so write what is not hashed first."""
@@ -89,6 +96,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.arrivals = root / "arrivals"  # the log: `storage.lane`, `storage.arrivals`
         self.distrusted = ""  # why this disk is not trusted any more; '' while it is
         self._numbers = itertools.count()
         self._made: set[Path] = set()
@@ -126,6 +134,27 @@ class Spool:
         finally:
             incoming.discard()
         return relative
+
+    def make(self, relative: str, write: Callable[[int], None]) -> None:
+        """Let `write` fill a new file at `relative`; durable once the whole disk is synced.
+
+        For what is on disk elsewhere until then (the log of arrivals). A file that is there is
+        written over.
+        """
+        path = self.path(relative)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            try:
+                file = os.open(path, flags, 0o640)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = os.open(path, flags, 0o640)
+            try:
+                write(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise self._failed(error, path) from error
 
     def write(self, folder: str, name: str, data: bytes) -> str:
         """Make `data` durable under `folder`; returns the path, which is not always `name`.

@@ -196,6 +196,22 @@ deliveries = Table(
     Index(None, "run_id"),
 )
 
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("delivery_id", KEY, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("destination", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("transaction_uid", UID, nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("next_try", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("answer", Text, nullable=False),
+    Index(None, "destination", "state", "next_try"),
+    Index(None, "transaction_uid"),
+)
+
 messages = Table(
     "messages",
     metadata,

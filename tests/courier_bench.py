@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -138,13 +138,14 @@ def running(
     destinations: Mapping[str, Destination],
     *,
     give_up_after: float = 3 * 86400.0,
+    committing: Collection[str] = (),
 ) -> Iterator[Running]:
     beside = Running()
     named = {name: (each, give_up_after) for name, each in destinations.items()}
     thread = threading.Thread(
         target=courier.run,
         args=(storage, named, beside.stopping),
-        kwargs={"on_event": beside.events.append, "poll": 0.05},
+        kwargs={"on_event": beside.events.append, "poll": 0.05, "committing": committing},
         daemon=True,
     )
     thread.start()

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
 from config.settings import Settings
-from storage import Storage, open_storage, upgrade
+from storage import Storage, open_storage, pending, upgrade
 
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -79,6 +80,8 @@ def settings_for(folder: Path, port: int, **intake: Any) -> Settings:
             "accept_from": [{"ae_title": "PACS", "host": "127.0.0.1"}, {"ae_title": "PROBE"}],
             "disk_reserve": "0B",
             "limits": limits,
+            "processes": 1,
+            "log": "8MiB",
             **intake,
         },
         "processors": [],
@@ -117,10 +120,17 @@ class Node:
 
     @property
     def storage(self) -> Storage:
+        """The node's memory, once what was answered is filed (or cannot be for now)."""
         if self._storage is None:
             url = self.settings.node.database_url
             self._storage = open_storage(url, self.data, KEY, who="test")
+        if self.process.poll() is None:
+            eventually(lambda: self.unfiled() == 0, 2)
         return self._storage
+
+    def unfiled(self) -> int:
+        """How many answered instances have no row yet."""
+        return pending(self.data / "spool" / "arrivals")
 
     def stored(self) -> dict[str, Path]:
         """SOP Instance UID -> file of everything that has a row."""
@@ -293,8 +303,9 @@ def associated(
     calling: str = "PACS",
     called: str = "DICTAMEN",
     patience: float = 60,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> Iterator[Association]:
-    """An association, released at the end; look at `is_established`."""
+    """An association, released at the end; look at `is_established`. tls: context, server's name"""
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience
     for abstract, syntaxes in (
@@ -304,7 +315,7 @@ def associated(
     port = node if isinstance(node, int) else node.port
     opened: list[socket.socket] = []
     handlers = [(evt.EVT_CONN_OPEN, _no_delay, [opened])]
-    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
+    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, tls_args=tls)
     try:
         yield assoc
     finally:
@@ -338,20 +349,84 @@ def send(node: Node | int, *made: Dataset, **options: Any) -> list[int]:
         return [int(assoc.send_c_store(one).Status) for one in made]
 
 
-def associate_rq(calling: str = "PACS", called: str = "DICTAMEN") -> bytes:
-    """An A-ASSOCIATE-RQ (PS3.8 9.3.2) with one context for CT and one for verification."""
+CONTEXTS = ((1, CT, (ExplicitVRLittleEndian,)), (3, VERIFICATION, (ExplicitVRLittleEndian,)))
+
+
+def associate_rq(
+    calling: str = "PACS",
+    called: str = "DICTAMEN",
+    contexts: Any = CONTEXTS,
+    *,
+    version: int = 1,
+    application: bytes = b"1.2.840.10008.3.1.1.1",
+    longest: int = 16384,
+) -> bytes:
+    """An A-ASSOCIATE-RQ (PS3.8 9.3.2); by default one context for CT and one for verification."""
 
     def item(kind: int, value: bytes) -> bytes:
         return struct.pack(">BxH", kind, len(value)) + value
 
-    body = struct.pack(">HH16s16s32x", 1, 0, called.encode().ljust(16), calling.encode().ljust(16))
-    body += item(0x10, b"1.2.840.10008.3.1.1.1")
-    for number, abstract in ((1, CT), (3, VERIFICATION)):
-        syntaxes = item(0x40, ExplicitVRLittleEndian.encode())
-        context = struct.pack(">Bxxx", number) + item(0x30, abstract.encode()) + syntaxes
-        body += item(0x20, context)
-    body += item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3.4"))
+    titles = called.encode().ljust(16), calling.encode().ljust(16)
+    body = struct.pack(">HH16s16s32x", version, 0, *titles) + item(0x10, application)
+    for number, abstract, syntaxes in contexts:
+        offered = b"".join(item(0x40, syntax.encode()) for syntax in syntaxes)
+        head = struct.pack(">Bxxx", number) + item(0x30, abstract.encode())
+        body += item(0x20, head + offered)
+    body += item(0x50, item(0x51, struct.pack(">L", longest)) + item(0x52, b"1.2.3.4"))
     return struct.pack(">BxL", 1, len(body)) + body
+
+
+def pdu(peer: socket.socket) -> bytes:
+    """One whole PDU from the socket; b"" once it is closed."""
+    raw = _exactly(peer, 6)
+    return raw and raw + _exactly(peer, int.from_bytes(raw[2:6]))
+
+
+def _exactly(peer: socket.socket, size: int) -> bytes:
+    raw = b""
+    while len(raw) < size:
+        try:
+            piece = peer.recv(size - len(raw))
+        except ConnectionError:
+            return b""
+        if not piece:
+            return b""
+        raw += piece
+    return raw
+
+
+def exchange(node: Node, *pieces: bytes, wait: float = 8.0) -> list[bytes]:
+    """Send PDUs one after the other and collect all that comes until the node hangs up.
+
+    A node that does not hang up within `wait` seconds of silence leaves b"open" at the end.
+    """
+    got: list[bytes] = []
+    with socket.create_connection(("127.0.0.1", node.port), 5) as peer:
+        peer.settimeout(wait)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for n, piece in enumerate(pieces):
+                peer.sendall(piece)
+                if n == 0 and len(pieces) > 1:
+                    got.append(pdu(peer))  # the answer to the request
+            while more := pdu(peer):
+                got.append(more)
+        except ConnectionError:
+            pass
+        except TimeoutError:
+            got.append(b"open")
+    return got
+
+
+def statuses(answers: list[bytes]) -> list[int]:
+    """The status of each DIMSE response among PDUs; of a response in pieces, the last one's."""
+    found = []
+    bodies = b"".join(raw[12:] for raw in answers if raw[:1] == b"\4")
+    at = 0
+    while (at := bodies.find(struct.pack("<HHL", 0, 0x0900, 2), at)) >= 0:
+        found.append(int.from_bytes(bodies[at + 8 : at + 10], "little"))
+        at += 8
+    return found
 
 
 def p_data(context_id: int, *fragments: bytes) -> bytes:
@@ -368,6 +443,11 @@ def command(*pairs: tuple[int, int | str]) -> bytes:
         raw += b"\0" * (len(raw) % 2)
         body += struct.pack("<HHL", 0, element, len(raw)) + raw
     return struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+
+
+ECHO = p_data(3, b"\3" + command((2, VERIFICATION), (0x100, 0x30), (0x110, 7), (0x800, 0x101)))
+RELEASE, ABORT = b"\5\0\0\0\0\4" + bytes(4), b"\7\0\0\0\0\4" + bytes(4)
+STOCK = "from dicom_node.intake import contract\ncontract.TRIED = ()"  # patch: the stock path
 
 
 def store_rq(sop_class: str, sop_uid: str, *, data_set: bool = True) -> bytes:

@@ -1,26 +1,54 @@
-"""The root of the command line."""
+"""The root of the command line: loads the module of the command that was asked for, no other.
+
+A node is a chain of processes; what its first one loads before it opens the door, senders wait for.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from dicom_node import product
-from dicom_node.cli import (
-    audit,
-    database,
-    impressions,
-    impressions_reading,
-    look,
-    models,
-    node,
-    processors,
-    queues,
-)
+
+# command -> the module that adds it to an app
+_COMMANDS = {
+    **dict.fromkeys(("init", "serve", "check", "echo", "analyse", "demo"), "node"),
+    **dict.fromkeys(("explain", "books"), "look"),
+    **dict.fromkeys(("studies", "runs", "deliveries"), "queues"),
+    "processors": "processors",
+    "audit": "audit",
+    "models": "models",
+    "impressions": "impressions",
+    "db": "database",
+}
+
+
+class OneByOne(TyperGroup):
+    """A group whose commands are loaded when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        if cmd_name not in self.commands and cmd_name in _COMMANDS:
+            loaded = typer.Typer()
+            loaded.callback()(_nothing)
+            import_module(f"dicom_node.cli.{_COMMANDS[cmd_name]}").add_to(loaded)
+            self.commands.update(get_group(loaded).commands)
+        return self.commands.get(cmd_name)
+
+
+def _nothing() -> None:
+    pass
+
 
 app = typer.Typer(
+    cls=OneByOne,
     name=product.NAME,
     help="Models that explain themselves, beside a hospital's PACS.",
     no_args_is_help=True,
@@ -41,19 +69,6 @@ def root(
     ] = False,
 ) -> None:
     """Exit codes: 0 good, 1 something is wrong, 2 wrong usage, 78 node.yaml cannot be used."""
-
-
-node.add_to(app)
-look.add_to(app)
-app.add_typer(queues.studies, name="studies")
-app.add_typer(queues.runs, name="runs")
-app.add_typer(queues.deliveries, name="deliveries")
-app.add_typer(processors.app, name="processors")
-app.add_typer(audit.app, name="audit")
-app.add_typer(models.app, name="models")
-impressions_reading.add_to(impressions.app)
-app.add_typer(impressions.app, name="impressions")
-app.add_typer(database.app, name="db")
 
 
 def main() -> None:

@@ -22,6 +22,11 @@ from storage import AuditEntry
 app = typer.Typer(help="The append-only audit log.", no_args_is_help=True)
 
 
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(app, name="audit")
+
+
 class Form(StrEnum):
     DICOM = "dicom"
     JSONL = "jsonl"

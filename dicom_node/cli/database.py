@@ -13,6 +13,11 @@ from dicom_node.cli.common import DEFAULT_CONFIG, ConfigOption, fail, out, refus
 app = typer.Typer(help="The database and its copies.", no_args_is_help=True)
 
 
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(app, name="db")
+
+
 @app.command()
 def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Bring the database to this version's schema; safe to repeat."""

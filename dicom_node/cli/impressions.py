@@ -15,6 +15,7 @@ from dicom_node.cli import (
     impressions_draft,
     impressions_evaluate,
     impressions_explain,
+    impressions_reading,
     impressions_train,
     received,
 )
@@ -26,6 +27,12 @@ _HELP = "Drafts of impressions: what guards them, what readers made of them."
 app = typer.Typer(help=_HELP, no_args_is_help=True)
 received.add_to(app)
 impressions_draft.add_to(app)
+impressions_reading.add_to(app)
+
+
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(app, name="impressions")
 
 
 @app.callback(help=_HELP)

@@ -27,7 +27,7 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="The model's folder; must not exist.")],
     start: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="A local model to start from (FLAN-T5)."),
+        typer.Option(exists=True, file_okay=False, help="A local FLAN-T5 or chat model."),
     ] = None,
     way: Annotated[
         Way | None, typer.Option(help="Default: full with --start, scratch without.")

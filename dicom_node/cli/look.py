@@ -39,7 +39,8 @@ def explain(
             raise fail(f"no study {study} was received, or it was purged; see: dictamen audit list")
         runs = [(run, storage.runs.analysis(run.id)) for run in storage.runs.list(study_uid=study)]
         deliveries = storage.outbox.list(study_uid=study, limit=1000)
-        lines = story.tell(record, runs, deliveries, settings.node.language)
+        kept = storage.commitments.of([item.id for item in deliveries])
+        lines = story.tell(record, runs, deliveries, settings.node.language, kept)
         if as_json:
             print_one({"study": study, "trace": record.trace, "story": lines}, as_json)
         else:

@@ -34,6 +34,13 @@ from dicom_node.cli.models_options import (
 from processors import ProcessorError
 
 app = typer.Typer(help="The models of this node: see, train, measure.", no_args_is_help=True)
+
+
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(app, name="models")
+
+
 app.add_typer(studies.app, name="study")
 app.command()(models_check.check)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from config import Settings, schema, template
 from config.settings import Processor
-from dicom_node import checks, logs, offline, roles, rooms, supervisor
+from dicom_node import logs, opening, roles, rooms, supervisor
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigArgument,
@@ -28,9 +28,11 @@ from dicom_node.cli.common import (
     refusals,
     settings_of,
 )
-from dicom_node.inbox import InboxError
 from processors import ProcessorError
 from storage import StorageError
+
+if TYPE_CHECKING:
+    from dicom_node import checks
 
 
 class Language(StrEnum):
@@ -83,10 +85,9 @@ def serve(
             roles.stop_on_signals(stopping)
             roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
             return
-        _verify_all(settings)
-        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), _verify_all)
+        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), opening.apart)
         raise typer.Exit(node.serve())
-    except (supervisor.StartError, StorageError, ProcessorError, InboxError, OSError) as error:
+    except (supervisor.StartError, StorageError, ProcessorError, roles.RoleError, OSError) as error:
         raise fail(str(error)) from error
 
 
@@ -103,6 +104,8 @@ def check(
         return
     if config is None:
         raise typer.BadParameter("name the settings file, or --schema")
+    from dicom_node import checks  # here: `serve` is to open the door soon
+
     settings = settings_of(config)
     results = checks.run(
         settings,
@@ -134,7 +137,7 @@ def analyse(
     as_json: JsonOption = False,
 ) -> None:
     """Judge files without a network: reports and result.json for each study."""
-    from dicom_node import wiring  # the models' runtime, in this command alone
+    from dicom_node import offline, wiring  # the models' runtime, in this command alone
 
     settings = settings_of(config)
     with refusals():
@@ -176,11 +179,6 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
     else:
         what = kept.get("study_instance_uid") or kept.get("file")
         out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"), soft_wrap=True)
-
-
-def _verify_all(settings: Settings) -> None:
-    for verify in _models(settings).values():
-        verify()
 
 
 def _models(settings: Settings) -> dict[str, checks.Verify]:

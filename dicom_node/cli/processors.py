@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Processors in shadow, and their way to live.", no_args_is_help=True)
 
+
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(app, name="processors")
+
+
 NameArgument = Annotated[str, typer.Argument(help="Its name in node.yaml.")]
 ReferenceOption = Annotated[
     Path | None,

@@ -18,13 +18,29 @@ from dicom_node.cli.common import (
     print_one,
     print_rows,
 )
-from storage import Delivery, DeliveryState, Run, RunState, StudyRecord, StudyState
+from storage import (
+    Commitment,
+    CommitmentState,
+    Delivery,
+    DeliveryState,
+    Run,
+    RunState,
+    StudyRecord,
+    StudyState,
+)
 
 studies = typer.Typer(help="What was received.", no_args_is_help=True)
 runs = typer.Typer(help="What was judged.", no_args_is_help=True)
 deliveries = typer.Typer(help="What was sent.", no_args_is_help=True)
 Limit = Annotated[int, typer.Option(help="At most this many, newest first.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="Only of this study.")]
+
+
+def add_to(root: typer.Typer) -> None:
+    """Register the commands of this module."""
+    root.add_typer(studies, name="studies")
+    root.add_typer(runs, name="runs")
+    root.add_typer(deliveries, name="deliveries")
 
 
 @studies.command("list")
@@ -142,6 +158,9 @@ def list_deliveries(
     state: Annotated[DeliveryState | None, typer.Option(help="Only in this state.")] = None,
     destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
     study: StudyOption = None,
+    commitment: Annotated[
+        CommitmentState | None, typer.Option(help="Only where the peer's commitment is so.")
+    ] = None,
     limit: Limit = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
@@ -149,9 +168,15 @@ def list_deliveries(
     """List the deliveries."""
     with memory(config) as (_, storage):
         found = storage.outbox.list(
-            study_uid=study, destination=destination, state=state, limit=limit
+            study_uid=study,
+            destination=destination,
+            state=state,
+            commitment=commitment,
+            limit=limit,
         )
-        print_rows([_delivery_row(item) for item in found], as_json, title="Deliveries")
+        kept = storage.commitments.of([item.id for item in found])
+        rows = [_delivery_row(item, kept.get(item.id)) for item in found]
+        print_rows(rows, as_json, title="Deliveries")
 
 
 @deliveries.command("show")
@@ -165,7 +190,8 @@ def show_delivery(
         record = storage.outbox.get(delivery)
         if record is None:
             raise fail(f"no delivery {delivery}")
-        print_one({**_delivery_row(record), "report": asdict(record.report)}, as_json)
+        kept = storage.commitments.of([delivery]).get(delivery)
+        print_one({**_delivery_row(record, kept), "report": asdict(record.report)}, as_json)
 
 
 @deliveries.command("retry")
@@ -173,10 +199,10 @@ def retry_delivery(
     delivery: Annotated[int, typer.Argument(help="Its number.")],
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Send a held, rejected or given-up report again, under the same UID."""
+    """Send a held, rejected, given-up or not committed report again, under the same UID."""
     with memory(config) as (_, storage):
         if not storage.outbox.retry(delivery, person()):
-            raise fail(f"delivery {delivery} is not held, rejected or given up")
+            raise fail(f"delivery {delivery} is not held, rejected, given up or uncommitted")
         out.print("waiting to be sent")
 
 
@@ -206,7 +232,8 @@ def _run_row(run: Run) -> dict[str, Any]:
     }
 
 
-def _delivery_row(item: Delivery) -> dict[str, Any]:
+def _delivery_row(item: Delivery, kept: Commitment | None) -> dict[str, Any]:
+    """kept: whether the peer committed to it; None: it need not."""
     return {
         "delivery": item.id,
         "study": item.study_uid,
@@ -216,4 +243,6 @@ def _delivery_row(item: Delivery) -> dict[str, Any]:
         "attempts": item.attempts,
         "next_try": item.next_try,
         "answer": item.answer,
+        "commitment": kept.state.value if kept else "",
+        "commitment_answer": kept.answer if kept else "",
     }

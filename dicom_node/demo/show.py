@@ -43,6 +43,7 @@ node:
 intake:
   accept_from: [{{ae_title: {pacs_ae}, host: 127.0.0.1}}]
   disk_reserve: 100MiB
+  log: 16MiB
 processors:
   - name: chest
     kind: vae_bundle

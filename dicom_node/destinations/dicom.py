@@ -1,4 +1,6 @@
-"""Sends reports to a PACS by C-STORE: one association per batch, one Outcome per instance.
+"""Sends reports to a PACS by C-STORE: batch by batch, one Outcome per instance.
+
+An association that served a batch stays open for the next one, for `keep_open` seconds of silence.
 
 Decides what a peer's answer means (PS3.4 B.2.3, PS3.7 annex C, PS3.8 9.3.4) and says it in words
 that name both AE titles and the address. A lost answer is TRY_LATER, so the same SOP Instance UID
@@ -18,15 +20,32 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from config.settings import DicomDestination
+from dicom_node.destinations import streaming
 from dicom_node.destinations.outcome import Fate, Outcome, Parcel
+from dicom_node.destinations.warm import Warm, release
 
 HL7_KINDS = frozenset({"hl7_oru"})  # everything else that reports write is a DICOM instance
 VERIFICATION = "1.2.840.10008.1.1"
+OURS = frozenset(  # what reports are: an association that is kept is opened for all of them
+    (
+        ComprehensiveSRStorage, EnhancedSRStorage, SecondaryCaptureImageStorage,
+        MultiFrameTrueColorSecondaryCaptureImageStorage, SegmentationStorage,
+    )
+)  # fmt: skip
 # An A9xxH or CxxxH may be a hiccup of the peer (a locked row, a worker that died), so the same
 # bytes are tried this often before a person must look.
 REFUSALS_BEFORE_REJECTED = 3
@@ -64,10 +83,10 @@ class _Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """A parcel whose payload is a DICOM instance that can be offered."""
+    """A parcel whose payload is a DICOM instance that can be offered; header: without pixels."""
 
     parcel: Parcel
-    dataset: Dataset
+    header: Dataset
 
 
 class DicomSender:
@@ -77,6 +96,7 @@ class DicomSender:
         self._name = name
         self._settings = settings
         self._calling = calling_ae
+        self._warm = Warm(settings.keep_open)
 
     @property
     def name(self) -> str:
@@ -124,30 +144,54 @@ class DicomSender:
     def _send_batch(
         self, batch: Sequence[_Readable], stopping: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        classes = tuple(sorted({str(item.dataset.SOPClassUID) for item in batch}))
-        with self._association(classes) as opened:
+        classes = frozenset(str(item.header.SOPClassUID) for item in batch)
+        if found := self._warm.take(classes):
+            outcomes = list(self._over(found[0], batch, stopping))
+            if stopping() or (outcomes[0].status != _NO_ANSWER and outcomes[0].answer):
+                if not self._warm.keep(*found):
+                    release(found[0])
+                yield from outcomes
+                return
+            # The peer had let go of it meanwhile, or lost the answer: the same UIDs, once more.
+        proposed = classes | OURS if self._warm.seconds else classes
+        with self._association(tuple(sorted(proposed)), keep=True) as opened:
             if isinstance(opened, _Failure):
                 yield from (_later(item.parcel, opened) for item in batch)
                 return
-            accepted = _accepted(opened)
-            for place, item in enumerate(batch):
-                if stopping():
-                    yield from (_not_tried(rest.parcel) for rest in batch[place:])
-                    return
-                if str(item.dataset.SOPClassUID) not in accepted:
-                    yield self._class_refused(item, opened)
-                    continue
-                outcome = self._store(opened, item)
-                yield outcome
-                if outcome.status == _NO_ANSWER or not opened.is_established:
-                    lost = _Failure("association lost", f"{self._peer()} dropped the association")
-                    yield from (_later(rest.parcel, lost) for rest in batch[place + 1 :])
-                    return
+            yield from self._over(opened, batch, stopping)
+
+    def _over(
+        self, opened: Association, batch: Sequence[_Readable], stopping: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """One outcome of each over this association."""
+        accepted = _accepted(opened)
+        for place, item in enumerate(batch):
+            if stopping():
+                yield from (_not_tried(rest.parcel) for rest in batch[place:])
+                return
+            if str(item.header.SOPClassUID) not in accepted:
+                yield self._class_refused(item, opened)
+                continue
+            outcome = self._store(opened, item)
+            yield outcome
+            if outcome.status == _NO_ANSWER or not opened.is_established:
+                lost = _Failure("association lost", f"{self._peer()} dropped the association")
+                yield from (_later(rest.parcel, lost) for rest in batch[place + 1 :])
+                return
+
+    def close(self) -> None:
+        """Release the association that is kept, if one is."""
+        self._warm.close()
 
     def _store(self, association: Association, item: _Readable) -> Outcome:
-        association.dimse_timeout = self._settings.timeout + len(item.parcel.payload) / SLOWEST_LINK
+        payload = item.parcel.payload
+        association.dimse_timeout = self._settings.timeout + len(payload) / SLOWEST_LINK
         try:
-            answer = association.send_c_store(item.dataset)
+            with streaming.answers_for_us(association):
+                if streaming.can_stream(association, item.header):
+                    answer = streaming.store(association, item.header, payload)
+                else:
+                    answer = association.send_c_store(dcmread(BytesIO(payload)))
         except RuntimeError:  # the peer aborted between two instances
             return _not_tried(item.parcel)
         except (ValueError, AttributeError) as error:
@@ -159,7 +203,7 @@ class DicomSender:
         return judge(item.parcel, answer.Status, str(answer.get("ErrorComment", "")))
 
     def _class_refused(self, item: _Readable, association: Association) -> Outcome:
-        wanted = item.dataset.SOPClassUID
+        wanted = item.header.SOPClassUID
         result = {str(cx.abstract_syntax): cx.result for cx in association.rejected_contexts}
         why = _CONTEXT_REFUSED.get(result.get(str(wanted)) or 0, "no answer to this context")
         words = f"{self._peer()} does not take {wanted.name} ({wanted}): {why}"
@@ -168,8 +212,13 @@ class DicomSender:
     # -- one association -------------------------------------------------------------------------
 
     @contextmanager
-    def _association(self, classes: Sequence[str]) -> Iterator[Association | _Failure]:
-        """An established association, or one without any accepted context, or why there is none."""
+    def _association(
+        self, classes: Sequence[str], *, keep: bool = False
+    ) -> Iterator[Association | _Failure]:
+        """An established association, or one without any accepted context, or why there is none.
+
+        keep: afterwards it waits for the next batch, as far as the settings say so.
+        """
         entity = AE(ae_title=self._calling)
         entity.acse_timeout = entity.dimse_timeout = self._settings.timeout
         entity.network_timeout = entity.connection_timeout = self._settings.timeout
@@ -199,8 +248,8 @@ class DicomSender:
             else:
                 yield _Failure("unreachable", self._unreachable(self._connect_error()))
         finally:
-            if association.is_established:
-                association.release()
+            if not (keep and self._warm.keep(association, frozenset(classes))):
+                release(association)
 
     def _refusal(self, association: Association) -> _Failure:
         primitive = association.acceptor.primitive
@@ -272,7 +321,7 @@ def _tune(connection: socket.socket, timeout: float) -> None:
 
 def _read(parcel: Parcel) -> _Readable | Outcome:
     try:
-        dataset = dcmread(BytesIO(parcel.payload))
+        dataset = streaming.read_header(parcel.payload)
     except (InvalidDicomError, EOFError, ValueError) as error:
         return _rejected(parcel, "not DICOM", f"not a DICOM file: {type(error).__name__}")
     if str(dataset.get("SOPInstanceUID", "")) != parcel.uid or "SOPClassUID" not in dataset:
@@ -288,7 +337,8 @@ def _accepted(association: Association) -> frozenset[str]:
 
 def _echo(association: Association) -> int | None:
     try:
-        answer: Any = association.send_c_echo()
+        with streaming.answers_for_us(association):
+            answer: Any = association.send_c_echo()
     except (RuntimeError, ValueError):
         return None
     return int(answer.Status) if "Status" in answer else None

@@ -46,6 +46,9 @@ class FolderSender:
                 outcomes.append(self._write(parcel))
         return tuple(outcomes)
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def probe(self) -> str:
         sample = self._root / f".dictamen-probe-{os.getpid()}"
         try:

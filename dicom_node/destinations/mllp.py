@@ -70,6 +70,9 @@ class MllpSender:
             line.close()
         return tuple(outcomes)
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def probe(self) -> str:
         line = _Line(self._settings)
         silence = line.open()

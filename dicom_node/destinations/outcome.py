@@ -70,5 +70,8 @@ class Destination(Protocol):
     def send(self, parcels: Sequence[Parcel], stopping: Callable[[], bool]) -> tuple[Outcome, ...]:
         """Try each parcel once, in order; one Outcome per parcel."""
 
+    def close(self) -> None:
+        """Let go of what is kept open for the next `send`; harmless when done twice."""
+
     def probe(self) -> str:
         """The peer's own reason with its address, "" if it answers (C-ECHO, connect, writable)."""

@@ -3,7 +3,9 @@
 One thread reads the first PDU of each connection with a deadline, a size limit and a check of its
 structure; only a whole A-ASSOCIATE-RQ that admission takes becomes an association. A silent or
 hostile socket costs one file descriptor for `limits.handshake` and nothing else. The deadline runs
-from the connection (ARTIM, PS3.8 9.1.5), not from the last byte. Never: DIMSE, storage, a library.
+from the connection (ARTIM, PS3.8 9.1.5), not from the last byte. On the TLS port the handshake is
+held here too, step by step, within the same deadline, and nothing is set up for it before a byte
+came. Never: DIMSE, storage, a wait for one peer.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import ssl
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dicom_node.admission import Rejection
+from dicom_node.intake import tls
 
 FIRST_PDU = 1 << 17  # bytes; 128 contexts with 45 syntaxes each take 140 KB at the very most
 PLACES = 1000  # connections that may wait; the oldest leaves first
@@ -30,12 +34,16 @@ UNRECOGNISED, UNEXPECTED, INVALID = 1, 2, 6  # reasons of an A-ABORT, PS3.8 9.3.
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, with control characters of the titles made visible."""
+    """Who asks, with control characters of the titles made visible.
+
+    certified: whom its verified TLS certificate names.
+    """
 
     calling: str
     called: str
     address: str
     port: int
+    certified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,15 @@ class Hooks:
     admit: Callable[[Caller], Rejection | None]
     enter: Callable[[socket.socket, Caller, bytes], None]
     refused: Callable[[str, str], None]  # address, why
+    unknown: Callable[[str, str], None]  # address, why its TLS handshake failed
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """One listening socket. context: of TLS, or None."""
+
+    listener: socket.socket
+    context: ssl.SSLContext | None = None
 
 
 @dataclass(slots=True)
@@ -54,6 +71,8 @@ class _Visitor:
     first: bytearray = field(default_factory=bytearray)
     leaving: bool = False
     dropped: int = 0
+    context: ssl.SSLContext | None = None  # of TLS, until its first byte came
+    shaking: bool = False  # the TLS handshake is under way
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -100,40 +119,47 @@ def visible(raw: bytes) -> str:
 class Door:
     """Call `turn` again and again from one thread."""
 
-    def __init__(self, listener: socket.socket, handshake: float, hooks: Hooks) -> None:
-        self._listener, self._handshake, self._hooks = listener, handshake, hooks
+    def __init__(self, entrances: Sequence[Entrance], handshake: float, hooks: Hooks) -> None:
+        self._entrances, self._handshake, self._hooks = entrances, handshake, hooks
         self._selector = selectors.DefaultSelector()
         self._visitors: dict[socket.socket, _Visitor] = {}  # insertion order is age
-        self._selector.register(listener, selectors.EVENT_READ)
+        for entrance in entrances:
+            self._selector.register(entrance.listener, selectors.EVENT_READ, entrance)
 
     def turn(self, timeout: float) -> None:
         """Serve whatever happens within `timeout` seconds."""
         for key, _ in self._selector.select(timeout):
-            if key.fileobj is self._listener:
-                self._accept()
+            if isinstance(key.data, Entrance):
+                self._accept(key.data)
             elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._visitors:
                 self._read(key.fileobj)
         now = time.monotonic()
         late = [conn for conn, visitor in self._visitors.items() if visitor.until < now]
         for conn in late:
-            self._close(conn, "" if self._visitors[conn].leaving else "no association in time")
+            visitor = self._visitors[conn]
+            why = "no TLS handshake in time" if visitor.shaking else "no association in time"
+            self._close(conn, "" if visitor.leaving else why)
 
     def close(self) -> None:
         for conn in list(self._visitors):
             self._close(conn, "")
         self._selector.close()
-        self._listener.close()
+        for entrance in self._entrances:
+            entrance.listener.close()
 
-    def _accept(self) -> None:
+    def _accept(self, entrance: Entrance) -> None:
         try:
-            conn, address = self._listener.accept()
+            conn, address = entrance.listener.accept()
+        except BlockingIOError:  # another process that shares the port took it
+            return
         except OSError:  # gone again, or no file descriptor left: the oldest makes room
             self._make_room(len(self._visitors) - 1)
             return
         conn.setblocking(False)
         self._make_room(PLACES - 1)
         host = str(address[0]).removeprefix("::ffff:")
-        self._visitors[conn] = _Visitor((host, int(address[1])), time.monotonic() + self._handshake)
+        until = time.monotonic() + self._handshake
+        self._visitors[conn] = _Visitor((host, int(address[1])), until, context=entrance.context)
         self._selector.register(conn, selectors.EVENT_READ)
 
     def _make_room(self, most: int) -> None:
@@ -152,12 +178,20 @@ class Door:
 
     def _read(self, conn: socket.socket) -> None:
         visitor = self._visitors[conn]
+        if visitor.context is not None:
+            self._begin_tls(conn, visitor, visitor.context)
+            return
+        if visitor.shaking and isinstance(conn, ssl.SSLSocket):
+            self._shake(conn, visitor)
+            return
         try:
             data = conn.recv(1 << 16)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
             data = b""
+        if isinstance(conn, ssl.SSLSocket) and conn.pending():  # no event will tell of it
+            data += conn.recv(conn.pending())
         if not data:  # a health check connects and hangs up: no event
             self._close(conn, "hung up inside its first PDU" if visitor.first else "")
         elif visitor.leaving:
@@ -167,6 +201,46 @@ class Door:
         else:
             visitor.first += data
             self._judge(conn, visitor)
+
+    def _begin_tls(self, conn: socket.socket, visitor: _Visitor, context: ssl.SSLContext) -> None:
+        try:
+            if not conn.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError
+        except BlockingIOError:
+            return
+        except OSError:  # a health check connects and hangs up
+            self._close(conn, "")
+            return
+        self._forget(conn)
+        try:
+            secure = context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # gone since
+            conn.close()
+            return
+        visitor.context, visitor.shaking = None, True
+        self._visitors[secure] = visitor
+        self._selector.register(secure, selectors.EVENT_READ)
+        self._shake(secure, visitor)
+
+    def _shake(self, conn: ssl.SSLSocket, visitor: _Visitor) -> None:
+        """Go on with the handshake as far as it goes now."""
+        wanted = selectors.EVENT_READ
+        try:
+            conn.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:
+            wanted = selectors.EVENT_WRITE
+        except OSError as error:
+            self._forget(conn)
+            conn.close()
+            self._hooks.unknown(visitor.address[0], tls.why(error))
+            return
+        else:
+            visitor.shaking = False
+        self._selector.modify(conn, wanted)
+        if not visitor.shaking:
+            self._read(conn)  # what came with the last of the handshake
 
     def _judge(self, conn: socket.socket, visitor: _Visitor) -> None:
         first = visitor.first
@@ -187,7 +261,11 @@ class Door:
         if not sound(first[:size]):
             self._send_off(conn, abort_pdu(INVALID), "A-ASSOCIATE-RQ that does not add up")
             return
-        caller = Caller(visible(first[_CALLING]), visible(first[_CALLED]), *visitor.address)
+        certified = (
+            tls.names(conn.getpeercert()) if isinstance(conn, ssl.SSLSocket) else frozenset()
+        )
+        titles = visible(first[_CALLING]), visible(first[_CALLED])
+        caller = Caller(*titles, *visitor.address, certified)
         if rejection := self._hooks.admit(caller):
             self._send_off(conn, reject_pdu(rejection), "")
             return
@@ -201,7 +279,10 @@ class Door:
         visitor.leaving, visitor.until = True, time.monotonic() + GOODBYE
         with contextlib.suppress(OSError):
             conn.send(pdu)
-            conn.shutdown(socket.SHUT_WR)
+            if isinstance(conn, ssl.SSLSocket):
+                conn.unwrap()  # says that nothing follows; what it waits for, `until` ends
+            else:
+                conn.shutdown(socket.SHUT_WR)
         if why:
             self._hooks.refused(visitor.address[0], why)
 

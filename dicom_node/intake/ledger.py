@@ -106,6 +106,11 @@ class Transfer:
     _counts: Counter[str] = field(default_factory=Counter)
     _postponed: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def study(self) -> str:
+        """The UID of the study that is being sent, or ""."""
+        return self._study[0] if self._study else ""
+
     def count(self, identity: Identity, what: str) -> None:
         study = (identity.study_uid, identity.patient_id, identity.issuer)
         if study != self._study:
@@ -113,9 +118,9 @@ class Transfer:
             self._study = study
         self._counts[what] += 1
 
-    def postponed(self, why: str) -> None:
-        """An instance that the sender must send again; its study is not known."""
-        self._postponed[why] += 1
+    def postponed(self, why: str, count: int) -> None:
+        """Instances that the sender must send again; their study is not known."""
+        self._postponed[why] += count
 
     def flush(self) -> None:
         if self._study and self._counts:

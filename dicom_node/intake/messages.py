@@ -18,6 +18,7 @@ MAX_COMMAND = 1 << 14  # bytes of a command set; real ones stay below 400
 MAX_EMPTY = 64  # fragments in a row without a byte
 
 C_STORE, C_ECHO, C_CANCEL = 0x0001, 0x0030, 0x0FFF
+N_EVENT_REPORT, N_ACTION = 0x0100, 0x0130
 UNRECOGNISED_OPERATION = 0x0211
 NO_DATA_SET = 0x0101
 _RESPONSE = 0x8000
@@ -73,7 +74,7 @@ class Command:
 class Sink(Protocol):
     """Where the data set of a C-STORE goes while it comes in. None of these may raise."""
 
-    def write(self, chunk: bytes) -> None: ...
+    def write(self, chunk: bytes | memoryview) -> None: ...
     def discard(self) -> None: ...
 
 
@@ -86,7 +87,7 @@ class Message:
 
 
 class Desk(Protocol):
-    """Opens a sink for a C-STORE whose command has come."""
+    """Opens a sink for a message whose command has come and whose data set is wanted."""
 
     def open(self, command: Command) -> Sink: ...
 
@@ -109,7 +110,7 @@ class Assembler:
         """Whether a message has begun and not ended."""
         return self._context is not None
 
-    def feed(self, context_id: int, fragment: bytes) -> Message | None:
+    def feed(self, context_id: int, fragment: bytes | memoryview) -> Message | None:
         """One presentation data value, its control header first; the message it completes."""
         if not fragment:
             raise ProtocolError("a fragment without its control header")
@@ -140,7 +141,7 @@ class Assembler:
         self._raw.clear()
         if not command.has_data_set:
             return self._complete(command)
-        if command.kind == C_STORE:
+        if command.kind in (C_STORE, N_ACTION, N_EVENT_REPORT):
             self._sink = self.desk.open(command)
         return None
 
@@ -152,7 +153,7 @@ class Assembler:
         if self._size > self.max_instance:
             raise ProtocolError("a data set longer than limits.instance")
         if data and self._sink:
-            self._sink.write(bytes(data))
+            self._sink.write(data)
         return self._complete(command) if last else None
 
     def _complete(self, command: Command) -> Message:
@@ -209,3 +210,9 @@ def fragments(body: bytes, longest_pdu: int) -> Iterator[bytes]:
     for at in range(0, len(body), room):
         last = at + room >= len(body)
         yield bytes([1 | last << 1]) + body[at : at + room]
+
+
+def p_data(context_id: int, fragment: bytes) -> bytes:
+    """A P-DATA-TF of one presentation data value (PS3.8 9.3.5)."""
+    size = len(fragment)
+    return struct.pack(">BxLLB", 4, size + 5, size + 1, context_id) + fragment

@@ -1,41 +1,37 @@
-"""Runs the storage provider: listens, admits, starts associations, stops.
+"""Runs the storage provider: recovery, the port, those who receive, and the clerk who files.
 
-`serve` blocks until `stopping` is set, then turns newcomers away (RJ 2/3/1) and gives running
-associations `limits.stop` seconds. Nothing here knows a data set.
+`serve` blocks until `stopping` is set. With `intake.processes: 1` all of it happens in this
+process. Nothing here knows a data set.
 """
 
 from __future__ import annotations
 
-import resource
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pydicom.config
 import structlog
-from pynetdicom import AE, _config
 
 from config.settings import Settings
-from dicom_node import admission
-from dicom_node.admission import Offer, Rejection
-from dicom_node.intake import door, ledger, recovery
-from dicom_node.intake.association import Guest
-from dicom_node.intake.door import Caller, Door, Hooks
+from dicom_node.intake import crew, door, post, recovery, tls
+from dicom_node.intake.board import Board
+from dicom_node.intake.clerk import Clerk
+from dicom_node.intake.crew import Crew, Listeners
 from dicom_node.intake.events import EventName
-from dicom_node.intake.ledger import Bookkeeper, Sender
+from dicom_node.intake.filing import OBJECTS, Filer
+from dicom_node.intake.ledger import Bookkeeper
+from dicom_node.intake.post import Post
 from dicom_node.intake.readiness import Readiness
-from dicom_node.intake.reception import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION,
-    House,
-)
-from storage import Storage, StorageError
+from storage import Arrivals, Lane, Place, StorageBusy, lane_of
+
+if TYPE_CHECKING:  # SQL: a receiving process has none
+    from storage import Storage
 
 LOOK = 1.0  # seconds between two looks at the disk
-RESOLVE = 60.0  # seconds between two look-ups of the hosts in accept_from
-TURN = 0.25
+HANDOVER = 30.0  # seconds in which a former intake of this folder may end
 
 log = structlog.get_logger()
 
@@ -48,28 +44,12 @@ class PortTaken(IntakeError):
     """node.listen cannot be had. The process does not start."""
 
 
-@dataclass(slots=True)
-class Guests:
-    """The associations that run, and from where."""
+class TlsFailed(IntakeError):
+    """Certificate, key or authorities of intake.tls cannot be used. The process does not start."""
 
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _open: dict[Guest, str] = field(default_factory=dict)
 
-    def enter(self, guest: Guest, address: str) -> None:
-        with self._lock:
-            self._open[guest] = address
-
-    def leave(self, guest: Guest) -> None:
-        with self._lock:
-            self._open.pop(guest, None)
-
-    def count(self, address: str) -> tuple[int, int]:
-        with self._lock:
-            return len(self._open), sum(one == address for one in self._open.values())
-
-    def everyone(self) -> list[Guest]:
-        with self._lock:
-            return list(self._open)
+class FolderTaken(IntakeError):
+    """Another intake works on this data_dir. The process does not start."""
 
 
 def serve(
@@ -78,174 +58,153 @@ def serve(
     stopping: threading.Event,
     *,
     on_event: Callable[[str], None] | None = None,
+    on_release: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Receive instances in this process until `stopping` is set.
+    """Receive instances until `stopping` is set.
 
-    Raises: PortTaken if node.listen is in use.
+    on_release: hears the Study Instance UID when the association that brought it was released.
+
+    Raises: PortTaken if a port is in use, TlsFailed if intake.tls cannot be used, FolderTaken if
+    another intake holds the log.
     """
     tell = on_event or (lambda _: None)
-    listener = _listen(settings.node.listen)
-    _prepare_process()
+    listeners = _listeners(settings)
+    stow = settings.intake.stow
+    web = _listen("intake.stow.listen", stow.listen) if stow else None
+    arrivals = _open_log(storage, stopping)
     books = Bookkeeper(storage.audit)
-    readiness = Readiness(settings, storage, tell)
-    house = House(settings, storage, readiness, books, tell)
-    reception = _FrontDesk(house, stopping)
-    watch = threading.Thread(target=reception.watch, name="intake-watch", daemon=True)
-    front = Door(listener, settings.intake.limits.handshake, reception.hooks())
+    board = Board()
+    readiness = Readiness(settings, storage, board, tell)
+    reads, writes = post.pair()
+    intake = settings.intake
+    filer = Filer(storage, arrivals, books, intake.on_conflict, intake.quarantine, tell,
+                  on_release)  # fmt: skip
+    size = crew.segment_size(settings)
+    answers: dict[int, socket.socket] = {}
+    objects: list[str] | None = None
+    clerk = Clerk(
+        reads, arrivals, filer, books, readiness, lambda *told: _answer(answers, *told), size,
+        take_up=lambda: recovery.take_up(storage, filer, objects),
+    )  # fmt: skip
     try:
-        reception.resolve()
-        _take_up(storage)
-        watch.start()
-        log.info(EventName.STARTED, listen=settings.node.listen, ae_title=settings.node.ae_title)
-        if settings.intake.accept_from == "anyone":
-            log.warning(EventName.ACCEPTS_ANYONE)
-        while not stopping.is_set():
-            front.turn(TURN)
-        readiness.stopping()
-        log.info(EventName.STOPPING, associations=len(reception.guests.everyone()))
-        reception.see_out(front)
+        readiness.look()
+        if clerk.begin():  # a database that is away must not keep us from A700
+            arrivals.drop_lanes(crew.lanes(settings))
+        else:  # tried again while instances come in: theirs are not among these
+            objects = list(storage.spool.listing(OBJECTS))
+        _say_started(settings)
+        _watch(readiness, stopping)
+        if crew.lanes(settings) == 1:
+            _alone(
+                settings, storage, stopping, listeners, Post(writes), answers, board, clerk, tell
+            )
+        else:
+            Crew(settings, listeners, web, writes, answers, board, clerk).run(stopping)
     finally:
         stopping.set()
-        front.close()
         books.close(timeout=5.0)
+        arrivals.close()
+        for one in (*listeners, web, reads, writes, *answers.values()):
+            if one is not None:
+                one.close()
         log.info(EventName.STOPPED)
 
 
-class _FrontDesk:
-    """Answers the door with admission's decisions."""
+def _alone(
+    settings: Settings, storage: Storage, stopping: threading.Event, listeners: Listeners,
+    mail: Post, answers: dict[int, socket.socket], board: Board, clerk: Clerk,
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Receive in this process, with the clerk in a thread of its own."""
+    from dicom_node.intake import receiving  # the network's library: only where it is needed
 
-    def __init__(self, house: House, stopping: threading.Event) -> None:
-        self._house, self._stopping = house, stopping
-        self._ae = _application_entity(house.settings)
-        self._peers: admission.Addresses | None = {}
-        self.guests = Guests()
+    done = threading.Event()
+    mail.answers, answers[0] = post.pair()
+    files = threading.Thread(target=_file_until, args=(clerk, done), name="intake-clerk")
+    listens = threading.Thread(target=mail.listen, name="intake-answers", daemon=True)
+    lane = Lane(storage.spool.arrivals, 0, crew.segment_size(settings))
+    files.start()
+    listens.start()
+    try:
+        receiving.receive(settings, storage.spool, lane, listeners, mail, board, stopping, tell)
+    finally:
+        done.set()
+        files.join()
+        answers[0].close()
+        listens.join(1.0)
+        mail.answers.close()
+        lane.close()
 
-    def hooks(self) -> Hooks:
-        return Hooks(self._admit, self._enter, self._refused)
 
-    def resolve(self) -> None:
-        """Look the hosts of accept_from up; a name that does not resolve binds to nothing."""
-        accept = self._house.settings.intake.accept_from
-        hosts = [] if isinstance(accept, str) else [peer.host for peer in accept if peer.host]
-        self._peers = admission.peers_by_title(accept, {host: _addresses(host) for host in hosts})
+def _file_until(clerk: Clerk, done: threading.Event) -> None:
+    try:
+        while not done.is_set():
+            clerk.turn()
+        clerk.finish()
+    except BaseException:  # without its clerk the process must not go on answering
+        log.exception(EventName.INSTANCE_FAILED)
+        os._exit(70)
 
-    def watch(self) -> None:
-        """Keep readiness and the addresses of the peers true; its own thread: it may block."""
-        resolved = time.monotonic()
-        self._house.readiness.look()
-        while not self._stopping.wait(LOOK):
+
+def _answer(answers: dict[int, socket.socket], place: Place, ticket: int, status: int) -> None:
+    if to := answers.get(lane_of(place)):
+        post.answer(to, ticket, status)
+
+
+def _open_log(storage: Storage, stopping: threading.Event) -> Arrivals:
+    until = time.monotonic() + HANDOVER
+    while True:
+        try:
+            return Arrivals(storage.spool.arrivals)
+        except StorageBusy as error:
+            if time.monotonic() > until or stopping.is_set():
+                raise FolderTaken(str(error)) from error
+            stopping.wait(0.2)
+
+
+def _say_started(settings: Settings) -> None:
+    log.info(EventName.STARTED, listen=settings.node.listen, ae_title=settings.node.ae_title)
+    if settings.intake.accept_from == "anyone":
+        log.warning(EventName.ACCEPTS_ANYONE)
+
+
+def _watch(readiness: Readiness, stopping: threading.Event) -> None:
+    """Keep readiness true; in a thread of its own, since a look may block on a slow disk."""
+
+    def look() -> None:
+        while not stopping.wait(LOOK):
             try:
-                self._house.readiness.look()
-                if time.monotonic() - resolved > RESOLVE:
-                    self.resolve()
-                    resolved = time.monotonic()
+                readiness.look()
             except Exception:  # the edge of this thread: it must live as long as the process
                 log.exception(EventName.NOT_READY)
+        readiness.stopping()
 
-    def see_out(self, front: Door) -> None:
-        until = time.monotonic() + self._house.settings.intake.limits.stop
-        while self.guests.everyone() and time.monotonic() < until:
-            front.turn(TURN)
-        for guest in self.guests.everyone():
-            guest.why = "the service stopped"
-            guest.dul.event_queue.put("Evt19")
-        until = time.monotonic() + 1.0
-        while self.guests.everyone() and time.monotonic() < until:
-            front.turn(TURN)
-
-    def _admit(self, caller: Caller) -> Rejection | None:
-        total, here = self.guests.count(caller.address)
-        offer = Offer(
-            caller.calling, caller.called, caller.address, total, here, self._stopping.is_set()
-        )
-        settings = self._house.settings
-        rejection = admission.admit_association(
-            offer, settings.intake.limits, settings.node.ae_title, self._peers
-        )
-        if rejection:
-            self._rejected(caller, rejection)
-        return rejection
-
-    def _rejected(self, caller: Caller, rejection: Rejection) -> None:
-        sender = Sender(caller.calling, caller.called, caller.address, "")
-        code = f"{rejection.result}/{rejection.source}/{rejection.reason}"
-        log.warning(
-            EventName.ASSOCIATION_REJECTED, answer=code, why=rejection.why,
-            calling=caller.calling, called=caller.called, address=caller.address,
-        )  # fmt: skip
-        self._house.on_event(EventName.ASSOCIATION_REJECTED)
-        if rejection.result == 1:  # permanent: somebody who should not be here
-            self._house.books.write(
-                ledger.alert(sender, rejection.why, kind=ledger.NODE_AUTHENTICATION, answer=code)
-            )
-
-    def _enter(self, conn: socket.socket, caller: Caller, first: bytes) -> None:
-        guest = None
-        try:
-            guest = Guest(self._house, self._ae, conn, caller, first, self.guests.leave)
-            self.guests.enter(guest, caller.address)
-            guest.start()
-        except (OSError, RuntimeError, ValueError):  # the peer is gone, or no thread is left
-            log.exception(EventName.CONNECTION_REFUSED, address=caller.address)
-            conn.close()
-            if guest is not None:
-                self.guests.leave(guest)
-
-    def _refused(self, address: str, why: str) -> None:
-        log.info(EventName.CONNECTION_REFUSED, address=address, why=why)
-        self._house.on_event(EventName.CONNECTION_REFUSED)
-        if why.startswith("first PDU"):
-            sender = Sender("", "", address, "")
-            self._house.books.write(ledger.alert(sender, why, kind=ledger.NETWORK))
+    threading.Thread(target=look, name="intake-readiness", daemon=True).start()
 
 
-def _take_up(storage: Storage) -> None:
-    """After a crash of this process alone; a database that is away must not keep us from A700."""
+def _listeners(settings: Settings) -> Listeners:
+    """The plain port, and that of TLS if it is configured and can be used."""
+    secure = settings.intake.tls
+    if secure is None:
+        return _listen("node.listen", settings.node.listen), None
     try:
-        recovery.take_up(storage)
-    except StorageError as error:
-        log.error(EventName.RECOVERED, error=type(error).__name__)
+        tls.context(secure)
+    except tls.TlsUnusable as error:
+        raise TlsFailed(str(error)) from error
+    plain = _listen("node.listen", settings.node.listen)
+    try:
+        return plain, _listen("intake.tls.listen", secure.listen)
+    except PortTaken:
+        plain.close()
+        raise
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(key: str, address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
         return door.listen(host.strip("[]"), int(port))
     except OSError as error:
         raise PortTaken(
-            f"node.listen {address} cannot be used ({error.strerror}). "
+            f"{key} {address} cannot be used ({error.strerror}). "
             "Stop the other program on this port, or choose another one."
         ) from error
-
-
-def _addresses(host: str) -> frozenset[str]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        log.warning(EventName.CONNECTION_REFUSED, host=host, why=f"does not resolve: {error}")
-        return frozenset()
-    return frozenset(str(entry[4][0]).removeprefix("::ffff:") for entry in found)
-
-
-def _application_entity(settings: Settings) -> AE:
-    """pynetdicom's own limits, as a second line behind the door."""
-    limits = settings.intake.limits
-    ae = AE(settings.node.ae_title)
-    ae.require_called_aet = True
-    ae.maximum_associations = 2 * limits.associations + 100
-    ae.acse_timeout = ae.connection_timeout = limits.handshake
-    ae.network_timeout = ae.dimse_timeout = limits.idle
-    ae.maximum_pdu_size = limits.pdu
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION
-    return ae
-
-
-def _prepare_process() -> None:
-    _config.LOG_HANDLER_LEVEL = "none"  # its log handlers format every PDU, names and all
-    # What a value looks like is the pipeline's concern; warnings about it may quote patients.
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

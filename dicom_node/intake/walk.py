@@ -18,14 +18,20 @@ HEAD = 1 << 20  # bytes of short elements kept altogether
 SHORT = 1 << 10  # longest single value kept
 TAPE = 1 << 16  # longest sequence kept
 DEEPEST = 64  # nesting; real structured reports stay below 20, parsers recurse on every level
+AT_ONCE = 1 << 14  # bytes of everyday elements that are read and looked at in one go
 INFLATED = 1 << 28  # a deflated data set is looked at up to here (deflate bombs)
 
 CONTRIBUTING_EQUIPMENT = 0x0018A001
+SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+UIDS = frozenset({SOP_CLASS, SOP_INSTANCE, STUDY, SERIES})
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _KEPT_SEQUENCES = frozenset({CONTRIBUTING_EQUIPMENT})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _OPEN = 0xFFFFFFFF  # undefined length
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 12-byte headers
+LONG_HEADERS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 12-byte headers
+SHORT_HEADERS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+)  # 8-byte headers
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 
 
@@ -46,7 +52,11 @@ class Encoding:
 
 @dataclass(slots=True)
 class Walked:
-    """head: the short top-level elements as bytes. fault: why this is no data set, or ""."""
+    """head: the short top-level elements as bytes. fault: why this is no data set, or "".
+
+    uids: values of the UIDs that an instance is filed by, as far as they were met; whole says
+    whether all elements were everyday ones, so that no other can be among the rest.
+    """
 
     encoding: Encoding
     head: bytearray = field(default_factory=bytearray)
@@ -54,6 +64,8 @@ class Walked:
     repeated: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     fault: str = ""
+    uids: dict[int, bytes] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def has_pixels(self) -> bool:
@@ -148,7 +160,15 @@ class _Inflated:
 def walk(file: BinaryIO, size: int, transfer_syntax: str) -> Walked:
     """Look at the data set of `size` bytes that begins at the file's position."""
     walked = Walked(Encoding.of(transfer_syntax))
-    source: _Source = (_Inflated if walked.encoding.deflated else _Plain)(file, size)
+    source: _Source
+    if walked.encoding.deflated:
+        source = _Inflated(file, size)
+    else:
+        begins = file.read(min(size, AT_ONCE))
+        passed = _everyday(begins, size, walked)
+        file.seek(passed - len(begins), 1)
+        walked.whole = passed == size
+        source = _Plain(file, size - passed)
     try:
         _Walk(source, walked).run()
     except _Fault as fault:
@@ -156,6 +176,42 @@ def walk(file: BinaryIO, size: int, transfer_syntax: str) -> Walked:
     except _TooMuch:
         walked.note(f"inflates to more than {INFLATED >> 20} MiB, not looked at further")
     return walked
+
+
+def _everyday(begins: bytes, size: int, walked: Walked) -> int:
+    """What `_Walk` does with top-level elements of defined length, as far as they are everyday.
+
+    Returns how many bytes of the data set that were; everything else is left to `_Walk`.
+    """
+    order = "<" if walked.encoding.little else ">"
+    implicit, long = struct.Struct(order + "HHL"), struct.Struct(order + "L")
+    explicit, at, end = struct.Struct(order + "HH2sH"), 0, len(begins)
+    while at + 12 <= end:
+        header = 8
+        if walked.encoding.implicit:
+            group, element, length = implicit.unpack_from(begins, at)
+        else:
+            group, element, vr, length = explicit.unpack_from(begins, at)
+            if vr in LONG_HEADERS:
+                header, (length,) = 12, long.unpack_from(begins, at + 8)
+            elif vr not in SHORT_HEADERS:
+                break
+        tag, after = group << 16 | element, at + header + length
+        if length == _OPEN or length % 2 or after > size or group < 8 or group == _ITEM >> 16:
+            break
+        if skipped := tag in PIXELS or length > (TAPE if tag in _KEPT_SEQUENCES else SHORT):
+            pass
+        elif after > end or len(walked.head) + after - at > HEAD:
+            break
+        if tag in walked.tags:
+            walked.repeated.add(tag)
+        walked.tags.add(tag)
+        if not skipped:
+            walked.head += begins[at:after]
+        if tag in UIDS:
+            walked.uids[tag] = begins[at + header : after]
+        at = after
+    return at
 
 
 @dataclass(slots=True)
@@ -246,7 +302,7 @@ class _Walk:
             return
         if not implicit and head[4:6].isalpha() and head[4:6].isupper():
             _, _, vr, length = self._explicit.unpack(head)
-            if vr in _LONG:
+            if vr in LONG_HEADERS:
                 more = self._source.take(4)
                 self._record(more)
                 head += more

@@ -28,6 +28,8 @@ UNCHANGED = "none"
 ALL = "none, all"
 WHOLE = "none, whole"
 HELD = "dropped, held"
+OWN = "dropped, own"
+_BORROWED = "impression+finding"
 Score = Callable[[str, str], float]  # of a reference and a draft, the higher the more alike
 
 
@@ -73,6 +75,7 @@ class _Pair(NamedTuple):
     original: str
     corrupted: str
     checkable: bool
+    borrowed: bool
 
 
 def guard(pairs: Iterable[Mapping[str, Any]], language: str = "en") -> tuple[Figure, ...]:
@@ -82,7 +85,9 @@ def guard(pairs: Iterable[Mapping[str, Any]], language: str = "en") -> tuple[Fig
     those asserted in the findings section. Beside them, without limit, stand all "none" rows, and
     those that are also whole: no critical finding left out, which is what "dropped" rows are
     alarmed for. Of "dropped" rows stand apart those of which the findings assert what was left out,
-    by its name. Raises UnusablePairs.
+    by its name, and those whose draft is the radiologist's own impression, since what was taken out
+    had been put in first (`base`): for such a text one limit asks for an alarm, the other for
+    silence. Raises UnusablePairs.
     """
     rows, alarms, news = Counter[str](), Counter[str](), Counter[str]()
     for pair in _read(pairs):
@@ -97,7 +102,7 @@ def guard(pairs: Iterable[Mapping[str, Any]], language: str = "en") -> tuple[Fig
             rows[kind] += 1
             alarms[kind] += bool(found)
             news[kind] += new
-    limits = {UNCHANGED: CEILING, ALL: None, WHOLE: None, HELD: None}
+    limits = {UNCHANGED: CEILING, ALL: None, WHOLE: None, HELD: None, OWN: None}
     return tuple(
         Figure(
             kind,
@@ -142,6 +147,7 @@ def _read(pairs: Iterable[Mapping[str, Any]]) -> Iterator[_Pair]:
                 str(pair["original"]),
                 str(pair["corrupted"]),
                 bool(pair["checkable"]),
+                pair.get("base") == _BORROWED,
             )
         except KeyError as error:
             raise UnusablePairs(
@@ -152,14 +158,26 @@ def _read(pairs: Iterable[Mapping[str, Any]]) -> Iterator[_Pair]:
 
 def _groups(pair: _Pair, language: str) -> tuple[str, ...]:
     """The kinds under which a row is counted."""
-    if pair.kind == Fault.DROPPED and pair.checkable and _is_held(pair, language):
-        return (pair.kind, HELD)
+    if pair.kind != UNCHANGED and not pair.checkable:
+        return ()
+    if pair.kind == Fault.DROPPED:
+        held = (HELD,) if _is_held(pair, language) else ()
+        return (pair.kind, *held, *((OWN,) if _is_own(pair) else ()))
     if pair.kind != UNCHANGED:
-        return (pair.kind,) if pair.checkable else ()
+        return (pair.kind,)
     if not _asserted(pair.original, language) <= _asserted(pair.findings, language):
         return (ALL,)
-    whole = not left_out(read(pair.findings, language), read(pair.original, language))
+    whole = not left_out(read(pair.findings, language), read(pair.original, language), language)
     return (UNCHANGED, ALL, WHOLE) if whole else (UNCHANGED, ALL)
+
+
+def _is_own(pair: _Pair) -> bool:
+    """Whether what was left out is the very sentence that had been put in behind the impression."""
+    return pair.borrowed and _letters(pair.original).startswith(_letters(pair.corrupted))
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def _is_held(pair: _Pair, language: str) -> bool:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from processors.impressions.beams import answers
 from processors.impressions.drafting import Request
 from processors.impressions.model_folder import Device, Opened, open_folder, tokens_of
 from processors.impressions.prompts import Asking, LanguageModelError, Prompt, prompt
@@ -19,56 +22,49 @@ from processors.impressions.written import Written
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.S)
 
 
+def check_template(tokenizer: Any, name: str) -> None:
+    """Raises LanguageModelError without a chat template."""
+    if not tokenizer.chat_template:
+        raise LanguageModelError(
+            f"{name} has no chat template: how it is to be asked is not known.",
+            then="Take the model that was tuned for conversation.",
+        )
+
+
+def asked(request: Request, asking: Asking, tokenizer: Any) -> Prompt:
+    """The question as the user's turn of a conversation, the model's begun."""
+
+    def turn(text: str) -> str:
+        said = [{"role": "user", "content": text}]
+        return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+
+    found = prompt(request, asking, tokens_of(tokenizer, turn))
+    return Prompt(turn(found.text), found.lost)
+
+
 class Causal:
     """Implements `written.Writer`."""
 
     def __init__(self, opened: Opened) -> None:
         """Raises LanguageModelError without a chat template."""
-        self._tokenizer, self._network = opened.tokenizer, opened.network
-        self._ends = opened.ends
-        if not self._tokenizer.chat_template:
-            raise LanguageModelError(
-                f"{opened.name} has no chat template: how it is to be asked is not known.",
-                then="Take the model that was tuned for conversation.",
-            )
+        self._opened, self._tokenizer = opened, opened.tokenizer
+        check_template(self._tokenizer, opened.name)
         # answers of a batch begin where their questions end
         self._tokenizer.padding_side = "left"
 
     def prompt(self, request: Request, asking: Asking) -> Prompt:
-        found = prompt(request, asking, tokens_of(self._tokenizer, self._turn))
-        return Prompt(self._turn(found.text), found.lost)
-
-    def _turn(self, text: str) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
-        )
+        return asked(request, asking, self._tokenizer)
 
     def write(self, prompts: Sequence[Prompt], asking: Asking) -> list[Written]:
-        import torch
-
-        asked = self._tokenizer(
+        questions = self._tokenizer(
             [each.text for each in prompts],
             return_tensors="pt",
             padding=True,
             add_special_tokens=False,
-        ).to(self._network.device)
-        with torch.inference_mode():
-            found = self._network.generate(
-                input_ids=asked.input_ids,
-                attention_mask=asked.attention_mask,
-                do_sample=False,
-                num_beams=asking.beams,
-                num_return_sequences=asking.outputs,
-                max_new_tokens=asking.longest_output,
-            )[:, asked.input_ids.shape[1] :]
-        said = self._tokenizer.batch_decode(found, skip_special_tokens=True)
-        said = [_THOUGHT.sub("", text) for text in said]
-        n = asking.outputs
+        )
+        found = answers(self._opened, questions, asking, behind=questions.input_ids.shape[1])
         return [
-            Written(tuple(said[i : i + n]), full=self._ends.isdisjoint(found[i].tolist()))
-            for i in range(0, len(said), n)
+            replace(each, texts=tuple(_THOUGHT.sub("", t) for t in each.texts)) for each in found
         ]
 
 

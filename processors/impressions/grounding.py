@@ -74,7 +74,7 @@ def check(draft: str, findings: str, language: str, known: Sequence[Mention] = (
     facts, said = facts_of(findings, language, known), read(draft, language)
     named = frozenset(m.concept for m in said)
     verdicts = tuple(judge(span.text, facts, named) for span in sentences(draft))
-    left = left_out(facts.mentions, said)
+    left = left_out(facts.mentions, said, language)
     return Grounding(
         verdicts, tuple(objection(Fault.DROPPED, fact.sentence, language) for fact in left)
     )

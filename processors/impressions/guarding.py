@@ -93,7 +93,7 @@ def _missing(
     told = [m for k in kept for m in read(k.text, found.request.language)]
     known = (*(m for s in found.statements for m in s.mentions), *found.request.known)
     added: dict[str, Kept] = {}
-    for mention in left_out(known, told):
+    for mention in left_out(known, told, found.request.language):
         for piece in pieces(own.get(mention, "")):
             if verdicts[piece].supported:
                 behind = verdicts[piece].rests_on or (mention,)

@@ -93,6 +93,7 @@ class Lexicon:
     reading: re.Pattern[str]
     partly: re.Pattern[str]
     known: re.Pattern[str]
+    ribs: re.Pattern[str]
     idle: re.Pattern[str]
     sides: re.Pattern[str]
     degrees: re.Pattern[str]
@@ -112,7 +113,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
-    *("certain", "claims", "causes", "reading", "partly", "known", "idle"),
+    *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )
 # a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")

@@ -150,7 +150,10 @@ def _name(concept: str, language: str) -> str:
 def _missing(kept: Sequence[Sentence], facts: Facts) -> list[str]:
     said = [m for s in kept for m in read(s.text, facts.words.language)]
     return list(
-        dict.fromkeys(_own_sentence(fact, facts) for fact in left_out(facts.mentions, said))
+        dict.fromkeys(
+            _own_sentence(fact, facts)
+            for fact in left_out(facts.mentions, said, facts.words.language)
+        )
     )
 
 

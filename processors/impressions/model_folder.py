@@ -2,7 +2,7 @@
 
 In: a folder (config.json, *.safetensors, a tokenizer), a device. Out: tokenizer and network in
 torch, bfloat16 on a GPU and float32 on a CPU, ready to answer. Never: a download, a pickle, a
-module that lies in the folder. Only here and in its neighbours `seq2seq` and `causal` is
+module that lies in the folder. Only here, in `beams`, `seq2seq` and `causal` is
 transformers imported, and only when a model is opened: a node without one loads no torch.
 """
 

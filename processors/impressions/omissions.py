@@ -18,9 +18,10 @@ from processors.impressions.text import fold, sentences
 
 # by concept: for each time that the findings suspect it, the concepts it is set against
 Alternatives = Mapping[str, Sequence[frozenset[str]]]
+_VERTEBRAL = "compression_fracture"
 
 
-def left_out(known: Sequence[Mention], said: Sequence[Mention]) -> list[Mention]:
+def left_out(known: Sequence[Mention], said: Sequence[Mention], language: str) -> list[Mention]:
     """The critical findings that a draft does not assert, the first of each sentence.
 
     One that the draft denies counts as left out; that it denies it is a fault of its own.
@@ -30,14 +31,15 @@ def left_out(known: Sequence[Mention], said: Sequence[Mention]) -> list[Mention]
         for fact in reversed(known)
         if concepts()[fact.concept].critical
         and fact.state in ASSERTED
-        and not any(_names(mention, fact) for mention in said)
+        and not any(_names(mention, fact, language) for mention in said)
     }
     return list(reversed(left.values()))
 
 
-def _names(mention: Mention, fact: Mention) -> bool:
+def _names(mention: Mention, fact: Mention, language: str) -> bool:
     """Whether a draft's mention tells a critical finding: by its own name or another critical one
-    of its kind, on a side that both have. A sign does not tell what it is suspected to be."""
+    of its kind, on a side that both have; an old one by any name of its kind that is certain of it
+    ("granuloma"; not "wedging"). A sign does not tell what it is suspected to be."""
     ours, theirs = concepts()[mention.concept], concepts()[fact.concept]
     if mention.state not in ASSERTED:
         return False
@@ -45,11 +47,19 @@ def _names(mention: Mention, fact: Mention) -> bool:
         return False
     if ours.name == theirs.name:
         return True
-    if fact.old and theirs.finding and ours.finding == theirs.finding:
+    if _VERTEBRAL in (ours.name, theirs.name) and _is_of_rib(mention, fact, language):
+        return False
+    if fact.old and not ours.hedged and theirs.finding and ours.finding == theirs.finding:
         return True
     if not ours.critical or (theirs.inferred and not ours.inferred):
         return False
     return bool({ours.finding, ours.kin} & {theirs.finding, theirs.kin} - {""})
+
+
+def _is_of_rib(mention: Mention, fact: Mention, language: str) -> bool:
+    """Whether one of two fractures is of a rib or a limb: the other, of a vertebra, is another."""
+    other = fact if mention.concept == _VERTEBRAL else mention
+    return lexicon(language).ribs.search(fold(other.sentence)) is not None
 
 
 def alternatives(findings: str, language: str) -> Alternatives:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import lightgbm
 import numpy as np
 
 from processors.impressions.composing import Scorer, normals
@@ -21,6 +20,9 @@ from processors.impressions.drafting import Candidate
 from processors.impressions.features import FEATURES, Expected, asserts, features
 from processors.impressions.statements import SCENE, TRAITS, Case, Numbers
 from processors.runtime import WeightsCorrupt, WeightsShape, read_verified
+
+if TYPE_CHECKING:
+    import lightgbm  # loaded where a model is opened: it brings scipy and scikit-learn along
 
 SHIPPED = "impressions"
 CARD = "configs/impressions.json"
@@ -102,6 +104,8 @@ def scene_row(case: Case, scores: Numbers) -> Numbers:
 
 def trees(files: Mapping[str, bytes], name: str, columns: int) -> Trees:
     """One model of a bundle. Raises WeightsCorrupt, or WeightsShape for other columns."""
+    import lightgbm
+
     try:
         booster = lightgbm.Booster(model_str=files[name].decode("ascii"))
     except (KeyError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from processors.impressions.beams import answers
 from processors.impressions.drafting import Request
 from processors.impressions.model_folder import Device, Opened, open_folder, tokens_of
 from processors.impressions.prompts import Asking, Prompt, prompt
@@ -19,38 +20,21 @@ class Seq2Seq:
     """Implements `written.Writer`."""
 
     def __init__(self, opened: Opened) -> None:
+        self._opened = opened
         self._tokenizer, self._network = opened.tokenizer, opened.network
-        self._ends = opened.ends
 
     def prompt(self, request: Request, asking: Asking) -> Prompt:
         return prompt(request, asking, tokens_of(self._tokenizer))
 
     def write(self, prompts: Sequence[Prompt], asking: Asking) -> list[Written]:
-        import torch
-
-        texts = [each.text for each in prompts]
         asked = self._tokenizer(
-            texts,
+            [each.text for each in prompts],
             return_tensors="pt",
             padding=True,
             truncation=True,
             max_length=asking.longest_input,
-        ).to(self._network.device)
-        with torch.inference_mode():
-            found = self._network.generate(
-                input_ids=asked.input_ids,
-                attention_mask=asked.attention_mask,
-                do_sample=False,
-                num_beams=asking.beams,
-                num_return_sequences=asking.outputs,
-                max_new_tokens=asking.longest_output,
-            )
-        said = self._tokenizer.batch_decode(found, skip_special_tokens=True)
-        n = asking.outputs
-        return [
-            Written(tuple(said[i : i + n]), full=self._ends.isdisjoint(found[i].tolist()))
-            for i in range(0, len(said), n)
-        ]
+        )
+        return answers(self._opened, asked, asking)
 
     def likelihoods(self, prompts: Sequence[str], text: str, asking: Asking) -> list[float]:
         """Mean log-probability (nats a token) of one impression after each question."""

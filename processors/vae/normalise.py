@@ -8,6 +8,7 @@ MONAI's `Resize(mode="area")` and `HistogramNormalize` (a test compares them), w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,32 @@ def _edges(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def resize_area(image: Image, rows: int, columns: int) -> Image:
     """Mean of the source pixels under each target pixel (adaptive average pooling)."""
-    total = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
-    total[1:, 1:] = image.astype(np.float64).cumsum(0).cumsum(1)
     top, bottom = _edges(image.shape[0], rows)
     left, right = _edges(image.shape[1], columns)
-    tall, wide = total[bottom] - total[top], (bottom - top)[:, None] * (right - left)[None]
-    means = (tall[:, right] - tall[:, left]) / wide
-    return np.asarray(means, dtype=np.float32)
+    # Strips between any two edges are summed once: a pixel is read once, whatever overlaps.
+    cuts = np.unique(np.concatenate((top, bottom)))
+    strips = np.empty((len(cuts) - 1, image.shape[1]))
+    for strip, (above, below) in enumerate(pairwise(cuts.tolist())):
+        np.sum(image[above:below], axis=0, dtype=np.float64, out=strips[strip])
+    cells = _between(strips, cuts, (top, bottom))
+    cuts = np.unique(np.concatenate((left, right)))
+    strips = np.add.reduceat(cells, cuts[:-1], axis=1).T
+    sums = _between(strips, cuts, (left, right)).T
+    return np.asarray(sums / ((bottom - top)[:, None] * (right - left)), dtype=np.float32)
+
+
+def _between(
+    strips: NDArray[np.float64],
+    cuts: NDArray[np.intp],
+    edges: tuple[NDArray[np.intp], NDArray[np.intp]],
+) -> NDArray[np.float64]:
+    """Sums from edge to edge; strips[n] holds what lies between cuts[n] and cuts[n + 1]."""
+    first, last = (np.searchsorted(cuts, edge) for edge in edges)
+    sums = strips[first]
+    for further in range(1, int((last - first).max())):  # one or two, seldom more
+        there = first + further < last
+        sums[there] += strips[first[there] + further]
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,15 +66,21 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
         ' "bundle": "chest", "when": {}}, {"name": "nodules", "kind": "monai_bundle", "bundle":'
         ' "b", "when": {}, "mode": "shadow"}, {"name": "second-look", "kind": "http_endpoint",'
         ' "mode": "shadow", "bundle": "b", "when": {}, "endpoint": {"url": "https://h"}}],'
-        ' "intake": {"accept_from": "anyone", "mllp": {"listen": "0.0.0.0:2575", "accept_from":'
-        ' "anyone"}}, "destinations": {'
+        ' "intake": {"accept_from": "anyone", "tls": {"listen": "0.0.0.0:2762", "certificate": "c",'
+        ' "key_file": "k"}, "mllp": {"listen": "0.0.0.0:2575", "accept_from":'
+        ' "anyone"}, "stow": {"token_file": "t"}}, "destinations": {'
         ' "pacs": {"kind": "dicom", "ae_title": "PACS", "host": "h"}, "ris": {"kind": "mllp",'
         ' "host": "h", "application": "RIS", "facility": "HOSPITAL"},'
         ' "disk": {"kind": "folder", "path": "p"}}}'
     )
     said_to_be_yours = {
         "node": {"database", "database_password_file", "audit_key_file", "language"},
-        "intake": {"accept_from": True, "mllp": {"accept_from"}},
+        "intake": {
+            "accept_from": True,
+            "tls": {"certificate", "key_file"},
+            "mllp": {"accept_from"},
+            "stow": {"listen", "token_file", "certificate", "key_file", "trusted"},
+        },
         "impressions": {"send_to"},
         "processors": {
             0: {"when", "send_to", "settle"},

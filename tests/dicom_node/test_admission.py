@@ -8,10 +8,10 @@ from pynetdicom import AllStoragePresentationContexts
 
 from config.settings import Limits, Peer
 from dicom_node import admission
-from dicom_node.admission import Asked, Contained, Offer, Refused, Rejection
+from dicom_node.admission import Asked, Binding, Contained, Offer, Refused, Rejection
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-PEERS = {"PACS": frozenset({"10.1.2.3"}), "ANYWHERE": None}
+PEERS = {"PACS": (Binding(frozenset({"10.1.2.3"})),), "ANYWHERE": (Binding(),)}
 LIMITS = Limits.model_validate_json('{"associations": 3, "per_address": 2}')
 
 
@@ -50,7 +50,25 @@ def test_anyone_may_come() -> None:
     assert admission.admit_association(stranger, LIMITS, "US", None) is None
 
 
-def test_peers_by_title_joins_hosts_and_keeps_the_widest() -> None:
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        pytest.param(offer(calling="CT", certified=frozenset({"ct.site"})), None, id="its own"),
+        pytest.param(offer(calling="CT"), (1, 1, 3), id="none, or the plain port"),
+        pytest.param(
+            offer(calling="CT", certified=frozenset({"pacs.site"})), (1, 1, 3), id="another one's"
+        ),
+        pytest.param(offer(certified=frozenset({"ct.site"})), None, id="nobody asks for it"),
+    ],
+)
+def test_a_title_is_bound_to_its_certificate(
+    asked: Offer, answer: tuple[int, int, int] | None
+) -> None:
+    peers = {**PEERS, "CT": (Binding(None, "ct.site"),)}
+    assert code(admission.admit_association(asked, LIMITS, "US", peers)) == answer
+
+
+def test_peers_by_title_keeps_every_entry() -> None:
     accept = (
         Peer(ae_title="PACS", host="a"),
         Peer(ae_title="PACS", host="b"),
@@ -60,9 +78,9 @@ def test_peers_by_title_joins_hosts_and_keeps_the_widest() -> None:
     )
     known = {"a": frozenset({"10.0.0.1"}), "b": frozenset({"10.0.0.2"})}
     assert admission.peers_by_title(accept, known) == {
-        "PACS": frozenset({"10.0.0.1", "10.0.0.2"}),
-        "OPEN": None,
-        "LOST": frozenset(),
+        "PACS": (Binding(frozenset({"10.0.0.1"})), Binding(frozenset({"10.0.0.2"}))),
+        "OPEN": (Binding(frozenset({"10.0.0.1"})), Binding(None)),
+        "LOST": (Binding(frozenset()),),
     }
     assert admission.peers_by_title("anyone", {}) is None
 
@@ -157,4 +175,13 @@ def test_the_peers_order_of_transfer_syntaxes_is_kept() -> None:
     proposed = ["1.2.840.10008.1.2.4.90", "1.2.3.4", "1.2.840.10008.1.2"]
     assert admission.transfer_syntaxes(CT, proposed) == (proposed[0], proposed[2])
     assert admission.transfer_syntaxes(CT, ["1.2.3.4"]) == ()
-    assert admission.transfer_syntaxes("1.2.840.10008.1.20.1", proposed) is None
+    assert admission.transfer_syntaxes("1.2.840.10008.5.1.4.1.2.2.1", proposed) is None  # C-FIND
+
+
+def test_storage_commitment_is_no_storage_and_has_no_pixels_to_compress() -> None:
+    proposed = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+    assert admission.transfer_syntaxes(admission.COMMITMENT, proposed) == tuple(proposed[1:])
+    asked = Asked(admission.COMMITMENT, "1.2.3", admission.COMMITMENT)
+    refused = admission.admit_command(asked)
+    assert refused is not None
+    assert refused.status == 0x0122

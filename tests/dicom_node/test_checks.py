@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
+from tls_lab import authority, signed
 
 import storage
 from config import Settings
@@ -341,3 +342,46 @@ def test_a_taken_port_of_the_door_for_reports(make: Make) -> None:
         found = run(make(intake={"mllp": {"listen": listen, "accept_from": "anyone"}}), chest=fits)
     assert not found["intake.mllp.listen"].ok
     assert listen in found["intake.mllp.listen"].detail
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "trusted", "detail"),
+    [
+        pytest.param("node", "node", "ca", "is good until", id="good"),
+        pytest.param("node", "node", None, "senders need none", id="no client certificates"),
+        pytest.param("old", "old", "ca", "certificate has expired", id="expired"),
+        pytest.param("soon", "soon", "ca", "renew it", id="ends soon"),
+        pytest.param("node", "ca", "ca", "key values mismatch", id="another one's key"),
+        pytest.param("gone", "node", "ca", "no such file", id="no such file"),
+        pytest.param("node", "node", "gone", "intake.tls.trusted", id="no such authorities"),
+    ],
+)
+def test_the_certificate_of_the_tls_port(
+    make: Make, tmp_path: Path, certificate: str, key: str, trusted: str | None, detail: str
+) -> None:
+    ca = authority(tmp_path, "ca")
+    for name, days in (("node", 60), ("soon", 5), ("old", -1)):
+        signed(tmp_path, name, ca, days=days)
+    tls = {
+        "listen": f"127.0.0.1:{free_port()}",
+        "certificate": str(tmp_path / f"{certificate}.pem"),
+        "key_file": str(tmp_path / f"{key}.key"),
+        "trusted": trusted and str(tmp_path / f"{trusted}.pem"),
+    }
+    found = run(make(intake={"tls": tls}), chest=fits)
+    assert found["intake.tls.listen"].ok
+    assert found["intake.tls.certificate"].ok is (detail in ("is good until", "senders need none"))
+    assert detail in found["intake.tls.certificate"].detail
+
+
+def test_tls_needs_a_port_of_its_own(make: Make, tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    tls = {"listen": listen, "certificate": str(tmp_path / "c"), "key_file": str(tmp_path / "k")}
+    found = run(make(node={"listen": listen}, intake={"tls": tls}), chest=fits)
+    assert "a port of its own" in found["intake.tls.listen"].detail
+
+
+def test_a_certificate_that_nobody_asks_for_is_a_mistake(make: Make) -> None:
+    peer = {"ae_title": "PACS", "certificate": "pacs.site"}
+    with pytest.raises(ValueError, match=r"set intake\.tls\.trusted, too"):
+        make(intake={"accept_from": [peer]})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from storage_fixtures import (  # noqa: F401 - the fixtures that `sqlite_node` asks for
     KEY,
+    NOON,
     STUDY,
     Node,
     add,
+    completed,
     instance,
     ready_file_fixture,
     sqlite_node_fixture,
@@ -17,9 +21,9 @@ from storage_fixtures import (  # noqa: F401 - the fixtures that `sqlite_node` a
 )
 from typer.testing import CliRunner
 
-from dicom_node import logs
+from dicom_node import logs, story
 from dicom_node.cli import app
-from storage import StudyState
+from storage import DeliveryState, StudyState
 
 NODE = """\
 node: {ae_title: DICTAMEN, data_dir: ., audit_key_file: audit.key}
@@ -81,3 +85,39 @@ def test_audit_tamper_at_the_end_is_seen_with_a_head_kept_elsewhere(dictamen, sq
     sequence, digest = head.split(":")
     assert dictamen("audit", "verify", "--known", head).exit_code == 0
     assert dictamen("audit", "verify", "--known", f"{int(sequence) + 1}:{digest}").exit_code == 1
+
+
+def test_what_a_peer_did_not_commit_to_is_listed_and_sent_again(dictamen, sqlite_node: Node):
+    storage = sqlite_node.storage
+    completed(storage)
+    (delivery,) = storage.outbox.claim("pacs", NOON + timedelta(hours=1))
+    storage.outbox.record(delivery, DeliveryState.DELIVERED, answer="0x0000", commitment=True)
+    number = str(delivery.id)
+    assert dictamen("deliveries", "retry", number).exit_code == 1
+    shown = json.loads(dictamen("deliveries", "show", number, "--json").stdout)
+    assert (shown["state"], shown["commitment"]) == ("delivered", "wanted")
+    storage.commitments.missing([delivery.id])
+    listed = ("deliveries", "list", "--commitment", "missing", "--json")
+    (row,) = json.loads(dictamen(*listed).stdout)
+    assert row["commitment_answer"] == "no report after 0 requests"
+    assert dictamen("deliveries", "retry", number).exit_code == 0
+    assert storage.outbox.get(delivery.id).state is DeliveryState.WAITING
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "commitment: missing (no report after 0 requests)"),
+        ("es", "compromiso de custodia: sin respuesta (no report after 0 requests)"),
+    ],
+)
+def test_the_story_of_a_study_says_so(sqlite_node: Node, language: str, words: str):
+    storage = sqlite_node.storage
+    run = completed(storage)
+    (delivery,) = storage.outbox.claim("pacs", NOON + timedelta(hours=1))
+    storage.outbox.record(delivery, DeliveryState.DELIVERED, answer="0x0000", commitment=True)
+    storage.commitments.missing([delivery.id])
+    study = replace(storage.studies.get(run.study_uid), trace=())
+    kept = storage.commitments.of([delivery.id])
+    lines = story.tell(study, [(run, None)], storage.outbox.list(), language, kept)
+    assert lines[-1].endswith(f"(0x0000); {words}")

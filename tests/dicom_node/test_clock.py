@@ -156,18 +156,18 @@ def test_a_run_that_was_filed_meanwhile_is_left_alone(node: Node, claimed):
 )
 def test_a_study_settles_after_its_quiet_time(node: Node, seconds, runs):
     add(node.storage, instance())
-    assert settle(node.storage, settings(), after(seconds)) == runs
+    assert settle(node.storage, settings(), after(seconds)).new == runs
 
 
 def test_the_slower_processor_is_waited_for_and_nothing_is_written_meanwhile(node: Node):
     slow = {"name": "slow", "settle": {"quiet": "60s", "longest": "2min"}}
     both = settings({}, slow)
     add(node.storage, instance())
-    assert settle(node.storage, both, after(11)) == 1
+    assert settle(node.storage, both, after(11)).new == 1
     before = node.storage.audit.list(limit=1000)
-    assert settle(node.storage, both, after(12)) == 0
+    assert settle(node.storage, both, after(12)).new == 0
     assert node.storage.audit.list(limit=1000) == before
-    assert settle(node.storage, both, after(61)) == 1
+    assert settle(node.storage, both, after(61)).new == 1
     assert node.storage.studies.get(STUDY).state is StudyState.SETTLED
 
 

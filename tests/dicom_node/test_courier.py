@@ -311,6 +311,9 @@ class Scripted:
     def carries(self, kind: str) -> bool:
         return True
 
+    def close(self) -> None:
+        return
+
     def probe(self) -> str:
         return ""
 

@@ -111,7 +111,7 @@ def work(storage: Storage, judges: wiring.Judges) -> None:
 def test_a_shadow_run_is_remembered_and_sent_nowhere(node: Node, judges) -> None:
     storage = node.storage
     uid = received(storage, films.ill("shadow-1", PatientSex="F", ViewPosition="PA"))
-    assert clock.settle(storage, settings("shadow"), NOON) == 1
+    assert clock.settle(storage, settings("shadow"), NOON).new == 1
     work(storage, judges["shadow"])
     (run,) = storage.runs.list(study_uid=uid)
     assert (run.mode, run.state) == ("shadow", RunState.COMPLETED)
@@ -142,7 +142,7 @@ def test_an_old_shadow_run_stays_one_after_the_promotion(node: Node, judges) -> 
     clock.settle(storage, settings("shadow"), NOON)
     work(storage, judges["shadow"])
     received(storage, film)
-    assert clock.settle(storage, settings("live"), NOON) == 0
+    assert clock.settle(storage, settings("live"), NOON).new == 0
     work(storage, judges["live"])
     (run,) = storage.runs.list(study_uid=uid)
     assert (run.mode, run.state) == ("shadow", RunState.UNSUITABLE)

@@ -253,7 +253,8 @@ def test_file_vanished_behind_the_node_s_back(bench: Bench, storage: Storage) ->
     )
     assert films.send(bench.node.port, gone) == [0]
     uid = str(gone.StudyInstanceUID)
-    (stored,) = storage.studies.instances(uid)
+    # its row is made behind the answer
+    (stored,) = wait_for(lambda: storage.studies.instances(uid), 10, "a row")
     storage.spool.remove(stored.path)
     assert films.send(bench.node.port, good) == [0]
     (run,) = ended(storage, uid)

@@ -18,9 +18,11 @@ from pydicom.uid import generate_uid
 from storage.records import StudyState
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Node]:
-    with lab.running(tmp_path_factory.mktemp("intake")) as found:
+@pytest.fixture(scope="module", params=["", lab.STOCK], ids=["fast", "stock"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Node]:
+    with lab.running(tmp_path_factory.mktemp("intake"), patch=request.param) as found:
         yield found
 
 
@@ -257,7 +259,7 @@ def test_own_loop_by_the_uid_in_our_table(tmp_path: Path) -> None:
     made, back = lab.data_set(), lab.data_set()
     patch = (
         "from storage._studies import Studies\n"
-        f"Studies.is_ours = lambda self, uid: uid == {back.SOPInstanceUID!r}"
+        f"Studies.ours_among = lambda self, uids: frozenset([{back.SOPInstanceUID!r}])"
     )
     with lab.running(tmp_path, patch=patch) as node:
         assert lab.send(node, made, back) == [0x0000, 0x0000]

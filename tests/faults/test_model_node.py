@@ -17,8 +17,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from system import films
-from system.node import ROOT, NodeUnderTest, wait_for
+from system.node import ROOT, NodeUnderTest, alive, wait_for
 
+from dicom_node.ports import why_taken
 from processors.runtime import SHIPPED, open_bundle
 from processors.training.files import write_checksums
 from storage import Run, RunState, Storage
@@ -287,10 +288,19 @@ def _of_another_model(folder: Path) -> None:
 
 
 def refused(node: NodeUnderTest) -> str:
-    """What a start says that is refused and leaves nothing behind."""
+    """What a start says that is refused: nothing runs on, and nobody was told a study is kept.
+
+    The door opens while the models are looked at, so a folder may be there.
+    """
     done = node.cli("serve", str(node.file), check=1)
     assert "Traceback" not in done.stderr
-    assert not (node.folder / "data").exists()
+    lines = (line for line in done.stderr.splitlines() if '"process.started"' in line)
+    started = [json.loads(line)["pid"] for line in lines]
+    assert started
+    assert not any(alive(pid) for pid in started)
+    assert why_taken(f"127.0.0.1:{node.port}") == ""
+    with node.storage() as storage:
+        assert storage.studies.list() == ()
     return done.stderr
 
 

@@ -87,6 +87,7 @@ class NodeUnderTest:
             "intake": {
                 "accept_from": [{"ae_title": "TRIALPACS", "host": "127.0.0.1"}],
                 "disk_reserve": "10MiB",
+                "log": "16MiB",
                 "limits": {"stop": "15s"},
             },
             "processors": [

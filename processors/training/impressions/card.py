@@ -17,6 +17,7 @@ def words_of(content: Mapping[str, Any]) -> str:
     return _TEXT.read_text(encoding="utf-8").format(
         **{name: content[name] for name in ("name", "version", "lightgbm", "source", "citation")},
         caution=content["caution"],
+        new=content["new"],
         licence=content["licence"],
         columns=sum(len(names) for names in content["columns"].values()),
         learned=content["reports"]["learnt from"],

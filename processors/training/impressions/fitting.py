@@ -7,7 +7,7 @@ rows as LightGBM's text. Never: a row's own fold in what answers it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightgbm
@@ -56,6 +56,8 @@ STATEMENTS = Shape("binary", 150)
 ASSERTS = Shape("binary", 120)
 LENGTH = Shape("regression", 120)
 WORTH = Shape("regression", 300, leaves=31, rate=0.04, least=30)
+# without a site's neighbours there is less to see, and a leaf of few candidates is chance
+ALONE = replace(WORTH, least=200)
 
 
 def fit(

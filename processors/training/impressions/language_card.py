@@ -21,7 +21,7 @@ _WAYS = {
 }
 _CARD = """# {name}
 
-A sequence-to-sequence model that drafts the impression of a report from its findings. Taught on
+A language model that drafts the impression of a report from its findings. Taught on
 this site's reports by `dictamen impressions train`.
 
 **Not for diagnostic use.** Nothing that it writes leaves a node unguarded: each sentence is held

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from processors.impressions.causal import asked
 from processors.impressions.corpus import Pair
 from processors.impressions.drafting import Request
 from processors.impressions.model_folder import tokens_of
 from processors.impressions.prompts import Asking, LanguageModelError, prompt
 
+_UNTAUGHT = -100  # the number by which torch knows what no loss is counted for
 SPECIAL = ("<pad>", "</s>", "<unk>")  # in T5's order: the numbers 0, 1, 2
 
 
@@ -97,16 +99,31 @@ class Examples:
         return self.rows[number]
 
 
-def examples(pairs: Sequence[Pair], tokenizer: Any, asking: Asking) -> Examples:
-    """Question and answer of each pair, as the finished model will be asked."""
+def examples(
+    pairs: Sequence[Pair], tokenizer: Any, asking: Asking, *, causal: bool = False
+) -> Examples:
+    """Question and answer of each pair, as the finished model will be asked.
+
+    causal: both in one row, of which the answer alone is to be learnt.
+    """
     counted, rows, cut = tokens_of(tokenizer), [], 0
     for pair in pairs:
-        asked = prompt(Request(pair.findings, pair.language, pair.indication), asking, counted)
-        answer = tokenizer(text_target=" ".join(pair.impression.split())).input_ids
+        request = Request(pair.findings, pair.language, pair.indication)
+        said = " ".join(pair.impression.split())
+        if causal:
+            question = asked(request, asking, tokenizer)
+            given = tokenizer(question.text, add_special_tokens=False).input_ids
+            answer = [*tokenizer(said, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        else:
+            question = prompt(request, asking, counted)
+            given = tokenizer(question.text).input_ids
+            answer = tokenizer(text_target=said).input_ids
+        cut += bool(question.lost) or len(answer) > asking.longest_output
         if len(answer) > asking.longest_output:
             answer = [*answer[: asking.longest_output - 1], tokenizer.eos_token_id]
-            cut += 1
-        else:
-            cut += bool(asked.lost)
-        rows.append({"input_ids": tokenizer(asked.text).input_ids, "labels": [*answer]})
+        rows.append(
+            {"input_ids": [*given, *answer], "labels": [_UNTAUGHT] * len(given) + [*answer]}
+            if causal
+            else {"input_ids": given, "labels": [*answer]}
+        )
     return Examples(tuple(rows), cut)

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from processors.impressions.model_folder import is_encoder_decoder
 from processors.training.files import write_json
 from processors.training.impressions.language_options import SHAPES, Teaching, Way
 
@@ -18,11 +19,12 @@ from processors.training.impressions.language_options import SHAPES, Teaching, W
 def network_of(teaching: Teaching, tokens: int, start: Path | None) -> Any:
     """The network that a Teaching begins with, float32; tokens: of a new one's tokenizer."""
     import torch
-    from transformers import AutoModelForSeq2SeqLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     if start is None:
         return new_network(teaching.shape, tokens)
-    network = AutoModelForSeq2SeqLM.from_pretrained(
+    causal = not is_encoder_decoder(start)
+    network = (AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM).from_pretrained(
         start,
         dtype=torch.float32,  # updates of bfloat16 weights would be rounded away
         use_safetensors=True,
@@ -33,12 +35,13 @@ def network_of(teaching: Teaching, tokens: int, start: Path | None) -> Any:
         return network
     from peft import LoraConfig, TaskType, get_peft_model
 
+    known = ["q", "v"] if network.config.model_type in ("t5", "mt5") else None
     adapters = LoraConfig(
-        task_type=TaskType.SEQ_2_SEQ_LM,
+        task_type=TaskType.CAUSAL_LM if causal else TaskType.SEQ_2_SEQ_LM,
         r=teaching.rank,
         lora_alpha=2 * teaching.rank,
         lora_dropout=0.05,
-        target_modules=["q", "v"] if network.config.model_type in ("t5", "mt5") else None,
+        target_modules="all-linear" if causal else known,  # of every architecture
     )
     return get_peft_model(network, adapters)
 

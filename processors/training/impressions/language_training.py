@@ -1,9 +1,9 @@
-"""Teaches a sequence-to-sequence model to write impressions: anew, wholly, or by adapters (LoRA).
+"""Teaches a language model to write impressions: anew, wholly, or by adapters (LoRA).
 
 In: pairs, a Teaching, a folder to start from (none for a new network). Out: a model folder that
 `processors.impressions.language_model` opens: safetensors, tokenizer, `dictamen.json`, card, log.
-Goes on from the last whole checkpoint. The loop is transformers' Seq2SeqTrainer; several processes
-through accelerate (`torchrun --nproc-per-node N -m dicom_node.cli impressions train ...`).
+Goes on from the last whole checkpoint. The loop is transformers' (`language_trainer`); several
+processes through accelerate (`torchrun --nproc-per-node N -m dicom_node.cli impressions train`).
 Never: a folder that looks finished and is not; a file written by any process but the first.
 """
 
@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from processors.impressions.causal import check_template
 from processors.impressions.corpus import Pair
-from processors.impressions.model_folder import is_encoder_decoder
+from processors.impressions.model_folder import configuration, is_encoder_decoder
 from processors.impressions.prompts import LanguageModelError
 from processors.training.impressions import language_work as files
 from processors.training.impressions import scores
 from processors.training.impressions.language_card import Taught, write_card
 from processors.training.impressions.language_data import (
-    Examples,
     Split,
     examples,
     make_tokenizer,
@@ -34,6 +34,7 @@ from processors.training.impressions.language_data import (
 )
 from processors.training.impressions.language_network import network_of, save
 from processors.training.impressions.language_options import Teaching
+from processors.training.impressions.language_trainer import trainer_of
 
 Tell = Callable[[str], None]
 _NO_EXTRA = "The extra `train` or `language` is not installed ({}): pip install 'dictamen[train]'."
@@ -86,12 +87,17 @@ def teach(
         tokenizer = _tokenizer(parted, teaching, places)
     if checkpoint:
         tell(f"goes on from {checkpoint.name}")
-    learnt = examples(parted.teaching, tokenizer, teaching.asking)
-    judged = examples(parted.choosing[: teaching.judged], tokenizer, teaching.asking)
+    causal = bool(places.start and not is_encoder_decoder(places.start))
+    if causal:
+        check_template(tokenizer, str(places.start))
+    learnt, judged = (
+        examples(each, tokenizer, teaching.asking, causal=causal)
+        for each in (parted.teaching, parted.choosing[: teaching.judged])
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, about each other
         network = network_of(teaching, len(tokenizer), places.start)
-        trainer = _trainer(network, tokenizer, teaching, arguments, (learnt, judged))
+        trainer = trainer_of(network, tokenizer, teaching, arguments, (learnt, judged))
         trainer.remove_callback(PrinterCallback)  # our log says the same once
         trainer.add_callback(_log(tell))
         trainer.compute_metrics = _metrics(tokenizer, parted.choosing[0].language)
@@ -114,11 +120,8 @@ def _check(teaching: Teaching, places: Places) -> None:
             else f"The way {teaching.way!r} needs a folder to start from.",
             then="A new network (scratch) starts from none, the others from one.",
         )
-    if places.start and not is_encoder_decoder(places.start):
-        raise LanguageModelError(
-            f"{places.start} is a causal model: it can draft, but is not trained here.",
-            then="Start from a sequence-to-sequence model such as FLAN-T5.",
-        )
+    if places.start:
+        configuration(places.start)
 
 
 def _arguments(teaching: Teaching, work: Path, pairs: int, cpu: bool, progress: bool) -> Any:
@@ -173,27 +176,11 @@ def _tokenizer(parted: Split, teaching: Teaching, places: Places) -> Any:
     source = places.start or made
     if places.start is None and not (made / "tokenizer.json").exists():
         make_tokenizer(parted.teaching, teaching.vocabulary).save_pretrained(made)
-    return AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-
-
-def _trainer(
-    network: Any,
-    tokenizer: Any,
-    teaching: Teaching,
-    arguments: Any,
-    data: tuple[Examples, Examples],
-) -> Any:
-    from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback, Seq2SeqTrainer
-
-    return Seq2SeqTrainer(
-        model=network,
-        args=arguments,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=network),
-        train_dataset=data[0],
-        eval_dataset=data[1],
-        processing_class=tokenizer,
-        callbacks=[EarlyStoppingCallback(teaching.patience)],
-    )
+    found = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token
+    found.padding_side = "right"
+    return found
 
 
 def _metrics(tokenizer: Any, language: str) -> Callable[[Any], dict[str, float]]:

@@ -19,6 +19,7 @@ from processors.impressions.drafting import Candidate
 from processors.impressions.features import Expected, asserts, features
 from processors.impressions.guarding import passed
 from processors.impressions.neighbours import Known
+from processors.impressions.overlap import words
 from processors.impressions.statements import Case, Numbers
 from processors.training.impressions import fitting
 from processors.training.impressions.examples import Example, Folds, likeness, taken
@@ -27,6 +28,7 @@ Tell = Callable[[str, int, int], None]
 FALSE_NORMALS = 0.15  # goal, out of fold: drafts without a finding among impressions that have one
 CAUTIONS = tuple(round(0.02 * step, 2) for step in range(51))
 LARGEST = 8  # reports of one group of near duplicates
+NEW = 4.0  # weight of an impression that stands once: of 1, 2, 3, 4, 8 tried, out of fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +90,36 @@ def learn(
     counts = [len(o.candidates) for o in offers]
     table = np.vstack([o.table for o in offers])
     worth = np.concatenate([o.worth for o in offers])
-    weight = np.repeat(_weights(learners), counts)
+    shape, new = (fitting.WORTH, 1.0) if knowledge else (fitting.ALONE, NEW)
+    weight = np.repeat(weights(learners, new), counts)
     tell("choice", 0, 1)
-    found = fitting.out_of_fold(fitting.WORTH, table, worth, np.repeat(fold, counts), weight)
+    found = fitting.out_of_fold(shape, table, worth, np.repeat(fold, counts), weight)
     found_each = np.split(found, np.cumsum(counts)[:-1])
     caution, chosen = _with_caution(learners, offers, found_each, likely)
     models = {
         scoring.STATEMENTS: fitting.fit(fitting.STATEMENTS, rows, targets),
         scoring.ASSERTS: fitting.fit(fitting.ASSERTS, scenes, telling),
         scoring.LENGTH: fitting.fit(fitting.LENGTH, scenes, length),
-        scoring.WORTH: fitting.fit(fitting.WORTH, table, worth, weight),
+        scoring.WORTH: fitting.fit(shape, table, worth, weight),
     }
     texts = {name: model.model_to_string() for name, model in models.items()}
     return Recipe(texts, caution, chosen)
 
 
-def _weights(learners: Sequence[Example]) -> Numbers:
-    """A group of near duplicates counts as LARGEST reports at most: boilerplate is one lesson."""
+def weights(learners: Sequence[Example], new: float) -> Numbers:
+    """A group of near duplicates counts as LARGEST reports at most: boilerplate is one lesson.
+
+    new: what an impression counts for that stands once. The others are a house's templates: which
+    one it is, its neighbours tell, and no number of the findings does.
+    """
     sizes = Counter(e.pair.group for e in learners if e.pair.group)
-    return np.array([min(1.0, LARGEST / max(1, sizes[e.pair.group])) for e in learners], np.float32)
+    times = Counter(words(e.pair.impression) for e in learners)
+    found = [
+        min(1.0, LARGEST / max(1, sizes[e.pair.group]))
+        * (new if times[words(e.pair.impression)] == 1 else 1.0)
+        for e in learners
+    ]
+    return np.array(found, np.float32)
 
 
 def _with_caution(

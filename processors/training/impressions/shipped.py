@@ -24,7 +24,7 @@ from processors.training.files import write_checksums, write_json
 from processors.training.impressions.card import words_of
 from processors.training.impressions.examples import examples, folds
 from processors.training.impressions.figures import by_group
-from processors.training.impressions.recipe import Tell, learn
+from processors.training.impressions.recipe import NEW, Tell, learn
 
 _ABOUT = Path(__file__).with_name("shipped.toml")
 
@@ -46,6 +46,7 @@ def train(learned: Sequence[Pair], held: Sequence[Pair], target: Path, tell: Tel
         **about,
         "reports": {"learnt from": len(pairs), "held out": len(held)},
         "caution": recipe.caution,
+        "new": NEW,
         "lightgbm": lightgbm.__version__,
         "columns": {"traits": TRAITS, "scene": SCENE, "features": FEATURES},
         "figures": measured,

@@ -70,7 +70,7 @@ def test_comment_of_the_peer_is_cleaned() -> None:
 def test_one_association_for_a_batch_with_just_its_classes() -> None:
     batch = [parcel(1), parcel(2, "structured_report"), parcel(3)]
     with pacs() as peer:
-        outcomes = sender(peer.port).send(batch, never)
+        outcomes = sender(peer.port, keep_open="0s").send(batch, never)
     assert [each.delivery_id for each in outcomes] == [1, 2, 3]
     assert {each.fate for each in outcomes} == {Fate.DELIVERED}
     assert peer.stored == [each.uid for each in batch]

@@ -19,9 +19,11 @@ from dicom_node.intake.reception import data_set_offset
 DCMTK = {**os.environ, "TCP_NODELAY": "1"}
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Node]:
-    with lab.running(tmp_path_factory.mktemp("intake")) as found:
+@pytest.fixture(scope="module", params=["", lab.STOCK], ids=["fast", "stock"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lab.Node]:
+    with lab.running(tmp_path_factory.mktemp("intake"), patch=request.param) as found:
         yield found
 
 

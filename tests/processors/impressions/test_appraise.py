@@ -71,6 +71,18 @@ def test_omissions_that_the_findings_hold_by_name_stand_apart() -> None:
     assert [f.kind for f in guard([{**row, "findings": "Scoliosis."}])] == ["dropped"]
 
 
+def test_omissions_that_are_the_radiologists_own_stand_apart() -> None:
+    row = {"kind": "dropped", "findings": "Effusion. Scoliosis.", "checkable": True}
+    row |= {"original": "Scoliosis. Effusion.", "corrupted": "Scoliosis."}
+    for base, kinds in (
+        ("impression+finding", ["dropped", "dropped, held", "dropped, own"]),
+        ("impression", ["dropped", "dropped, held"]),
+    ):
+        assert [f.kind for f in guard([{**row, "base": base}])] == kinds
+    other = {**row, "base": "impression+finding", "corrupted": "Effusion."}
+    assert "dropped, own" not in [f.kind for f in guard([other])]
+
+
 def test_the_price_of_mending_is_told_by_kind() -> None:
     def same(reference: str, draft: str) -> float:
         return float(reference == draft)

@@ -149,6 +149,19 @@ def test_the_finer_rules_by_case(language: str, findings: str, draft: str, kinds
         ("Concern for neoplasm.", "Nodule.", ["Concern for neoplasm."]),
         ("Nodule, not calcified.", "Scoliosis.", ["Nodule, not calcified."]),
         ("Calcified nodule.", "Granuloma.", []),
+        # a vertebra is no rib, and a wedge shape no certain fracture
+        (
+            "Acute compression fracture of T8.",
+            "Old rib fracture.",
+            ["Acute compression fracture of T8."],
+        ),
+        ("Old rib fracture.", "T8 compression fracture.", ["Old rib fracture."]),
+        ("Fracture of T8.", "T8 compression fracture.", []),
+        ("Old fracture.", "Wedging of T8.", ["Old fracture."]),
+        # words of one meaning
+        ("Vascular cephalization.", "Vascular redistribution.", []),
+        # what an exam is limited for is no finding
+        ("Views limited for evaluation of rib fractures.", "Scoliosis.", []),
     ],
 )
 def test_a_critical_finding_is_told_by_its_name_or_its_kind(

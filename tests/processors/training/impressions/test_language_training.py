@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +23,16 @@ from tiny_reports import pairs, rows, write
 from typer.testing import CliRunner
 
 from dicom_node.cli.app import app
+from processors.impressions.causal import asked
 from processors.impressions.drafting import Request
 from processors.impressions.language_model import open_language_model
+from processors.impressions.model_folder import open_folder
 from processors.impressions.prompts import Asking, LanguageModelError
 from processors.training.impressions import language_work
 from processors.training.impressions.language_data import examples, make_tokenizer, split
 from processors.training.impressions.language_network import new_network
 from processors.training.impressions.language_options import SHAPES, Teaching
+from processors.training.impressions.language_trainer import questions
 from processors.training.impressions.language_training import Places, teach
 
 ROOT = Path(__file__).parents[4]
@@ -109,6 +113,52 @@ def test_the_card_says_what_was_measured_and_no_report(taught: tuple[str, Path])
     assert not any(pair.impression in card or pair.findings in card for pair in pairs())
 
 
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chat_shaped(tmp_path_factory.mktemp("chat") / "chat-shaped")
+
+
+@pytest.mark.parametrize("way", ["full", "lora"])
+def test_a_causal_model_is_taught_by_the_same_command(way: Any, chat: Path, tmp_path: Path) -> None:
+    places = Places(tmp_path / "made", tmp_path / "work", chat)
+    made = teach(pairs(), replace(TINY, way=way), places, cpu=True)
+    before, after = (load_file(folder / "model.safetensors") for folder in (chat, made))
+    assert set(before) == set(after)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert ("model.embed_tokens.weight" in moved) is (way == "full")
+    assert "model.layers.0.self_attn.q_proj.weight" in moved
+    assert (made / "adapter").is_dir() is (way == "lora")
+    told = [json.loads(line) for line in (made / "training.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in told if "validation_loss" in row] == [1, 2]
+    model = open_language_model(made, "cpu")
+    assert model.asking == ASKING
+    assert len(model.candidates(Request("Small effusion.", "en"))) <= 1
+
+
+def test_a_causal_model_learns_the_answer_alone(chat: Path) -> None:
+    tokenizer = open_folder(chat, "cpu").tokenizer
+    found = examples(pairs()[:3], tokenizer, ASKING, causal=True)
+    for pair, row in zip(pairs()[:3], found.rows, strict=True):
+        question = asked(Request(pair.findings, "en", pair.indication), ASKING, tokenizer).text
+        given = tokenizer(question, add_special_tokens=False).input_ids
+        answer = row["input_ids"][len(given) :]
+        assert row["input_ids"][: len(given)] == given
+        assert row["labels"] == [-100] * len(given) + answer
+        assert answer[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(answer, skip_special_tokens=True).strip() == pair.impression
+
+
+def test_at_validation_a_causal_model_sees_the_question_alone() -> None:
+    batch = {
+        "input_ids": torch.tensor([[5, 6, 7, 8, 1], [5, 9, 1, 0, 0]]),
+        "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+        "labels": torch.tensor([[-100, -100, -100, 8, 1], [-100, 9, 1, -100, -100]]),
+    }
+    found = questions(batch, 0)
+    assert found["input_ids"].tolist() == [[5, 6, 7], [0, 0, 5]]
+    assert found["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
 def test_a_network_learns() -> None:
     """Not what it says, which is up to chance on two dozen reports: that its loss falls."""
     torch.manual_seed(0)
@@ -137,10 +187,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_killed_and_taught_on_is_as_taught_in_one_go(flan: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [flan_shaped, chat_shaped])
+def test_killed_and_taught_on_is_as_taught_in_one_go(
+    shape: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """Killed by SIGKILL after the first checkpoint, started again with the same command."""
     data = write(tmp_path / "pairs.csv")
-    options = ["--pairs", str(data), "--start", str(flan), "--epochs", "4"]
+    start = shape(tmp_path / "start")
+    options = ["--pairs", str(data), "--start", str(start), "--epochs", "4"]
 
     def run(name: str, kill: bool) -> Path:
         out, work = tmp_path / name, tmp_path / f"{name}.work"
@@ -222,14 +276,14 @@ def test_what_makes_no_sense_is_refused(change: dict[str, Any], reason: str) -> 
     [
         ("scratch", "flan", "do not go together"),
         ("lora", None, "needs a folder"),
-        ("full", "chat", "causal model"),
+        ("full", "mute", "no chat template"),
         ("full", "nothing", "no Hugging Face model folder"),
     ],
 )
 def test_ways_and_starts_that_do_not_fit_are_refused(
     way: Any, start: str | None, reason: str, flan: Path, tmp_path: Path
 ) -> None:
-    folder = {"flan": flan, "chat": chat_shaped(tmp_path / "chat")}.get(start or "")
+    folder = {"flan": flan, "mute": chat_shaped(tmp_path / "mute", None)}.get(start or "")
     places = Places(tmp_path / "out", tmp_path / "work", folder or (start and tmp_path) or None)
     with pytest.raises(LanguageModelError, match=reason):
         teach(pairs(), replace(TINY, way=way), places, cpu=True)

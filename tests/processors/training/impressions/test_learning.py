@@ -19,6 +19,7 @@ from processors.training.impressions import corpus_folder, shipped
 from processors.training.impressions.duplicates import grouped
 from processors.training.impressions.examples import examples, folds, likeness, taken
 from processors.training.impressions.figures import by_group, figures
+from processors.training.impressions.recipe import weights
 from tests.report_pairs import pairs
 
 
@@ -84,6 +85,14 @@ def test_which_statements_an_impression_takes_up(impression: str, expected: list
 def test_what_a_candidate_is_worth(draft: str, worth: float) -> None:
     (example,) = examples([Pair("a", "The heart is mildly enlarged.", "Mild cardiomegaly.")])
     assert likeness(example, draft) == pytest.approx(worth)
+
+
+def test_boilerplate_is_one_lesson_and_a_new_impression_counts_more() -> None:
+    usual = [
+        Pair(f"u{i}", "Clear lungs.", "No acute disease.", group="boilerplate") for i in range(16)
+    ]
+    new = Pair("n", "Left pleural effusion.", "Left effusion.")
+    assert weights(examples([*usual, new]), 4.0).tolist() == [0.5] * 16 + [4.0]
 
 
 def test_a_neighbour_out_of_its_own_group_is_never_asked(corpus: Path) -> None:

@@ -1,0 +1,50 @@
+"""Opens every model of the settings once and drops it, in a process of its own.
+
+The supervisor must know that a model can be used, and has no use for the 200 MB of runtimes that
+finding out takes. Never: a study, the database.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from config import Settings
+from processors import ProcessorError
+
+
+def apart(settings: Settings) -> None:
+    """Open all models in another process. Raises ProcessorError in that one's words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dicom_node.opening"],
+        input=settings.model_dump_json().encode(),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stdout.decode(errors="replace").strip()
+        raise ProcessorError(words or f"The models could not be opened ({done.returncode}).")
+
+
+def models(settings: Settings) -> None:
+    """Open all models here, which is faster and keeps their runtime. Raises ProcessorError."""
+    from dicom_node import wiring  # the models' runtime
+
+    for processor in settings.processors:
+        wiring.verify(settings, processor)
+    if settings.takes_texts:
+        wiring.scribe(settings)
+
+
+def main() -> int:
+    """Entry of the other process: settings as JSON on standard input, words on standard output."""
+    try:
+        models(Settings.model_validate_json(sys.stdin.buffer.read()))
+    except ProcessorError as error:
+        sys.stdout.write(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
