@@ -34,13 +34,13 @@ class Gone(Exception):
     """The node ended although it should run, or did not become ready."""
 
 
-def wait_for(true: Callable[[], Any], seconds: float, what: str) -> Any:
+def wait_for(true: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:
     """The first true value; fails the test with `what` after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.1)
+        time.sleep(every)
     return found
 
 

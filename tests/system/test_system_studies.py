@@ -232,7 +232,8 @@ def lose_the_file_of_the_failing(ward: Ward) -> None:
         os.kill(pid, signal.SIGSTOP)
     ward.tool("pacs_lab.py", "push", "--dir", ward.lab, "--study", failing)
     with ward.node.storage() as storage:
-        storage.spool.remove(storage.studies.instances(failing)[0].path)
+        kept = wait_for(lambda: storage.studies.instances(failing), 20, "the row behind the answer")
+        storage.spool.remove(kept[0].path)
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
         # a repeat of the film would bring its file back
