@@ -31,7 +31,7 @@ ENV PATH=/opt/dictamen/bin:$PATH PYTHONUNBUFFERED=1 DICTAMEN_CONFIG=/etc/dictame
 USER dictamen
 WORKDIR /var/lib/dictamen
 VOLUME /var/lib/dictamen
-EXPOSE 11112 2575
+EXPOSE 11112 2575 2762 8443
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8112/healthz', timeout=4)"]
 ENTRYPOINT ["/usr/bin/tini", "--", "dictamen"]
