@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from reports import wording
 from storage import Commitment, Delivery, Run, StudyRecord
 
 _TEXT = {
@@ -22,7 +23,7 @@ _TEXT = {
         "run": "Run {id} of {processor} (attempt {attempt}): {state}{reason}",
         "shadow": "Run {id} is in shadow: its result is remembered and sent nowhere.",
         "superseded": "Run {id} takes the place of run {older}: instances came after it.",
-        "finding": "  {label}: {state}, probability {probability:.0%}, threshold {threshold:.0%}",
+        "finding": "  {label}: {state}, probability {probability}, threshold {threshold}",
         "delivery": "  {kind} to {destination}: {state} after attempt {attempts}{answer}",
         "commitment": "; commitment: {state}{answer}",
         "none": "Not assessed because no rule of node.yaml picked it. {why}",
@@ -37,7 +38,7 @@ _TEXT = {
         "run": "Ejecución {id} de {processor} (intento {attempt}): {state}{reason}",
         "shadow": "La ejecución {id} está en sombra: su resultado se guarda y no se envía.",
         "superseded": "La ejecución {id} sustituye a la {older}: llegaron instancias después.",
-        "finding": "  {label}: {state}, probabilidad {probability:.0%}, umbral {threshold:.0%}",
+        "finding": "  {label}: {state}, probabilidad {probability}, umbral {threshold}",
         "delivery": "  {kind} a {destination}: {state} tras el intento {attempts}{answer}",
         "commitment": "; compromiso de custodia: {state}{answer}",
         "none": "No valorado porque ninguna regla de node.yaml lo eligió. {why}",
@@ -101,6 +102,11 @@ def tell(
     return lines
 
 
+def percent(probability: float, language: str) -> str:
+    """As the reports write it: never 0 or 100 %."""
+    return wording.percent(probability, wording.ES if language == "es" else wording.EN)
+
+
 def decision(trace: Sequence[Mapping[str, Any]], language: str) -> list[str]:
     """What each processor's rule made of the study."""
     text, lines = _TEXT[language], []
@@ -142,8 +148,8 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
             text["finding"].format(
                 label=finding["label"],
                 state=state_word(finding["state"], language),
-                probability=finding["probability"],
-                threshold=finding["threshold"],
+                probability=percent(finding["probability"], language),
+                threshold=percent(finding["threshold"], language),
             )
         )
     return lines
