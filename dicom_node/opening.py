@@ -26,8 +26,7 @@ def apart(settings: Settings) -> None:
         raise ProcessorError(words or f"The models could not be opened ({done.returncode}).")
 
 
-def models(settings: Settings) -> None:
-    """Open all models here, which is faster and keeps their runtime. Raises ProcessorError."""
+def _models(settings: Settings) -> None:
     from dicom_node import wiring  # the models' runtime
 
     for processor in settings.processors:
@@ -39,7 +38,7 @@ def models(settings: Settings) -> None:
 def main() -> int:
     """Entry of the other process: settings as JSON on standard input, words on standard output."""
     try:
-        models(Settings.model_validate_json(sys.stdin.buffer.read()))
+        _models(Settings.model_validate_json(sys.stdin.buffer.read()))
     except ProcessorError as error:
         sys.stdout.write(str(error))
         return 1

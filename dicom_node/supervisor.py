@@ -196,8 +196,9 @@ class Supervisor:
         self._audit("110113", kind="110131", settings="taken over")
         log.info(Event.SETTINGS_RELOADED)
         self._children.want(_places(new))
-        # with TLS always: its certificate may have been renewed below the same name
-        same_door = (old.node, old.intake) == (new.node, new.intake) and not new.intake.tls
+        # certificates and tokens may have been renewed below the same name
+        files = new.intake.tls or new.intake.stow
+        same_door = (old.node, old.intake) == (new.node, new.intake) and not files
         doors: tuple[Role, ...] = () if same_door else ("intake", "inbox")
         self._children.renew(("worker", "courier", *doors))
 
