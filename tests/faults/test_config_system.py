@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from system.node import ROOT, NodeUnderTest, alive, wait_for
 from system.trial import Pacs
 
 from config import load
+from dicom_node.demo.peers import free_port
 from dicom_node.rules import faults
 
 EX_CONFIG = 78
@@ -162,3 +165,30 @@ def test_check_names_a_wrong_ae_title(tmp_path: Path, strict_pacs: Pacs, title: 
     assert not found["ok"]
     for word in ("WRONGNAME", "127.0.0.1", str(strict_pacs.port), "called AE title"):
         assert word.lower() in found["detail"].lower(), found
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_reload_forgets_a_token_that_was_taken_out(tmp_path: Path) -> None:
+    port, tokens = free_port(), tmp_path / "stow.token"
+    tokens.write_text(f"OLD {'o' * 30}\n")
+    stow = {"listen": f"127.0.0.1:{port}", "token_file": str(tokens)}
+
+    def asked(token: str) -> int:
+        head = {"Authorization": f"Bearer {token}", "Content-Type": "text/plain"}
+        wanted = urllib.request.Request(f"http://127.0.0.1:{port}/studies", b"x", head)
+        try:
+            with urllib.request.urlopen(wanted, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    with NodeUnderTest(tmp_path, changes={"intake": {"stow": stow}}) as node:
+        assert node.process is not None
+        wait_for(lambda: asked("o" * 30) == 415, 30, "the web door knows the sender")
+        tokens.write_text(f"NEW {'n' * 30}\n")
+        node.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: asked("n" * 30) == 415, 60, "the new token")
+        assert asked("o" * 30) == 401
