@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from processors.analysis import Analysis, Finding, Region, State, Study
-from reports import codes, content, sr_items, uids
+from reports import codes, content, sr_document, sr_items, uids
 from reports.model import Options, Report
 from reports.wording import words
 
@@ -29,10 +29,10 @@ def write(
     """The TID 1500 report, or nothing where no present finding has a region."""
     if not content.groups(analysis):
         return ()
-    document = sr_items.Document(
+    document = sr_document.Document(
         "structured_report", str(ComprehensiveSRStorage), _root(analysis, study, options)
     )
-    return (sr_items.report(document, analysis, study, options, made_at),)
+    return (sr_document.report(document, analysis, study, options, made_at),)
 
 
 def _root(analysis: Analysis, study: Study, options: Options) -> ContentItem:

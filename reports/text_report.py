@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, EnhancedSRStorage
 
 from processors.analysis import Analysis, Study
-from reports import codes, content, draft, sr_items
+from reports import codes, content, draft, sr_document, sr_items
 from reports.model import Options, Report
 
 
@@ -27,10 +27,10 @@ def write(
     """The text report."""
     states = _states(analysis, options)
     sop_class = ComprehensiveSRStorage if states else EnhancedSRStorage
-    document = sr_items.Document(
+    document = sr_document.Document(
         "text_report", str(sop_class), _root(analysis, study, options, states)
     )
-    return (sr_items.report(document, analysis, study, options, made_at),)
+    return (sr_document.report(document, analysis, study, options, made_at),)
 
 
 def _states(analysis: Analysis, options: Options) -> list[ContentItem]:
@@ -46,7 +46,7 @@ def _root(
 ) -> ContentItem:
     sources = content.sources(analysis, study)
     headers = [study.header(uid) for uid in sources]
-    pictures = sr_items.picture_evidence(analysis, study, options, sources)
+    pictures = sr_document.picture_evidence(analysis, study, options, sources)
     lines = [options.label, *draft.urgency_lines(analysis, options)]
     found = content.folded(iter([*lines, *content.report_lines(analysis, options)]))
     items: list[ContentItem] = [

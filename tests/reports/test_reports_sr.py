@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import highdicom as hd
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, EnhancedSRStorage
@@ -57,6 +58,48 @@ def test_flags_never_verified_never_final(kind: str):
     assert "VerifyingObserverSequence" not in made
     assert made.Modality == "SR"
     assert list(made.PerformedProcedureCodeSequence) == []
+
+
+CONTENT = (
+    "ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence",
+    "ContentSequence",
+)  # fmt: skip
+OURS = {  # of the frozen time and of this node, which highdicom cannot know
+    "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime",
+    "Manufacturer", "CodingSchemeIdentificationSequence", "ContributingEquipmentSequence",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_document_is_the_one_that_highdicom_makes_of_the_same_content(kind: str):
+    made = read(written()[kind])
+    content, evidence = Dataset(), []
+    for keyword in CONTENT:
+        content[keyword] = made[keyword]
+    for series in made.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence:
+        for reference in series.ReferencedSOPSequence:
+            seen = source()
+            seen.SOPClassUID = reference.ReferencedSOPClassUID
+            seen.SOPInstanceUID = reference.ReferencedSOPInstanceUID
+            seen.SeriesInstanceUID = series.SeriesInstanceUID
+            evidence.append(seen)
+    assert len(evidence) == 2  # the film and the overlay
+    document = hd.sr.ComprehensiveSR if kind == "structured_report" else hd.sr.EnhancedSR
+    theirs = document(
+        evidence=evidence,
+        content=content,
+        series_instance_uid=made.SeriesInstanceUID,
+        series_number=int(made.SeriesNumber),
+        sop_instance_uid=made.SOPInstanceUID,
+        instance_number=int(made.InstanceNumber),
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=made.SeriesDescription,
+        specific_character_set="ISO_IR 192",
+    )
+    differing = {e.keyword for e in theirs if e.keyword not in OURS and made.get(e.tag) != e}
+    assert differing == set()
 
 
 @pytest.mark.parametrize("kind", BOTH)
