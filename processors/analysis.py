@@ -270,7 +270,7 @@ def no_values(_uid: str, _frame: int) -> Pixels:
     raise UnreadablePixels("This study has no measured values.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Study:
     """The accepted instances of one study, in a stable order, with their pixels on demand.
 

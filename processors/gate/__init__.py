@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from pydicom.dataset import Dataset
 
@@ -58,7 +59,8 @@ class _Fate:
     why: str
 
 
-_latest: list[tuple[Study, Mapping[str, Any], Path, str, Verdict]] = []
+# of a study that is still looked at: kept by itself, it would keep its pixels too
+_latest: list[tuple[ref[Study], Mapping[str, Any], Path, str, Verdict]] = []
 
 
 def check(
@@ -72,12 +74,12 @@ def check(
 def judge(study: Study, card: Mapping[str, Any], bundle_folder: Path, language: str) -> Verdict:
     """Everything the gate has to say of a study; the latest verdict is remembered."""
     for entry in _latest:
-        if entry[0] is study and entry[1] is card and entry[2:4] == (bundle_folder, language):
+        if entry[0]() is study and entry[1] is card and entry[2:4] == (bundle_folder, language):
             return entry[4]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that break their VR count as not stated
         verdict = _judge(study, terms(card), bundle_folder, language)
-    _latest[:] = [(study, card, bundle_folder, language, verdict)]
+    _latest[:] = [(ref(study), card, bundle_folder, language, verdict)]
     return verdict
 
 
