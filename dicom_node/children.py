@@ -1,7 +1,7 @@
 """The processes below a supervisor: started, started again when they end, stopped.
 
 Knows processes and settings, no database and no study; what an end means is told to `on_end`.
-A child gets the settings in force on standard input (see `dicom_node.roles`).
+A child gets the settings in force on standard input (see `dicom_node.child`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from config import Settings
-from dicom_node import notices
+from dicom_node import interpreter, notices
+from dicom_node.child import PARENT
 from dicom_node.events import Event
-from dicom_node.roles import PARENT, Role
+from dicom_node.roles import Role
 
 log = structlog.get_logger()
 RESTART_FIRST, RESTART_MOST, PROVEN = 0.2, 10.0, 30.0  # back-off of a process that keeps ending
@@ -140,7 +140,7 @@ def _colon(child: Child) -> str:
 
 def _spawn(child: Child, settings: Settings) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "dicom_node.roles", child.role],
+        interpreter.module("dicom_node.child", child.role),
         stdin=subprocess.PIPE,
         env={
             **os.environ,

@@ -10,13 +10,14 @@ import subprocess
 import sys
 
 from config import Settings
+from dicom_node import interpreter
 from processors import ProcessorError
 
 
 def apart(settings: Settings) -> None:
     """Open all models in another process. Raises ProcessorError in that one's words."""
     done = subprocess.run(
-        [sys.executable, "-m", "dicom_node.opening"],
+        interpreter.module("dicom_node.opening"),
         input=settings.model_dump_json().encode(),
         stdout=subprocess.PIPE,
         check=False,

@@ -16,7 +16,8 @@ import socket
 import sys
 import threading
 
-UNNEEDED = ("gdcm", "jpeg_ls", "numpy", "pylibjpeg", "rich")
+from dicom_node import interpreter
+
 PARENT = "DICTAMEN_INTAKE"  # environment: the process id of the one who started it
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
 
@@ -26,8 +27,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
         return 1
-    for name in UNNEEDED:
-        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
+    interpreter.without((*interpreter.CODECS, *interpreter.SCREENS, "numpy"))
     door, lane, *descriptors = sys.argv[1], *(int(word) for word in sys.argv[2:8])
     return _run(door, lane, descriptors)
 

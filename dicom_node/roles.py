@@ -1,18 +1,14 @@
 """The four kinds of process below a supervisor: intake, inbox, worker, courier.
 
 Each runs until its `stopping` event and meets the others only in the database and the spool.
-`python -m dicom_node.roles ROLE` is what a supervisor starts: settings in force come as JSON on
-standard input (a broken file on disk must not reach a restarted process), and the process ends
-with its supervisor.
+`dicom_node.child` is the process around it. Imports only what its role needs.
 """
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,16 +19,13 @@ from typing import Literal, get_args
 import structlog
 
 from config import Settings
-from dicom_node import bell, logs, metrics, notices, rooms
+from dicom_node import bell, metrics, notices, rooms
 from dicom_node.bell import Bell, Topic
 from dicom_node.events import Event
-from processors import ProcessorError
 
 Role = Literal["intake", "worker", "courier", "inbox"]
 ROLES: tuple[Role, ...] = get_args(Role)
 log = structlog.get_logger()
-PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its supervisor
-_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
 
 
 class RoleError(Exception):
@@ -40,7 +33,7 @@ class RoleError(Exception):
 
 
 def run(role: Role, settings: Settings, stopping: threading.Event) -> None:
-    """Be one process of the node until `stopping` is set. Imports only what its role needs."""
+    """Be one process of the node until `stopping` is set. Raises RoleError."""
     if role == "intake":
         _intake(settings, stopping)
     elif role == "worker":
@@ -100,6 +93,7 @@ def _inbox(settings: Settings, stopping: threading.Event) -> None:
 
 def _worker(settings: Settings, stopping: threading.Event) -> None:
     from dicom_node import drafts, wiring, worker  # ONNX Runtime and the models: in this role alone
+    from processors import ProcessorError
 
     storage = rooms.storage(settings, "worker")
     try:
@@ -115,6 +109,8 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
             storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
             filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
         )  # fmt: skip
+    except ProcessorError as error:
+        raise RoleError(str(error)) from error
     finally:
         storage.close()
 
@@ -152,30 +148,3 @@ def _alone(lock: Path, stopping: threading.Event) -> Iterator[None]:
                 said = True
                 stopping.wait(1.0)
         yield
-
-
-def main() -> int:
-    """Entry of a child process."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
-        return 1
-    role = next(name for name in ROLES if name == sys.argv[1])
-    settings = Settings.model_validate_json(sys.stdin.buffer.read())
-    key = settings.node.audit_key_file.read_bytes().strip()
-    logs.configure(settings.node.log, key, process=role)
-    stopping = threading.Event()
-    stop_on_signals(stopping)
-    try:
-        run(role, settings, stopping)
-    except (ProcessorError, RoleError) as error:  # readiness names it
-        notices.say(str(error))
-        log.error(Event.PROCESS_CRASHED, role=role, error=str(error))
-        return 1
-    except Exception:
-        log.exception(Event.PROCESS_CRASHED, role=role)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -289,7 +289,7 @@ ROWS = (
         "        from processors.runtime import read_verified\n\n"
         "        read_verified(processor.bundle)\n",
         f"{MODEL_NODE}::test_weights_shape_refuse_the_start"),
-    Row("weights-corrupt", "dicom_node/roles.py",
+    Row("weights-corrupt", "dicom_node/child.py",
         "        notices.say(str(error))\n", "",
         f"{MODEL_NODE}::test_weights_corrupt_below_a_running_node_are_named_and_never_run"),
     Row("model-swap", "processors/vae/processor.py",

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import load
-from dicom_node import rooms, rules, story
+from dicom_node import interpreter, rooms, rules, story
 from dicom_node.demo import page, patients
 from dicom_node.demo.outcome import Row
 from dicom_node.demo.patients import Patient
@@ -156,7 +155,7 @@ def _peers(pacs: TrialPacs, ris: TrialRis) -> Iterator[None]:
 def _node(config: Path, log: Path, status_port: int) -> Iterator[None]:
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dicom_node.cli", "serve", str(config)], stdout=out, stderr=out
+            interpreter.module("dicom_node.cli", "serve", str(config)), stdout=out, stderr=out
         )
     try:
         _until_ready(process, log, status_port)

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from config.settings import Settings
+from dicom_node import interpreter
 from dicom_node.intake import post
 from dicom_node.intake.board import ROWS, Board
 from dicom_node.intake.clerk import Clerk
@@ -123,7 +123,7 @@ class Crew:
         descriptors = [*(one.fileno() for one in passed), self.board.descriptor]
         descriptors += [one.fileno() for one in both[1:]]
         numbers = [str(one) for one in (hand.lane, *descriptors)]
-        words = [sys.executable, "-m", MODULE, hand.door, *numbers]
+        words = interpreter.module(MODULE, hand.door, *numbers)
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, pass_fds=descriptors,
             env={**os.environ, **_MEMORY, PARENT: str(os.getpid())},

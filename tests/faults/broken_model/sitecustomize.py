@@ -80,7 +80,7 @@ def lose_the_gpu(while_there: Path) -> None:
     pipeline.WAIT = timedelta(seconds=2)
 
 
-if sys.orig_argv[1:] == ["-m", "dicom_node.roles", "worker"]:
+if sys.orig_argv[-3:] == ["-m", "dicom_node.child", "worker"]:
     break_the_model()
     if "BROKEN_GPU" in os.environ:
         lose_the_gpu(Path(os.environ["BROKEN_GPU"]))
