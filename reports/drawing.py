@@ -50,7 +50,8 @@ class Line:
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
     """Values 0..1 as an 8-bit picture; what is not a number is dark."""
-    scaled = np.clip(pixels, 0, 1) * np.float32(255)
+    scaled = np.clip(pixels, 0, 1)
+    scaled *= np.float32(255)
     if np.isnan(scaled.min()):
         scaled[np.isnan(scaled)] = 0
     return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
@@ -62,7 +63,7 @@ def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Im
     scale = min(box[0] / width, box[1] / (height * aspect))
     size = (max(1, round(width * scale)), max(1, round(height * aspect * scale)))
     method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
-    return picture.resize(size, method, reducing_gap=None).convert("RGB")
+    return picture.resize(size, method, reducing_gap=1.5).convert("RGB")
 
 
 @dataclass(frozen=True, slots=True)

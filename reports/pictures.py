@@ -21,10 +21,10 @@ from reports.lettering import ems, font
 from reports.model import Options
 from reports.wording import Words, percent, words
 
-PANEL = 900  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
+PANEL = 768  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
 LEAST = 640
 MOSAIC = 440
-STRIP = 480  # side of a strip's panels; a model's pictures are small
+STRIP = 400  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
 MOST_FINDINGS, MOST_LARGE, MOST_NOTES = 4, 2, 2
 
