@@ -41,7 +41,8 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        # a line and its end in one write: several processes write into the same pipe
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     # Libraries log values of data sets; nothing of theirs below an error, and no message at all.

@@ -15,11 +15,21 @@ from dicom_node import logs
 KEY = b"0123456789abcdef"
 
 
+class Lines:
+    """What was logged; called, it gives the lines."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def __call__(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
 @pytest.fixture
 def lines():
-    stream = io.StringIO()
-    logs.configure("json", KEY, process="test", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    made = Lines()
+    logs.configure("json", KEY, process="test", stream=made.stream)
+    yield made
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     logging.captureWarnings(False)
@@ -45,6 +55,14 @@ def test_log_injection(lines):
     structlog.get_logger().info("association.refused", calling="EVIL\n\x1b[2J{}")
     (line,) = lines()
     assert line["calling"] == "EVIL\\n\\x1b[2J{}"
+
+
+def test_a_line_is_one_write_so_that_those_of_two_processes_never_mix(lines, monkeypatch):
+    """As a container runs it: unbuffered, each write of Python's goes to the pipe by itself."""
+    writes: list[str] = []
+    monkeypatch.setattr(lines.stream, "write", writes.append)
+    structlog.get_logger().info("run.ended", seconds=1)
+    assert [one.endswith("}\n") for one in writes] == [True]
 
 
 def test_a_library_warning_is_dropped(lines, capfd):
