@@ -1,10 +1,12 @@
 """Draws what a report shows: panels, outlines and captions, on one dark canvas.
 
-The rules of legibility (standards.md A): the upper 8 % of every picture stays free of text
-because viewers lay a cine bar there; captions stand below the anatomy; letters are at
-least 1/40 of the picture's height; colours are told apart by colour-blind people
-(Okabe and Ito 2008) and, on a grey monitor, by number. The font is shipped, so that the same
-result has the same pixels everywhere. Never: a name, a number or a date of a patient.
+The rules of legibility (standards.md A): the upper part of every picture stays free, because
+viewers lay a cine bar and the series' name there, and text at the foot keeps clear of both corners,
+where they write window and number (measured with OHIF, of a picture that fills its height);
+captions stand below the anatomy; letters are at least 1/40 of the picture's height; colours are
+told apart by colour-blind people (Okabe and Ito 2008) and, on a grey monitor, by number. The font
+is shipped, so that the same result has the same pixels everywhere. Never: a name, a number or a
+date of a patient.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ ORANGE: Colour = (230, 159, 0)
 WARNING: Colour = (255, 130, 71)
 BLUE: Colour = (86, 180, 233)
 OUTLINES: tuple[Colour, ...] = (ORANGE, BLUE, (0, 158, 115), (204, 121, 167), (213, 94, 0))
-FREE = 0.08  # of the height, at the top
+FREE = 0.095  # of the height, at the top
+FOOT = 0.065  # of the height, at the bottom: text there keeps clear of
+CORNERS = (0.08, 0.05)  # of the width, left and right
 LEADING = 1.26  # line height in ems
 TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
@@ -157,7 +161,7 @@ def compose(
     width, height = size
     canvas = Image.new("RGB", (width + width % 2, height + height % 2), (0, 0, 0))
     top = _panels(canvas, layout)
-    _caption(canvas, lines, (GAP, top), bar)
+    _caption(canvas, lines, top, bar)
     return canvas
 
 
@@ -184,7 +188,7 @@ def fit(
     for _ in range(200):
         needed = FREE * height + pictures + rows * (_title_height(height) + GAP) + GAP
         needed += _bar_height(height) if bar else 0
-        needed += max(_caption_height(lines, width, height) for lines in captions)
+        needed += max(sum(s.height for s in _set(lines, width, height)) for lines in captions)
         if needed <= height:
             return width, height
         height = int(np.ceil(min(max(needed, height * 1.01), height * 1.05)))
@@ -192,13 +196,33 @@ def fit(
     return width, height
 
 
-def _caption_height(lines: Sequence[Line], width: int, height: float) -> int:
-    total = 0
-    for line in lines:
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """A paragraph as it stands on the canvas. left, right: its margins in pixels."""
+
+    line: Line
+    size: int
+    left: int
+    right: int
+    texts: tuple[str, ...]
+
+    @property
+    def height(self) -> int:
+        return len(self.texts) * round(self.size * LEADING)
+
+
+def _set(lines: Sequence[Line], width: int, height: float) -> list[_Set]:
+    """The caption's paragraphs, wrapped; from the bottom, since the foot has less room."""
+    found: list[_Set] = []
+    below = GAP
+    for line in reversed(lines):
         size = text_size(line.size, height)
-        room = _room(line, size, width - 2 * GAP)
-        total += len(wrapped(line.text, size, room, line.most)) * round(size * LEADING)
-    return total
+        at_foot = below < FOOT * height
+        left, right = (max(GAP, round(at_foot * share * width)) for share in CORNERS)
+        room = _room(line, size, width - left - right)
+        found.append(_Set(line, size, left, right, (*wrapped(line.text, size, room, line.most),)))
+        below += found[-1].height
+    return found[::-1]
 
 
 def _bar_height(height: float) -> int:
@@ -246,17 +270,14 @@ def _columns(canvas: int, layout: Layout, size: int) -> list[int]:
     return titled if sum(titled) <= room else panels
 
 
-def _caption(
-    canvas: Image.Image, lines: Sequence[Line], start: tuple[int, int], bar: Extra | None
-) -> None:
-    pen, (left, top) = ImageDraw.Draw(canvas), start
-    right = canvas.width - left
+def _caption(canvas: Image.Image, lines: Sequence[Line], top: int, bar: Extra | None) -> None:
+    pen = ImageDraw.Draw(canvas)
     if bar:
         tall = _bar_height(canvas.height)
-        bar(pen, (left, top + tall // 2, right), tall)
+        bar(pen, (GAP, top + tall // 2, canvas.width - GAP), tall)
         top += tall
-    for line in lines:
-        size = text_size(line.size, canvas.height)
+    for one in _set(lines, canvas.width, canvas.height):
+        line, size, left, right = one.line, one.size, one.left, canvas.width - one.right
         face, stroke = font(size), max(1, size // 28) if line.bold else 0
         indent = round(size * 1.1) if line.marker else 0
         if line.marker:
@@ -265,8 +286,7 @@ def _caption(
             small = font(_beside(size))
             at = (right - small.getlength(line.right), top + (size - _beside(size)) * 0.9)
             pen.text(at, line.right, font=small, fill=WHITE)
-        room = _room(line, size, right - left)
-        for text in wrapped(line.text, size, room, line.most):
+        for text in one.texts:
             pen.text(
                 (left + indent, top),
                 text,

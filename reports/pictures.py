@@ -24,7 +24,7 @@ from reports.wording import Words, percent, words
 PANEL = 768  # longest side of a panel in pixels; smaller sources are enlarged to LEAST
 LEAST = 640
 MOSAIC = 440
-STRIP = 400  # side of a strip's panels; a model's pictures are small
+STRIP = 360  # side of a strip's panels; a model's pictures are small
 WIDE = 1.5  # wider images stand above each other
 MOST_FINDINGS, MOST_LARGE, MOST_NOTES = 4, 2, 2
 
@@ -163,7 +163,7 @@ def _compact(lines: list[Line]) -> list[Line]:
 def _label(options: Options) -> list[Line]:
     return [
         Line(words(options.language).draft, 1 / 30, YELLOW, bold=True, most=2),
-        Line(options.label, colour=YELLOW, most=5),
+        Line(options.label, 1 / 38, YELLOW, most=5),
     ]
 
 

@@ -32,7 +32,8 @@ from report_cases import (
 from processors.analysis import State
 from reports import Report, drawing, pictures, secondary_capture
 
-FREE = 0.08
+FREE, FOOT = 0.09, 0.06  # of the height: where viewers write
+LEFT, RIGHT = 0.075, 0.045  # of the width: what they write at the foot
 PICTURES = ["overlay", "strip"]
 
 
@@ -200,7 +201,7 @@ def test_strip_variants(strip, count: int, sop_class: str):
 
 @pytest.mark.parametrize("strip", ["cine", "single_frames", "mosaic"])
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_label_is_burnt_into_every_frame_and_the_top_is_free(language, strip):
+def test_label_is_burnt_into_every_frame_and_viewers_write_beside_it(language, strip):
     options = replace(OPTIONS, language=language, strip=strip)
     other = replace(options, label="x" * len(OPTIONS.label))
     for mine, theirs in zip(
@@ -208,7 +209,11 @@ def test_label_is_burnt_into_every_frame_and_the_top_is_free(language, strip):
     ):
         for frame, changed in zip(frames(mine), frames(theirs), strict=True):
             top = int(FREE * frame.shape[0])
-            assert not frame[:top].any()
+            foot = frame[-int(FOOT * frame.shape[0]) :]
+            left, right = (int(share * frame.shape[1]) for share in (LEFT, RIGHT))
+            assert [part.any() for part in (frame[:top], foot[:, :left], foot[:, -right:])] == [
+                False
+            ] * 3
             rows = min(frame.shape[0], changed.shape[0])
             assert frame.shape != changed.shape or (frame[:rows] != changed[:rows]).any()
 
