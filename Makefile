@@ -59,7 +59,10 @@ kills-intake: $(INSTALLED) ## SIGKILL in flight, 20 times: is all that was answe
 	$(BIN)/python tests/benchmarks/intake_kills.py $(KILLS_ARGS)
 
 bench-pipeline: $(INSTALLED) ## From the last byte to the result in the PACS (needs DICTAMEN_SHARED)
-	$(BIN)/python tests/benchmarks/pipeline_road.py $(PIPELINE_ARGS)
+	$(BIN)/python tests/benchmarks/pipeline_road.py --json docs/evidence/road.json \
+	  $(PIPELINE_ARGS) || missed=$$?; \
+	$(BIN)/python tests/benchmarks/road_table.py --write docs/evidence/road.md > /dev/null; \
+	exit $${missed:-0}
 
 soak: $(INSTALLED) ## The intake under half its peak for an hour: does anything grow?
 	$(BIN)/python tests/benchmarks/intake_soak.py --picture soak.png $(SOAK_ARGS)

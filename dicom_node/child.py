@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 PARENT = "DICTAMEN_SUPERVISOR"  # environment of a child: the process id of its supervisor
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that we get when our parent ends
-_UNNEEDED = {
-    "intake": (*interpreter.CODECS, *interpreter.SCREENS, "numpy"),
-    "inbox": (*interpreter.CODECS, *interpreter.SCREENS),
-    "courier": (*interpreter.CODECS, *interpreter.SCREENS),
-    "worker": interpreter.SCREENS,
-}
 
 
 def main() -> int:
@@ -35,7 +29,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
         return 1
-    interpreter.without(_UNNEEDED[sys.argv[1]])
+    interpreter.spare(sys.argv[1])
     from dicom_node.roles import ROLES
 
     return _be(next(name for name in ROLES if name == sys.argv[1]))

@@ -8,10 +8,15 @@ worker.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
-CODECS = ("gdcm", "jpeg_ls", "pylibjpeg")
-SCREENS = ("rich",)
+_CODECS, _SCREENS = ("gdcm", "jpeg_ls", "pylibjpeg"), ("rich",)
+UNNEEDED = {  # by what a process is
+    "receiver": (*_CODECS, *_SCREENS, "numpy"),
+    "intake": (*_CODECS, *_SCREENS, "numpy"),
+    "inbox": (*_CODECS, *_SCREENS),
+    "courier": (*_CODECS, *_SCREENS),
+    "worker": _SCREENS,
+}
 
 
 def module(name: str, *words: str) -> list[str]:
@@ -22,7 +27,7 @@ def module(name: str, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", name, *words]
 
 
-def without(names: Iterable[str]) -> None:
-    """From now on these cannot be imported, as if they were not installed."""
-    for name in names:
+def spare(process: str) -> None:
+    """From now on what this process has no use for cannot be imported, as if not installed."""
+    for name in UNNEEDED[process]:
         sys.modules[name] = None  # type: ignore[assignment]

@@ -27,7 +27,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT) != str(os.getppid()):  # it ended before the line above took hold
         return 1
-    interpreter.without((*interpreter.CODECS, *interpreter.SCREENS, "numpy"))
+    interpreter.spare("receiver")
     door, lane, *descriptors = sys.argv[1], *(int(word) for word in sys.argv[2:8])
     return _run(door, lane, descriptors)
 
