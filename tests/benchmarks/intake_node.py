@@ -15,10 +15,11 @@ from pathlib import Path
 
 from dicom_node import interpreter
 
-interpreter.spare("intake")  # before anything else is loaded
-from config.settings import Settings  # noqa: E402
-from dicom_node import intake, logs  # noqa: E402
-from storage import open_storage, upgrade  # noqa: E402
+if __name__ == "__main__":  # before anything else is loaded, and not where it is imported
+    interpreter.spare("intake")
+from config.settings import Settings
+from dicom_node import intake, logs
+from storage import open_storage, upgrade
 
 KEY = b"a key of the benchmarks"
 
