@@ -29,7 +29,9 @@ from report_cases import (
     written,
 )
 
-from processors.analysis import State
+from processors.analysis import Explanation, Finding, State
+from processors.explain import METHODS
+from processors.explain.faithfulness import REASONS
 from reports import Report, drawing, pictures, secondary_capture
 
 FREE, FOOT = 0.09, 0.06  # of the height: where viewers write
@@ -352,6 +354,28 @@ def test_long_notes_leave_the_anatomy_its_room():
     frame = frames(report)[0]
     # pictures.LEAST is the side of the panel of this small source
     assert pictures.LEAST / frame.shape[0] > 0.4
+
+
+@pytest.mark.parametrize("methods", [2, 5])
+@pytest.mark.parametrize("findings", [1, 2, 4])
+def test_long_reasons_leave_the_anatomy_its_room(findings: int, methods: int):
+    image = source(Rows=900, Columns=700)
+    why = "; ".join([*REASONS["es"].values()][-6:])
+    labels = ("pneumonia", "nodule", "atelectasis", "cardiomegaly")[:findings]
+    uid = str(image.SOPInstanceUID)
+    withheld = tuple(
+        Explanation(label, uid, method, (), None, (), False, f"{label}: {why}")
+        for label in labels
+        for method in list(METHODS)[:methods]
+    )
+    told = analysis(study(image), tuple(_outlined(image, label) for label in labels), withheld)
+    drawn = pictures.overlay(told, study(image), OPTIONS, (uid, 1))
+    # the panel of this source is as tall as panels may be
+    assert pictures.PANEL / drawn.height > 0.24
+
+
+def _outlined(image: Dataset, label: str) -> Finding:
+    return replace(present(image), label=label)
 
 
 def test_not_a_number_in_the_pixels_is_drawn_dark():
