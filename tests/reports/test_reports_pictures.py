@@ -165,6 +165,17 @@ def test_other_patient_ids_are_copied_without_private_elements():
     assert (copied.PatientID, copied.IssuerOfPatientID, len(copied)) == ("X-9", "OTHER", 2)
 
 
+@pytest.mark.parametrize("own", [None, "ISO_IR 100"])
+def test_an_item_s_texts_decode_as_the_image_around_it_says(own: str | None):
+    item = Dataset()
+    if own:
+        item.SpecificCharacterSet = own
+    item.PatientID, item.IssuerOfPatientID = "X-9", "Clínica Málaga"
+    made = read(written(OtherPatientIDsSequence=[item])["overlay"])
+    (copied,) = made.OtherPatientIDsSequence
+    assert (copied.IssuerOfPatientID, len(copied)) == ("Clínica Málaga", 2)
+
+
 def test_times_follow_the_source_s_offset():
     made = read(written(TimezoneOffsetFromUTC="+0100")["overlay"])
     assert made.TimezoneOffsetFromUTC == "+0100"
