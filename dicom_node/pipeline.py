@@ -203,8 +203,9 @@ def _as_corrected(study: Study, newest_uid: str) -> Study:
 
 
 def with_predecessor(storage: Storage, claimed: Run, options: Options) -> Options:
-    """The options with what storage alone knows: whose study it is, and what it replaces."""
-    options = replace(options, identity=_identity(storage, claimed.study_uid))
+    """The options with what storage alone knows: whose study, of what content, what it replaces."""
+    identity = _identity(storage, claimed.study_uid)
+    options = replace(options, identity=identity, content=claimed.digest)
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)

@@ -12,7 +12,7 @@ date of a patient.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,17 @@ CORNERS = (0.08, 0.05)  # of the width, left and right
 LEADING = 1.26  # line height in ems
 TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
+LEAST_SHARE = 0.25  # of the height, for the panels: paragraphs that yield are cut before that
 GAP = 12
 _BLEND = 8  # pixels beside a contour that are drawn finer too, so that no edge shows
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A paragraph of a caption. size: of its letters (1 em) as part of the picture's height."""
+    """A paragraph of a caption. size: of its letters (1 em) as part of the picture's height.
+
+    yields: cut further where the caption would leave the panels too little room.
+    """
 
     text: str
     size: float = 1 / 36
@@ -50,6 +54,7 @@ class Line:
     number: str = ""
     most: int = 3  # lines after wrapping; the rest is cut with an ellipsis
     right: str = ""  # set flush right in the first line
+    yields: bool = False
 
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
@@ -181,19 +186,49 @@ def fit(
 
     Letters grow with the canvas, so it is approached; frames of one series share one size.
     """
-    tall = [one.height for one in layout.panels]
-    rows = len(tall) if layout.stacked else 1
-    pictures = sum(tall) if layout.stacked else max(tall)
-    width, height = max(_inner(layout) + 2 * GAP, layout.least_width), pictures
+    width, height = _least_width(layout), _tall(layout)
     for _ in range(200):
-        needed = FREE * height + pictures + rows * (_title_height(height) + GAP) + GAP
-        needed += _bar_height(height) if bar else 0
+        needed = _around_caption(layout, height, bar=bar)
         needed += max(sum(s.height for s in _set(lines, width, height)) for lines in captions)
         if needed <= height:
             return width, height
         height = int(np.ceil(min(max(needed, height * 1.01), height * 1.05)))
         width = max(width, round(height * NARROWEST))
     return width, height
+
+
+def yielding(layout: Layout, lines: Sequence[Line]) -> list[Line]:
+    """The caption that leaves the panels LEAST_SHARE of the height: the longest yields first.
+
+    Letters are a part of the height, so a caption may outgrow every canvas.
+    """
+    found = list(lines)
+    height = int(_tall(layout) / LEAST_SHARE)
+    width = max(_least_width(layout), round(height * NARROWEST))
+    room = height - _around_caption(layout, height, bar=False)
+    while True:
+        stand = _set(found, width, height)
+        lengths = {n: len(one.texts) for n, one in enumerate(stand) if one.line.yields}
+        longest = max(lengths, key=lambda n: lengths[n], default=0)
+        if sum(one.height for one in stand) <= room or lengths.get(longest, 0) <= 1:
+            return found
+        found[longest] = replace(found[longest], most=lengths[longest] - 1)
+
+
+def _tall(layout: Layout) -> int:
+    tall = [one.height for one in layout.panels]
+    return sum(tall) if layout.stacked else max(tall)
+
+
+def _least_width(layout: Layout) -> int:
+    return max(_inner(layout) + 2 * GAP, layout.least_width)
+
+
+def _around_caption(layout: Layout, height: float, *, bar: bool) -> float:
+    """What a canvas of that height holds besides its caption."""
+    rows = len(layout.panels) if layout.stacked else 1
+    taken = FREE * height + _tall(layout) + rows * (_title_height(height) + GAP) + GAP
+    return taken + (_bar_height(height) if bar else 0)
 
 
 @dataclass(frozen=True, slots=True)

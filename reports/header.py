@@ -50,6 +50,10 @@ _SHAPES = {
     "AS": re.compile(r"\d{3}[DWMY]"),
     "CS": re.compile(r"[A-Z0-9 _]{0,16}"),
     "TM": re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?"),
+    "DT": re.compile(
+        r"\d{4}((0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])"
+        r"(([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?)?)?)?([+-](0\d|1[0-4])[0-5]\d)?"
+    ),
 }
 # Syntaxes that are always lossy, for sources that do not say so themselves.
 _LOSSY_SYNTAXES = {
@@ -87,9 +91,12 @@ def source(analysis: Analysis, study: Study, options: Options, instance_uid: str
     return Source(study.instances[position].header, agreed(first, options.identity))
 
 
-def plain_text(header: Dataset, keyword: str) -> str:
-    """A value that may be copied: decoded surely and valid for its VR; else an empty string."""
-    text = sure_text(header, keyword) or ""
+def plain_text(header: Dataset, keyword: str, within: Dataset | None = None) -> str:
+    """A value that may be copied: decoded surely and valid for its VR; else an empty string.
+
+    within: as in `identity.sure_text`.
+    """
+    text = sure_text(header, keyword, within) or ""
     vr = dictionary_VR(keyword)
     if vr == "DA":
         return valid_date(text)
@@ -119,22 +126,23 @@ def patient_and_study(origin: Source) -> Dataset:
         if value := plain_text(header, keyword):
             setattr(made, keyword, value)
     for keyword in _SEQUENCES:
-        items = [_copied(item) for item in header.get(keyword) or ()]
+        items = [_copied(item, header) for item in header.get(keyword) or ()]
         if any(len(item) for item in items):
             setattr(made, keyword, [item for item in items if len(item)])
     return made
 
 
-def _copied(item: Dataset) -> Dataset:
+def _copied(item: Dataset, within: Dataset) -> Dataset:
     """A sequence item with its decoded, valid values; private elements and bytes stay behind."""
     made = Dataset()
+    around = item if item.get("SpecificCharacterSet") else within
     with quiet():
         for element in item:
-            if element.tag.is_private or not element.keyword:
+            if element.tag.is_private or element.keyword in ("", "SpecificCharacterSet"):
                 continue
             if element.VR == "SQ":
-                setattr(made, element.keyword, [_copied(inner) for inner in element.value])
-            elif element.VR in _TEXTS and (value := plain_text(item, element.keyword)):
+                setattr(made, element.keyword, [_copied(inner, around) for inner in element.value])
+            elif element.VR in _TEXTS and (value := plain_text(item, element.keyword, within)):
                 setattr(made, element.keyword, value)
     return made
 
@@ -282,7 +290,7 @@ def procedure(header: Dataset) -> Code:
         for holder in holders:
             for item in holder.get(keyword) or ():
                 names = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
-                found = Code(*(sure_text(item, name) or "" for name in names))
+                found = Code(*(sure_text(item, name, header) or "" for name in names))
                 if codes.usable_from_site(found):
                     return found
     return codes.procedure(header)

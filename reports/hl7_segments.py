@@ -7,6 +7,7 @@ a human interpreter (OBR-32), a final status.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -23,6 +24,7 @@ from reports.wording import words
 
 VERSION = "2.5.1"
 PRELIMINARY = "P"
+_FRACTION = re.compile(r"\.\d+")
 AT_ONCE = "^^^^^S"  # TQ.6: stat. In 2.5.1 OBR-27 is kept for receivers that do not read TQ1
 Fields = Mapping[int, str]
 
@@ -85,8 +87,8 @@ def _authority(origin: header.Source, options: Options) -> str:
         return escape(options.issuer or UNKNOWN_AUTHORITY)
     parts = [escape(origin.identity.issuer)]
     for item in list(origin.header.get("IssuerOfPatientIDQualifiersSequence") or ())[:1]:
-        universal = header.plain_text(item, "UniversalEntityID")
-        kind = header.plain_text(item, "UniversalEntityIDType")
+        universal = header.plain_text(item, "UniversalEntityID", origin.header)
+        kind = header.plain_text(item, "UniversalEntityIDType", origin.header)
         if universal and kind:
             parts += [escape(universal), escape(kind)]
     return "&".join(parts)
@@ -109,7 +111,7 @@ def orders(source: Dataset, identity: SourceIdentity) -> tuple[str, str]:
 def from_request(source: Dataset, keyword: str) -> str:
     """A value of the study's request; none if it has several, because the study is of no one."""
     requests = list(source.get("RequestAttributesSequence") or ())
-    found = header.plain_text(requests[0], keyword) if len(requests) == 1 else ""
+    found = header.plain_text(requests[0], keyword, source) if len(requests) == 1 else ""
     return found or header.plain_text(source, keyword)
 
 
@@ -141,10 +143,10 @@ def obr(origin: header.Source, made_at: datetime, *, at_once: bool = False) -> s
 
 
 def _acquired(source: Dataset) -> str:
-    """When the pictures were made, as precisely as the source says; empty if it does not."""
+    """When the pictures were made, to the second; empty if the source does not say."""
     full = header.plain_text(source, "AcquisitionDateTime")
     if full:
-        return full
+        return _FRACTION.sub("", full)  # six digits of it in DICOM, four at most in HL7
     offset = header.plain_text(source, "TimezoneOffsetFromUTC")
     for day, time in (("AcquisitionDate", "AcquisitionTime"), ("StudyDate", "StudyTime")):
         date = header.plain_text(source, day)

@@ -59,10 +59,14 @@ def person_name(name: str) -> str:
 
 
 def dicom_name(field: str) -> str:
-    """The DICOM person name of a PID-5 field, groups in their places."""
+    """The DICOM person name of a PID-5 field, groups in their places.
+
+    Of a family name in parts (FN) the first one is the whole name.
+    """
     groups = ["", "", ""]
     for repetition in field.split("~"):
-        parts = [unescape(part) for part in (repetition.split("^") + [""] * 8)[:8]]
+        whole = (repetition.split("^") + [""] * 8)[:8]
+        parts = [unescape(part.split("&")[0]) for part in whole]
         family, given, middle, suffix, prefix, _, _, representation = parts
         if representation in _REPRESENTATION and representation:
             joined = "^".join((family, given, middle, prefix, suffix))

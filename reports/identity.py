@@ -64,14 +64,18 @@ def quiet() -> Iterator[None]:
                 logger.disabled = disabled
 
 
-def sure_text(header: Dataset, keyword: str) -> str | None:
-    """The decoded text of one attribute; "" where missing; None where it does not decode surely."""
+def sure_text(header: Dataset, keyword: str, within: Dataset | None = None) -> str | None:
+    """The decoded text of one attribute; "" where missing; None where it does not decode surely.
+
+    within: the data set around an item, whose character set counts where the item names none.
+    """
     with quiet():
         value: Any = header.get(keyword)
         if isinstance(value, MultiValue):  # a backslash in a single-valued attribute
             return None
         text = "" if value is None else str(value)
-        terms = header.get("SpecificCharacterSet") or ""
+        around = Dataset() if within is None else within
+        terms = header.get("SpecificCharacterSet") or around.get("SpecificCharacterSet") or ""
     declared = [str(term) for term in (terms if isinstance(terms, MultiValue) else [terms])]
     if _CONTROL.search(text):
         return None

@@ -60,7 +60,8 @@ class Options:
     the superseded result's report; predecessor_classes: its kind -> its SOP class.
     companions: the kinds that go out together, so that none refers to what is not written;
     write_all sets it. identity: whose study it is, where more is known than its images say (a
-    correction, an issuer); it must not contradict them.
+    correction, an issuer); it must not contradict them. content: digest of what was judged, since
+    the same images may come with other bytes (a corrected name), and that is another result.
     """
 
     language: Literal["en", "es"] = "en"
@@ -76,6 +77,7 @@ class Options:
     predecessor_classes: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = KINDS
     identity: SourceIdentity | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

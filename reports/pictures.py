@@ -48,7 +48,7 @@ def overlay(
         titles = (_sized(language.original, clean, base, language), _meaning(findings, language))
     wide = clean.width > WIDE * clean.height
     layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
-    caption = _caption(analysis, findings, options, bool(outlines))
+    caption = drawing.yielding(layout, _caption(analysis, findings, options, bool(outlines)))
     return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
 
 
@@ -115,7 +115,8 @@ def _caption(
     hidden = len(findings) - MOST_FINDINGS
     if hidden > 0:
         lines.append(Line(language.more_findings.format(hidden), colour=GREY))
-    lines += [Line(note, 1 / 40, GREY, most=2) for note in analysis.notes[:MOST_NOTES]]
+    shown = analysis.notes[:MOST_NOTES]
+    lines += [Line(note, 1 / 40, GREY, most=2, yields=True) for note in shown]
     if len(analysis.notes) > MOST_NOTES:
         left = len(analysis.notes) - MOST_NOTES
         lines.append(Line(language.more_notes.format(left), 1 / 40, GREY))
@@ -141,7 +142,12 @@ def _finding_lines(
     marker, number = mark
     return [
         Line(said, 1 / 24, WHITE, bold=True, marker=marker, number=number, right=limits, most=2),
-        Line(" · ".join(told), colour=WHITE if proven else WARNING, most=3 * len(told)),
+        Line(
+            " · ".join(told),
+            colour=WHITE if proven else WARNING,
+            most=3 * len(told),
+            yields=True,
+        ),
     ]
 
 
@@ -188,7 +194,7 @@ def map_overlay(
     panels = (clean, drawing.tinted(clean, explanation.difference))
     wide = clean.width > WIDE * clean.height
     layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
-    caption = _map_caption(explanation, finding, analysis, options)
+    caption = drawing.yielding(layout, _map_caption(explanation, finding, analysis, options))
     return drawing.compose(layout, caption, drawing.fit(layout, [caption]))
 
 
@@ -206,7 +212,7 @@ def _map_caption(
     return [
         Line(said, 1 / 24, WHITE, bold=True, right=limits, most=2),
         Line(tested, colour=WHITE if explanation.faithfulness else WARNING),
-        *(Line(line, 1 / 40, GREY, most=6) for line in told),
+        *(Line(line, 1 / 40, GREY, most=6, yields=True) for line in told),
         Line(language.map_note, 1 / 40, GREY, most=3),
         *_label(options),
         Line(content.model_line(analysis, options), 1 / 42, GREY, most=2),

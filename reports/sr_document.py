@@ -58,6 +58,11 @@ def report(
     sources = content.sources(analysis, study)
     origin = header.source(analysis, study, options, sources[0])
     shown = [study.header(one) for one in sources]
+    if not all(one.get("SeriesInstanceUID") for one in shown):
+        raise ReportError(
+            "An image names no series (SeriesInstanceUID), so no report can refer to it. "
+            "Correct it at the source and send it again."
+        )
     named = [*shown, *picture_evidence(analysis, study, options, sources)]
     _all_named(document.root.ContentSequence, {str(one.SOPInstanceUID) for one in named})
     instance = uids.instance_uid(uids.result_key(analysis, study, options), document.kind)

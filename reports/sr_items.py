@@ -69,8 +69,9 @@ def certainty(finding: Finding, relation: str) -> NumContentItem:
     return number("certainty", exact(finding.probability), "percent", relation)
 
 
-def image(name: str, source: Dataset, relation: str, frame: int = 1) -> ImageContentItem:
-    frames = [frame] if header.frames(source) > 1 else None
+def image(name: str, source: Dataset, relation: str, frame: int | None = None) -> ImageContentItem:
+    """A reference to an instance, or to one frame of it."""
+    frames = [frame] if frame is not None and header.frames(source) > 1 else None
     return ImageContentItem(
         named(name),
         str(source.SOPClassUID),

@@ -1,10 +1,11 @@
 """Which UID a report has: the same result always the same one (PS3.5 9, B.2; standards: 2.25).
 
-A UID is 2.25. and a name-based UUID (RFC 9562 5.5) of what the report says: study, source images,
-algorithm with the digest of its weights, settings that shape the result, what was found, kind and
-index. Order of arrival, time and machine do not enter, so a resend is no second result; another
-model, setting or image gives other UIDs. Time does not enter either: whoever asks for a report
-twice gives the frozen time of the result both times, or the bytes differ under one UID.
+A UID is 2.25. and a name-based UUID (RFC 9562 5.5) of what the report says: study, source images
+(and their bytes, where a run knows them), algorithm with the digest of its weights, settings that
+shape the result, what was found, kind and index. Order of arrival, time and machine do not enter,
+so a resend is no second result; another model, setting or image gives other UIDs. Time does not
+enter either: whoever asks for a report twice gives the frozen time of the result both times, or the
+bytes differ under one UID.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         analysis.patient_summary,
         *(f"{kind} {uid}" for kind, uid in sorted(options.predecessors.items())),
         *([f"dictated {analysis.dictated}"] if analysis.dictated else []),
+        *([f"content {options.content}"] if options.content else []),
     ]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 

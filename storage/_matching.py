@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import Row, exists, or_, select
+from sqlalchemy import Row, and_, exists, or_, select
 
 from storage._intake import patient, same_patient
 from storage._plain import text
@@ -39,9 +39,15 @@ def study_of(transaction: Transaction, new: NewMessage) -> str:
 
 
 def _of_same_order(transaction: Transaction, new: NewMessage) -> list[str]:
-    """The studies of earlier findings with an order number of this message, newest first."""
-    numbers = {"filler": new.filler, "placer": new.placer, "accession": new.identity.accession}
-    alike = [messages.c[name] == text(number) for name, number in numbers.items() if number]
+    """The studies of earlier findings with an order number of this message, newest first.
+
+    One order of the placer's may be of several examinations, each with numbers of its own.
+    """
+    own = {"filler": text(new.filler), "accession": text(new.identity.accession)}
+    alike = [messages.c[name] == number for name, number in own.items() if number]
+    if new.placer:
+        silent = (messages.c[name] == "" for name, number in own.items() if number)
+        alike.append(and_(messages.c.placer == text(new.placer), *silent))
     if not alike:
         return []
     rows = transaction.connection.execute(
@@ -70,7 +76,7 @@ def _with_accession(transaction: Transaction, new: NewMessage) -> list[str]:
 
 def _order_key(new: NewMessage) -> str:
     """A study's key made of patient and order, for what names no study."""
-    number = new.filler or new.placer or new.identity.accession
+    number = new.filler or new.identity.accession or new.placer
     own = (new.identity.patient_id, number) if number else (new.sender, new.control_id)
     return ORDER + hashlib.sha256("\n".join(own).encode("utf-8", "replace")).hexdigest()[:40]
 

@@ -21,7 +21,7 @@ from dicom_node.admission import COMMITMENT, is_uid
 PUSH_MODEL = COMMITMENT
 INSTANCE = "1.2.840.10008.1.20.1.1"  # the well-known one
 REQUEST, ALL_KEPT, SOME_FAILED = 1, 1, 2  # Action Type ID; Event Type IDs
-NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0112, 0x0119  # failure reasons
+PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119  # failure reasons
 MOST = 20_000  # instances in one request
 
 Reference = tuple[str, str]  # SOP class and SOP instance
@@ -71,8 +71,10 @@ def request_of(source: Dataset) -> Request:
 def report_of(source: Dataset) -> Report:
     """Raises BadWords."""
     failed = {}
-    for item in source.get("FailedSOPSequence") or ():
-        failed[_reference(item)] = int(item.get("FailureReason") or 0x0110)
+    for item in _items(source, "FailedSOPSequence"):
+        reason = item.get("FailureReason")
+        known = isinstance(reason, int) and reason > 0
+        failed[_reference(item)] = reason if known else PROCESSING_FAILURE
     kept = tuple(_references(source, "ReferencedSOPSequence"))
     return Report(_transaction(source), kept, failed)
 
@@ -125,10 +127,16 @@ def _transaction(source: Dataset) -> str:
 
 
 def _references(source: Dataset, keyword: str) -> Iterable[Reference]:
-    items = source.get(keyword) or ()
+    return (_reference(item) for item in _items(source, keyword))
+
+
+def _items(source: Dataset, keyword: str) -> Sequence[Dataset]:
+    items = source.get(keyword) or DicomSequence()
+    if not isinstance(items, DicomSequence):
+        raise BadWords(f"{keyword} is no sequence")
     if len(items) > MOST:
         raise BadWords(f"names more than {MOST} instances")
-    return (_reference(item) for item in items)
+    return items
 
 
 def _reference(item: Dataset) -> Reference:

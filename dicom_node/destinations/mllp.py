@@ -228,23 +228,22 @@ class _Line:
 
 
 def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
-    """The complete MLLP frames in `data`, and what is left; bytes outside frames are dropped."""
+    """The complete MLLP frames in `data`, and what is left; bytes outside frames are dropped.
+
+    The CR after FS is one of them: an answer of a peer that forgets it is an answer.
+    """
     frames: list[bytes] = []
-    while (end := data.find(END)) >= 0:
+    while (end := data.find(END[:1])) >= 0:
         _, start, frame = data[:end].partition(START)
         if start:
             frames.append(frame)
-        data = data[end + len(END) :]
+        data = data[end + 1 :].removeprefix(END[1:])
     return frames, data
 
 
 def _waits_behind(parcel: Parcel, first: Outcome) -> Outcome:
-    return Outcome(
-        parcel.delivery_id,
-        Fate.TRY_LATER,
-        first.answer and f"waits: {first.answer}",
-        peer_wide=True,
-    )
+    why = first.answer.removeprefix("waits: ")
+    return Outcome(parcel.delivery_id, Fate.TRY_LATER, why and f"waits: {why}", peer_wide=True)
 
 
 def _stopped(parcel: Parcel, fate: Fate, status: str, words: str) -> Outcome:

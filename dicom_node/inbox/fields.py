@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dicom_node.inbox import charset
 from reports import hl7_text
 
 _LINE = re.compile(r"\\\.br\\", re.IGNORECASE)
-_HEX = re.compile(r"\\X((?:[0-9A-Fa-f]{2})+)\\")
+_HEX = re.compile(r"(?:\\X(?:[0-9A-Fa-f]{2})+\\)+")  # one after the other are one row of bytes
 _FORMAT = re.compile(r"\\(?:H|N|\.[a-z]{2}[+-]?\d*)\\", re.IGNORECASE)
 _MOST = 12  # components that are looked at; what is not there is ""
 
@@ -64,16 +65,29 @@ class Field:
         return tuple((parts + [""] * _MOST)[: max(_MOST, len(parts))])
 
     @property
+    def leading(self) -> tuple[str, ...]:
+        """As `components`, of each its first subcomponent: an issuer's name, a family's own."""
+        parts = [hl7_text.unescape(part.split("&")[0]).strip() for part in self.text.split("^")]
+        return tuple((parts + [""] * _MOST)[: max(_MOST, len(parts))])
+
+    @property
     def first(self) -> str:
         """Component 1 of the first repetition."""
         return self.components[0]
 
 
-def plain(text: str) -> str:
-    """A text as its author wrote it: line breaks are line feeds, highlighting is dropped."""
+def plain(text: str, declared: str) -> str:
+    """A text as its author wrote it: line breaks are line feeds, highlighting is dropped.
+
+    declared: MSH-18, which bytes in hexadecimal are of, too. Raises Undecodable.
+    """
     lined = _LINE.sub("\n", text)
-    shown = _HEX.sub(lambda m: bytes.fromhex(m[1]).decode("utf-8", "replace"), lined)
-    return hl7_text.unescape(_FORMAT.sub("", shown))
+    shown = _HEX.sub(lambda m: charset.decode(_bytes(m[0]), declared), lined)
+    return hl7_text.unescape(_FORMAT.sub("", re.sub("\r\n?", "\n", shown)))
+
+
+def _bytes(escapes: str) -> bytes:
+    return bytes.fromhex(escapes.replace("\\X", "").replace("\\", ""))
 
 
 def person(field: Field) -> str:
@@ -81,8 +95,8 @@ def person(field: Field) -> str:
     joined = "~".join(field.raw)
     if name := hl7_text.dicom_name(joined):
         return name
-    family, given, middle, suffix, prefix = field.components[:5]
-    return "^".join((family.split("&")[0], given, middle, prefix, suffix)).rstrip("^")
+    family, given, middle, suffix, prefix = field.leading[:5]
+    return "^".join((family, given, middle, prefix, suffix)).rstrip("^")
 
 
 def reader(order: Segment, observed: Sequence[Segment]) -> str:

@@ -109,7 +109,7 @@ def _read(data: bytes, processing: str) -> Dictation:
     of = {name: [one for one in lines if one.name == name] for name in {s.name for s in lines}}
     if len(of.get("PID", ())) != 1:
         raise _no("AE", "100", "PID", "a report is of one patient: exactly one PID is needed")
-    order, observed, texts = _order(lines)
+    order, observed, texts = _order(lines, _charset(top))
     kind = _kind(order, observed)
     found = sections.of(texts)
     if kind is MessageKind.FINDINGS and not found.findings:
@@ -167,7 +167,7 @@ def _of_our_kind(top: Head, processing: str) -> None:
 
 def _segments(data: bytes, top: Head) -> list[Segment]:
     try:
-        text = decode(data, top[18].split("~")[0])
+        text = decode(data, _charset(top))
     except Undecodable as error:
         raise _no("AE", "103" if error.unknown else "102", "MSH-18", str(error)) from None
     text = re.sub(r"\r\n|\n", "\r", text)
@@ -182,8 +182,12 @@ def _segments(data: bytes, top: Head) -> list[Segment]:
     return list(segments(text))
 
 
+def _charset(top: Head) -> str:
+    return top[18].split("~")[0]
+
+
 def _order(
-    lines: list[Segment],
+    lines: list[Segment], charset: str
 ) -> tuple[Segment, list[Segment], list[tuple[tuple[str, ...], str]]]:
     """The one order with texts, its observations, and these texts with their names."""
     groups: list[tuple[Segment, list[Segment]]] = []
@@ -194,7 +198,12 @@ def _order(
             groups[-1][1].append(segment)
     if not groups:
         raise _no("AE", "100", "OBR", "no OBR: the report names no order")
-    telling = [(order, seen, texts) for order, seen in groups if (texts := list(_texts(seen)))]
+    try:
+        telling = [
+            (order, seen, texts) for order, seen in groups if (texts := list(_texts(seen, charset)))
+        ]
+    except Undecodable as error:
+        raise _no("AE", "102", "OBX-5", f"in an escape of bytes: {error}") from None
     if not telling:
         raise _no("AE", "101", "OBX", "no findings section: no observation holds a text")
     if len(telling) > 1:
@@ -202,11 +211,11 @@ def _order(
     return telling[0]
 
 
-def _texts(observed: list[Segment]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _texts(observed: list[Segment], charset: str) -> Iterator[tuple[tuple[str, ...], str]]:
     for one in observed:
         name = Field.of(one, 3)
         if Field.of(one, 2).text in _TEXTS and not _STUDY & set(name.components):
-            said = "\n".join(plain(part) for part in Field.of(one, 5).repetitions)
+            said = "\n".join(plain(part, charset) for part in Field.of(one, 5).repetitions)
             if said.strip():
                 yield tuple(part for piece in name.components for part in piece.split("&")), said
 
@@ -227,9 +236,9 @@ def _patients(pid: Segment) -> tuple[tuple[str, str], ...]:
     """Every (number, issuer), the medical record number first."""
     found = []
     for each in Field.of(pid, 3).each:
-        parts = each.components
+        parts = each.leading
         if parts[0]:
-            found.append((parts[4] != "MR", (parts[0], parts[3].split("&")[0])))
+            found.append((parts[4] != "MR", (parts[0], parts[3])))
     if not found:
         raise _no("AE", "101", "PID-3", "the patient has no number")
     return tuple(number for _, number in sorted(found, key=lambda one: one[0]))

@@ -16,6 +16,7 @@ from processors.impressions.sections import Sections
 from reports.identity import quiet
 
 _LANGUAGE = "121049"  # DCM: Language of Content Item and Descendants
+_SPOKEN = {"en": "en", "eng": "en", "es": "es", "spa": "es"}  # RFC 5646, ISO 639-2
 _DEEPEST = 20
 
 
@@ -31,7 +32,7 @@ def language(report: Dataset) -> str:
         for item in report.get("ContentSequence") or ():
             if _LANGUAGE in _names(item):
                 said = str(_first(item, "ConceptCodeSequence").get("CodeValue", "")).lower()
-                return said[:2] if said[:2] in ("en", "es") else ""
+                return _SPOKEN.get(said.partition("-")[0].strip(), "")
     return ""
 
 

@@ -52,7 +52,10 @@ def padding(stored: NDArray[Any], attributes: Dataset) -> NDArray[np.bool_] | No
     if value is None:
         return None
     limit = whole(attributes, "PixelPaddingRangeLimit", value)
-    low, high = sorted((value, value if limit is None else limit))
+    ends = np.array([value, value if limit is None else limit], dtype=np.int64)
+    if stored.dtype == np.int16:
+        ends = ends.astype(np.int16)  # -2000 that was written as unsigned reads 63536
+    low, high = sorted(ends)
     found: NDArray[np.bool_] = (stored >= low) & (stored <= high)
     return found if found.any() and not found.all() else None
 

@@ -165,6 +165,12 @@ S = SHADES
             picture(np.array([[-200, -100, 0, 100]], np.int16)), [0, 1 / 3, 2 / 3, 1], id="signed"
         ),
         pytest.param(
+            picture(np.array([[-2000, 0, 50, 100]], np.int16), PixelPaddingValue=63536,
+                    PhotometricInterpretation="MONOCHROME1"),
+            [0, 1, 0.5, 0],
+            id="padding of signed pixels, written as unsigned",
+        ),
+        pytest.param(
             picture(np.array([[0xF000, 0xF001, 2, 3]], np.uint16), BitsStored=12),
             [0, 1 / 3, 2 / 3, 1],
             id="rubbish above the stored bits",

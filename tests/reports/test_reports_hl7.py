@@ -99,7 +99,7 @@ def test_blank_accession():
         assert kind in written(AccessionNumber="")
 
 
-def request(**attributes: str) -> list[Dataset]:
+def request(**attributes: Any) -> list[Dataset]:
     item = Dataset()
     for keyword, value in attributes.items():
         setattr(item, keyword, value)
@@ -127,6 +127,34 @@ def test_order_numbers(more: dict[str, Any], expected: dict[int, str]):
     assert {number: field(rows, "OBR", number) for number in expected} == expected
     assert field(rows, "ORC", 2) == field(rows, "OBR", 2)
     assert field(rows, "ORC", 3) == field(rows, "OBR", 3)
+
+
+def test_the_procedure_is_the_study_s_own_with_its_accents():
+    own = request(
+        CodeValue="RX7", CodingSchemeDesignator="99RIS", CodeMeaning="Radiografía de tórax"
+    )
+    for more in (
+        {"ProcedureCodeSequence": own},
+        {"RequestAttributesSequence": request(RequestedProcedureCodeSequence=own)},
+    ):
+        assert field(message(**more), "OBR", 4) == "RX7^Radiografía de tórax^99RIS"
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DT")
+@pytest.mark.parametrize(
+    ("stated", "when"),
+    [
+        ("20260101101530", "20260101101530"),
+        ("20260101101530.123456+0100", "20260101101530+0100"),
+        ("202601", "202601"),
+        ("2026-01-01T10:15", "20261120090807"),
+        ("20260101^~&x|y", "20261120090807"),
+        (None, "20261120090807"),
+    ],
+)
+def test_when_the_pictures_were_made(stated: str | None, when: str):
+    more = {"AcquisitionDateTime": stated} if stated else {}
+    assert field(message(**more), "OBR", 7) == when
 
 
 @pytest.mark.parametrize(

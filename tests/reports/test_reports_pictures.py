@@ -29,7 +29,9 @@ from report_cases import (
     written,
 )
 
-from processors.analysis import State
+from processors.analysis import Explanation, Finding, State
+from processors.explain import METHODS
+from processors.explain.faithfulness import REASONS
 from reports import Report, drawing, pictures, secondary_capture
 
 FREE, FOOT = 0.09, 0.06  # of the height: where viewers write
@@ -161,6 +163,17 @@ def test_other_patient_ids_are_copied_without_private_elements():
     made = read(written(OtherPatientIDsSequence=[item])["overlay"])
     (copied,) = made.OtherPatientIDsSequence
     assert (copied.PatientID, copied.IssuerOfPatientID, len(copied)) == ("X-9", "OTHER", 2)
+
+
+@pytest.mark.parametrize("own", [None, "ISO_IR 100"])
+def test_an_item_s_texts_decode_as_the_image_around_it_says(own: str | None):
+    item = Dataset()
+    if own:
+        item.SpecificCharacterSet = own
+    item.PatientID, item.IssuerOfPatientID = "X-9", "Clínica Málaga"
+    made = read(written(OtherPatientIDsSequence=[item])["overlay"])
+    (copied,) = made.OtherPatientIDsSequence
+    assert (copied.IssuerOfPatientID, len(copied)) == ("Clínica Málaga", 2)
 
 
 def test_times_follow_the_source_s_offset():
@@ -352,6 +365,28 @@ def test_long_notes_leave_the_anatomy_its_room():
     frame = frames(report)[0]
     # pictures.LEAST is the side of the panel of this small source
     assert pictures.LEAST / frame.shape[0] > 0.4
+
+
+@pytest.mark.parametrize("methods", [2, 5])
+@pytest.mark.parametrize("findings", [1, 2, 4])
+def test_long_reasons_leave_the_anatomy_its_room(findings: int, methods: int):
+    image = source(Rows=900, Columns=700)
+    why = "; ".join([*REASONS["es"].values()][-6:])
+    labels = ("pneumonia", "nodule", "atelectasis", "cardiomegaly")[:findings]
+    uid = str(image.SOPInstanceUID)
+    withheld = tuple(
+        Explanation(label, uid, method, (), None, (), False, f"{label}: {why}")
+        for label in labels
+        for method in list(METHODS)[:methods]
+    )
+    told = analysis(study(image), tuple(_outlined(image, label) for label in labels), withheld)
+    drawn = pictures.overlay(told, study(image), OPTIONS, (uid, 1))
+    # the panel of this source is as tall as panels may be
+    assert pictures.PANEL / drawn.height > 0.24
+
+
+def _outlined(image: Dataset, label: str) -> Finding:
+    return replace(present(image), label=label)
 
 
 def test_not_a_number_in_the_pixels_is_drawn_dark():

@@ -11,6 +11,7 @@ from pydicom.uid import ComprehensiveSRStorage, EnhancedSRStorage
 from report_cases import (
     ALGORITHM,
     EFFUSION,
+    KINDS,
     LUNG,
     MADE_AT,
     OPTIONS,
@@ -32,7 +33,7 @@ from report_cases import (
 )
 
 from processors.analysis import Code, Finding, Impression, Sentence, State
-from reports import Report, structured_report, text_report, uids, write_all
+from reports import Report, ReportError, structured_report, text_report, uids, write_all
 
 BOTH = ["structured_report", "text_report"]
 
@@ -347,6 +348,16 @@ def test_frame_is_named_in_a_multi_frame_source():
     (report,) = structured_report.write(analysis(one, (found,)), one, OPTIONS, MADE_AT)
     (shape,) = [item for item in items(read(report)) if item.ValueType == "SCOORD"]
     assert shape.ContentSequence[0].ReferencedSOPSequence[0].ReferencedFrameNumber == 2
+    (library,) = [item for item in items(read(report)) if item.RelationshipType == "CONTAINS"
+                  and item.ValueType == "IMAGE"]  # fmt: skip
+    assert "ReferencedFrameNumber" not in library.ReferencedSOPSequence[0]
+
+
+def test_an_image_without_a_series_is_said_and_not_crashed_over():
+    image = source(SeriesInstanceUID=None)
+    one = study(image)
+    with pytest.raises(ReportError, match="names no series"):
+        write_all(full(one, image), one, OPTIONS, MADE_AT, KINDS)
 
 
 def test_uid_of_the_report_is_derived():

@@ -178,6 +178,33 @@ def test_two_studies_with_one_accession_number_are_no_answer(node: Node) -> None
 
 
 @pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        pytest.param({"accession": "A7", "filler": "F7"}, False, id="other examination"),
+        pytest.param({"accession": "", "filler": "F7"}, False, id="other filler number"),
+        pytest.param({"accession": "A7", "filler": ""}, False, id="other accession number"),
+        pytest.param({"accession": "", "filler": ""}, True, id="nothing but the placer's number"),
+        pytest.param({"accession": "A7", "filler": "F1"}, True, id="the same filler number"),
+    ],
+)
+def test_one_order_of_two_examinations(node: Node, other: dict[str, str], same: bool) -> None:
+    order = {"study": "", "placer": "P7"}
+    first = taken(node, message("C1", filler="F1", **order)).message
+    second = taken(node, message("C2", **order, **other)).message
+    assert (first.study_uid == second.study_uid) is same
+
+
+def test_examinations_of_one_order_that_have_accession_numbers_alone(node: Node) -> None:
+    found = {
+        taken(
+            node, message(f"C{place}", study="", placer="P7", accession=accession)
+        ).message.study_uid
+        for place, accession in enumerate(("A7", "A8", "A9"))
+    }
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
     ("first", "then"),
     [
         pytest.param({"study": ""}, {"study": ""}, id="order, order"),

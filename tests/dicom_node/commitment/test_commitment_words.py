@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,12 +53,27 @@ def test_what_is_no_request(transaction: str, instances: tuple[tuple[str, str], 
         words.request_of(made)
 
 
+@pytest.mark.parametrize("keyword", ["ReferencedSOPSequence", "FailedSOPSequence"])
+def test_a_sequence_that_is_a_text_is_no_report(keyword: str) -> None:
+    made = Dataset()
+    made.TransactionUID = "2.25.1"
+    made.add_new(keyword, "LO", "1.2")
+    with pytest.raises(BadWords):
+        words.report_of(_over_the_wire(made, EXPLICIT))
+
+
+def test_a_failure_without_one_reason_is_a_failure() -> None:
+    made = words.as_report(Report("2.25.1", (), {(DX, "1.3"): 0x0112}))
+    made.FailedSOPSequence[0].add_new("FailureReason", "US", [0x0112, 0x0119])
+    told = words.report_of(_over_the_wire(made, EXPLICIT))
+    assert told.failed == {(DX, "1.3"): 0x0110}
+
+
 @given(st.binary(max_size=200), st.sampled_from([IMPLICIT, EXPLICIT]))
 def test_any_bytes_are_words_or_none(raw: bytes, syntax: str) -> None:
-    try:
-        words.request_of(words.decoded(raw, syntax))
-    except BadWords:
-        return
+    for read in (words.request_of, words.report_of):
+        with suppress(BadWords):
+            read(words.decoded(raw, syntax))
 
 
 def test_we_commit_to_what_has_its_row_its_file_and_its_class() -> None:

@@ -97,7 +97,8 @@ def test_parse_acknowledgement(frame: bytes, expected: Acknowledgement | None) -
         pytest.param(b"\x0bA\x1c\r\x0bB", [b"A"], b"\x0bB", id="one and a half"),
         pytest.param(b"\r\n\x0bA\x1c\r", [b"A"], b"", id="bytes before"),
         pytest.param(b"A\x1c\r", [], b"", id="no start"),
-        pytest.param(b"\x0bA\x1c", [], b"\x0bA\x1c", id="end cut in two"),
+        pytest.param(b"\x0bA\x1c", [b"A"], b"", id="no CR after the end, or not yet"),
+        pytest.param(b"\r\x0bB\x1c\n", [b"B"], b"\n", id="the CR of the one before, LF for CR"),
     ],
 )
 def test_split_frames(data: bytes, frames: list[bytes], rest: bytes) -> None:
@@ -143,6 +144,8 @@ def late_answer(message: bytes, count: int) -> bytes:
     [
         pytest.param(late_answer, Fate.DELIVERED, id="a late one for another message first"),
         pytest.param(lambda m, n: b"\r\n" + ack(m), Fate.DELIVERED, id="line ends before it"),
+        pytest.param(lambda m, n: ack(m)[:-1], Fate.DELIVERED, id="forgets the CR of its frame"),
+        pytest.param(lambda m, n: ack(m)[:-1] + b"\n", Fate.DELIVERED, id="LF instead of it"),
         pytest.param(lambda m, n: b"", Fate.TRY_LATER, id="hangs up"),
         pytest.param(lambda m, n: ack(m)[:-2], Fate.TRY_LATER, id="frame never ends"),
         pytest.param(lambda m, n: framed(b"hello"), Fate.TRY_LATER, id="frame without HL7"),
@@ -171,6 +174,13 @@ def test_a_message_that_waits_makes_the_rest_wait() -> None:
     assert [each.refused for each in outcomes] == [False, True, False]
     assert outcomes[2].peer_wide
     assert len(peer.messages) == 2
+
+
+def test_what_waits_behind_many_says_why_once() -> None:
+    with ris(lambda m, n: ack(m, "AE")) as peer:
+        outcomes = sender(peer.port).send(batch(), never)
+    first, *rest = (each.answer for each in outcomes)
+    assert rest == [f"waits: {first}"] * 2
 
 
 def test_held_message_lets_the_next_go() -> None:

@@ -87,6 +87,19 @@ def test_accents_in_every_character_set(charset: str, codec: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("charset", "codec", "text"),
+    [
+        pytest.param("8859/1", "latin-1", "Neumot\\XF3\\rax.\\X0D0A\\Sin más.", id="8859/1"),
+        pytest.param("", "utf-8", "Neumot\\XC3B3\\rax.\\X0D\\Sin más.", id="UTF-8"),
+        pytest.param("", "utf-8", "Neumot\\XC3\\\\XB3\\rax.\\X0a\\Sin más.", id="byte by byte"),
+    ],
+)
+def test_bytes_in_hexadecimal_are_of_the_declared_set(charset: str, codec: str, text: str) -> None:
+    said = taken(oru(findings(text), charset=charset), codec)
+    assert said.sections.findings == "Neumotórax.\nSin más."
+
+
+@pytest.mark.parametrize(
     ("status", "kind"),
     [("P", "findings"), ("R", "findings"), ("A", "findings"), ("F", "final"), ("C", "final")],
 )
@@ -115,6 +128,10 @@ def test_status(status: str, kind: str) -> None:
         pytest.param(
             oru(findings("«10 µ»\x93x\x94"), charset="8859/1"), "latin-1", "AE", "102", "MSH-18",
             id="Windows-1252 said to be latin-1",
+        ),
+        pytest.param(
+            oru(findings("Neumot\\XF3\\rax.")), "utf-8", "AE", "102", "OBX-5",
+            id="latin-1 in hexadecimal, said to be UTF-8",
         ),
         pytest.param(oru(("1^Nota^L", "x")), "utf-8", "AE", "101", "OBX", id="no findings"),
         pytest.param(oru(findings("")), "utf-8", "AE", "101", "OBX", id="empty findings"),
@@ -174,3 +191,20 @@ def test_a_final_report_teaches_what_was_read_of_it(texts: list[tuple[str, str]]
     (taught,) = corpus_oru.reports(message.encode())
     assert isinstance(taught, corpus_oru.Final)
     assert taught.sections == taken(message).sections
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("Mu\\T\\oz^Ángela^^Jr^Dra", "Mu&oz^Ángela^^Dra^Jr"),
+        ("van Dam&van&Dam^Ángela", "van Dam^Ángela"),
+        ("van Dam&van&Dam^Ángela^^^^^L^A", "van Dam^Ángela"),
+    ],
+)
+def test_a_name_is_its_first_subcomponent_whole(sent: str, name: str) -> None:
+    assert taken(oru().replace("Muñoz^Ángela", sent)).identity.patient_name == name
+
+
+def test_an_issuer_is_its_first_subcomponent_whole() -> None:
+    said = taken(oru(patient="P1^^^A\\T\\B&1.2.3&ISO^MR"))
+    assert said.patients == (("P1", "A&B"),)

@@ -76,7 +76,10 @@ def test_sections(content: list[Dataset], sections: Sections) -> None:
     assert structured.read(report) == sections
 
 
-@pytest.mark.parametrize(("said", "found"), [("es-ES", "es"), ("en", "en"), ("fr", "")])
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("es-ES", "es"), ("en", "en"), ("spa", "es"), ("eng", "en"), ("fr", ""), ("est", "")],
+)
 def test_language(said: str, found: str) -> None:
     code = Dataset()
     code.CodeValue = said
