@@ -127,6 +127,9 @@ class Arrivals:
 
     def _segment(self, name: str) -> Segment:
         segment = self._segments.get(name)
+        if segment is not None and segment.replaced:  # its lane made one of another size
+            segment.close()
+            segment = None
         if segment is None:
             try:
                 segment = self._segments[name] = Segment(self._folder / name)

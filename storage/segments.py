@@ -129,6 +129,11 @@ class Segment:
     def close(self) -> None:
         os.close(self._file)
 
+    @property
+    def replaced(self) -> bool:
+        """Whether another file bears the name by now."""
+        return os.fstat(self._file).st_nlink == 0
+
     # ---- writing ----------------------------------------------------------------------------
     def renew(self) -> int:
         """Begin anew with another epoch; where the first record goes. Durable with that record."""

@@ -389,6 +389,18 @@ def test_db_locked(tmp_path: Path) -> None:
         assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
 
 
+@pytest.mark.parametrize("changed", [{"log": "16MiB"}, {"processes": 2}], ids=["log", "processes"])
+def test_a_log_of_another_size_is_filed(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """What changes the size of segments at a restart changes nothing for who sends."""
+    first, second = lab.data_set(), lab.data_set()
+    with lab.running(tmp_path, log="32MiB") as node:
+        assert lab.send(node, first) == [0x0000]
+    with lab.running(tmp_path, **{"log": "32MiB", **changed}) as node:
+        assert lab.send(node, second) == [0x0000]
+        assert lab.eventually(lambda: node.unfiled() == 0)
+        assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
 # ---- recovery -------------------------------------------------------------------------------
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:

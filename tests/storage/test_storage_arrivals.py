@@ -135,6 +135,24 @@ def test_another_process_goes_on_where_one_ended(folder: Path, arrivals: Arrival
     second.close()
 
 
+def test_a_segment_of_another_size_is_read_where_it_is_now(
+    folder: Path, arrivals: Arrivals, tmp_path: Path
+) -> None:
+    """The reader opens the log before its writers do: what it has open may be replaced."""
+    first = Lane(folder, 0, SIZE)
+    before = _put(first, 1, 5_000)
+    arrivals.filed(arrivals.left())
+    arrivals.safe()
+    first.close()
+    larger = Lane(folder, 0, 2 * SIZE)
+    place = _put(larger, 2, 6_000)
+    assert place == before
+    assert _read(arrivals, place, tmp_path / "copy") == _payload(2, 6_000)
+    (record,) = arrivals.left()
+    assert not arrivals.is_filed(record)
+    larger.close()
+
+
 @pytest.mark.parametrize("at", ["head", "words", "first piece", "last piece"])
 def test_a_torn_record_is_none(lane: Lane, arrivals: Arrivals, folder: Path, at: str) -> None:
     place = _put(lane, 1, 210_000)
