@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.errors import StorageBusy, StorageIOError, from_os
+from storage.errors import StorageBusy, StorageIOError, from_flush, from_os
 from storage.segments import Place, Record, Segment, mark, marked
 
 
@@ -86,7 +86,7 @@ class Arrivals:
             mark(self._filed[name], record.place.offset)
             self.unsafe_bytes += record.seal.size
             touched.add(name)
-        for name in touched:
+        for name in () if self.distrusted else touched:  # the next process believes these marks
             self._segments[name].set_marks(1, self._filed[name])
         self._unsafe |= touched
 
@@ -170,10 +170,13 @@ def _disks(spool: Path) -> list[Path]:
 
 def sync_disk(folder: Path) -> None:
     """syncfs(2): one flush for all files of this disk, however many. Raises StorageError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os(error, folder) from error
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(handle):
             number = ctypes.get_errno() or errno.EIO
-            raise from_os(OSError(number, os.strerror(number)), folder)
+            raise from_flush(OSError(number, os.strerror(number)), folder)
     finally:
         os.close(handle)

@@ -61,6 +61,12 @@ _THEN: dict[type[StorageError], str] = {
 }
 
 
+def from_flush(error: OSError, path: Path) -> StorageError:
+    """A flush that failed, whatever the number: the kernel tells it once and may drop the pages."""
+    kind = StorageIOError
+    return kind(f"{path}: not flushed: {error.strerror or error}.", then=_THEN[kind])
+
+
 def from_os(error: OSError, path: Path) -> StorageError:
     """The error of this room for what the operating system said about `path`."""
     fate = _FATES.get(error.errno or 0, StorageError)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import from_os
+from storage.errors import from_flush, from_os
 
 BLOCK = 4096
 LARGEST_META = (1 << 20) + (1 << 16)
@@ -179,7 +179,7 @@ class Segment:
         except OSError as error:
             self.distrusted = error
         if self.distrusted is not None:
-            raise from_os(self.distrusted, self.path) from self.distrusted
+            raise from_flush(self.distrusted, self.path) from self.distrusted
 
     def pack(
         self,

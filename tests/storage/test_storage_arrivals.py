@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import random
@@ -13,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from storage import Arrivals, Lane, LogFull, Place, StorageBusy, StorageIOError, pending
+from storage import (
+    Arrivals,
+    Lane,
+    LogFull,
+    Place,
+    StorageBusy,
+    StorageIOError,
+    pending,
+)
 from storage.segments import BLOCK, Segment
 
 SIZE = 1 << 21
@@ -262,24 +272,37 @@ def test_what_was_written_before_a_flush_that_failed_is_never_called_durable(
     assert outcomes == ["failed", "failed"]
 
 
+class _FailingDisk:
+    """A C library whose syncfs(2) fails."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def syncfs(self, _: int) -> int:
+        ctypes.set_errno(self._number)
+        return -1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_failed_lets_nothing_go(
-    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """What was filed before the error is filed again by the next process, in the same boot."""
-    place = _put(lane, 1, 5_000)
+    """What was filed before or after is filed again by the next process, in the same boot."""
+    places = [_put(lane, 1, 5_000)]
     arrivals.filed(arrivals.left())
-
-    def broken(_: Path) -> None:
-        raise StorageIOError("the disk failed")
-
     with monkeypatch.context() as patched:
-        patched.setattr("storage.arrivals.sync_disk", broken)
+        patched.setattr(ctypes, "CDLL", lambda *_, **__: _FailingDisk(number))
         with pytest.raises(StorageIOError):
             arrivals.safe()
     arrivals.safe()  # says nothing, and does nothing
+    places.append(_put(lane, 2, 5_000))
+    record = arrivals.read(places[1])
+    assert record is not None
+    arrivals.filed([record])
+    assert arrivals.is_filed(record)
     arrivals.close()
     again = Arrivals(folder)
-    assert [record.place for record in again.left()] == [place]
+    assert [record.place for record in again.left()] == places
     again.close()
 
 
