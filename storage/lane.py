@@ -151,7 +151,8 @@ class Lane:
     def _fresh(self) -> _Page:
         for page in self._pages:
             if page is not self._page and not page.drafts and not page.bad and _free(page):
-                page.used, page.written = page.segment.renew(), 0
+                page.written = 0  # first: where the disk lets it not begin, it may be tried again
+                page.used = page.segment.renew()
                 return page
         raise LogFull(f"{self._folder}: all segments wait to be filed.", then="Look at the disk.")
 
@@ -183,7 +184,7 @@ class Lane:
                 page.written += 1
             self._flushes.wait(page.segment)
             return Place(page.segment.name, at)
-        except LogFull:
+        except StorageFull:  # nothing was written, or nothing whole
             raise
         except StorageError:  # never trust this segment again
             page.bad = True

@@ -21,6 +21,7 @@ from storage import (
     LogFull,
     Place,
     StorageBusy,
+    StorageFull,
     StorageIOError,
     pending,
 )
@@ -304,6 +305,33 @@ def test_a_disk_that_failed_lets_nothing_go(
     again = Arrivals(folder)
     assert [record.place for record in again.left()] == places
     again.close()
+
+
+def test_a_disk_without_room_takes_no_segment_out_of_the_log(
+    lane: Lane, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that copies what it overwrites has none even for what is written already."""
+
+    def full(*_: object) -> None:
+        raise StorageFull("no space left")
+
+    lane.widen()
+    for _ in range(3):
+        list(_until_full(lane))
+        arrivals.filed(arrivals.left())
+        arrivals.safe()
+        with monkeypatch.context() as patched:
+            patched.setattr(Segment, "put", full)
+            patched.setattr(Segment, "put_all", full)
+            for n in range(2 * lane.SEGMENTS):
+                with pytest.raises(StorageFull):
+                    _put(lane, n, 5_000)
+    for n in range(2 * lane.SEGMENTS):
+        with monkeypatch.context() as patched:
+            patched.setattr(Segment, "put_all", full)
+            with pytest.raises(StorageFull):
+                _put(lane, n, 5_000)
+    _put(lane, 1, 5_000)
 
 
 class Disk:
