@@ -130,6 +130,34 @@ def test_marks_and_reuse(lane: Lane, arrivals: Arrivals, folder: Path) -> None:
     assert [record.place for record in arrivals.left()] == places
 
 
+def test_slow_drafts_keep_no_segment_from_others(lane: Lane, arrivals: Arrivals) -> None:
+    """One begins in each segment, and all else is filed and safe: the next word moves it out."""
+    lane.widen()
+    slow = []
+    for _ in range(lane.SEGMENTS):
+        slow.append(lane.draft())
+        slow[-1].write(b"begins", hashed=True)
+        segment = slow[-1]._page
+        while lane._page is segment:
+            try:
+                _put(lane, 1, 100_000)
+            except LogFull:
+                break
+        arrivals.filed(arrivals.left())
+        arrivals.safe()
+    with pytest.raises(LogFull):
+        lane.draft()
+    with pytest.raises(LogFull):
+        slow[0].write(b"goes on", hashed=True)
+    assert b"".join(slow[0].pieces()) == b"begins"
+    slow[0].discard()
+    _put(lane, 2, 100_000)
+    slow[1].write(b"goes on", hashed=True)  # there is room again
+    assert b"".join(slow[1].pieces()) == b"beginsgoes on"
+    for draft in slow:
+        draft.discard()
+
+
 def test_a_second_reader_is_refused(arrivals: Arrivals, folder: Path) -> None:
     with pytest.raises(StorageBusy, match="in use by another process"):
         Arrivals(folder)
