@@ -401,6 +401,41 @@ def test_a_log_of_another_size_is_filed(tmp_path: Path, changed: dict[str, Any])
         assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
 
 
+_AWAY = """
+import time
+from storage import StorageBusy
+from storage._studies import Studies
+_until, _known = time.monotonic() + 3, Studies.known_paths
+def _away(*words):
+    if time.monotonic() < _until:
+        raise StorageBusy("the database is away")
+    return _known(*words)
+Studies.known_paths = _away
+"""
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["something is left to file", "nothing is"])
+def test_a_database_that_is_away_at_the_start(tmp_path: Path, left: bool) -> None:
+    """No instance is taken until it is back; then they are, whatever there was to file."""
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    node = lab.launch(settings, tmp_path, patch=_DIE_BETWEEN if left else "")
+    first = lab.data_set()
+    lab.send(node, first)
+    if not left:
+        assert lab.eventually(lambda: node.unfiled() == 0)
+        node.stop()
+    node.process.wait(20)
+    node = lab.launch(settings, tmp_path, patch=_AWAY)
+    try:
+        second = lab.data_set()
+        assert lab.send(node, second) == [0xA700]
+        assert _ready(node, True)
+        assert lab.send(node, second) == [0x0000]
+        assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
+    finally:
+        node.stop()
+
+
 # ---- recovery -------------------------------------------------------------------------------
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:
