@@ -436,6 +436,38 @@ def test_a_database_that_is_away_at_the_start(tmp_path: Path, left: bool) -> Non
         node.stop()
 
 
+_ONE_CANNOT = """
+from storage import StorageError
+from storage._studies import Studies
+_add = Studies.add_many
+def _refuse(self, batch, **words):
+    if any(one.identity.accession == "NEVER" for one in batch):
+        raise StorageError("a rule of the tables was broken")
+    return _add(self, batch, **words)
+Studies.add_many = _refuse
+"""
+
+
+def test_what_can_never_be_filed_holds_up_no_start(tmp_path: Path) -> None:
+    """One of what a crash left: it is set aside, and the others are filed."""
+    one, never, other = (lab.data_set(AccessionNumber=n) for n in ("A1", "NEVER", "A1"))
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    patch = "import time\nfrom storage._studies import Studies\n"
+    patch += "Studies.add_many = lambda *_, **__: (time.sleep(0.6), os.kill(os.getpid(), 9))"
+    node = lab.launch(settings, tmp_path, patch=patch)
+    with lab.associated(node) as assoc:
+        assert [int(assoc.send_c_store(made).Status) for made in (one, never, other)] == [0] * 3
+        node.process.wait(20)
+    node = lab.launch(settings, tmp_path, patch=_ONE_CANNOT)
+    try:
+        assert set(node.stored()) == {one.SOPInstanceUID, other.SOPInstanceUID}
+        kept = [n for n in node.storage.spool.listing("quarantine") if n.endswith(".dcm")]
+        assert [lab.bytes_of(node.storage.spool.path(n)) for n in kept] == [lab.encoded(never)]
+        assert lab.send(node, lab.data_set()) == [0x0000]
+    finally:
+        node.stop()
+
+
 # ---- recovery -------------------------------------------------------------------------------
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:
