@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,8 +171,10 @@ def _whole(file: BinaryIO, path: str) -> tuple[int, int, str]:
 def _being_written(path: Path) -> bool:
     """Whether the process whose number begins the name runs, and ran when the file was made."""
     try:
-        started = Path("/proc", path.name.partition("-")[0]).stat().st_mtime
-        return started <= path.stat().st_mtime
+        told = Path("/proc", path.name.partition("-")[0], "stat").read_text()  # proc(5)
+        started = int(told.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        runs = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        return time.time() - path.stat().st_mtime <= runs
     except OSError:
         return False
 

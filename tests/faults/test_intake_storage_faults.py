@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -534,6 +535,21 @@ def test_a_file_that_is_being_written_is_left_alone(storage: Storage) -> None:
     with storage.spool.incoming() as mine:
         assert intake.recover(storage).removed == ()
         assert mine.path.exists()
+
+
+def test_a_file_that_another_process_is_writing_is_left_alone(storage: Storage) -> None:
+    """When nobody has looked at that process yet, and what one of the same number left before."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        time.sleep(0.1)
+        incoming = storage.spool.root / "incoming"
+        now, before = (incoming / f"{other.pid}-{n}-abc.part" for n in range(2))
+        for path in (now, before):
+            path.write_bytes(b"half of it")
+        os.utime(before, (time.time() - 60, time.time() - 60))
+        found = intake.recover(storage)
+        other.kill()
+    assert found.removed == (f"incoming/{before.name}",)
+    assert now.exists()
 
 
 def test_rows_without_a_file_are_an_alarm(tmp_path: Path) -> None:
