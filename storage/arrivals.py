@@ -163,9 +163,15 @@ def _left(segment: Segment) -> list[Record]:
 
 
 def _disks(spool: Path) -> list[Path]:
-    """One folder of each disk that the spool lies on: its folders may be mounts of their own."""
-    folders = [spool, *(path for path in spool.iterdir() if path.is_dir())]
-    return list({path.stat().st_dev: path for path in reversed(folders)}.values())
+    """One folder of each disk that the spool lies on: its folders may be mounts of their own.
+
+    Raises StorageError.
+    """
+    try:
+        folders = [spool, *(path for path in spool.iterdir() if path.is_dir())]
+        return list({path.stat().st_dev: path for path in reversed(folders)}.values())
+    except OSError as error:
+        raise from_os(error, spool) from error
 
 
 def sync_disk(folder: Path) -> None:

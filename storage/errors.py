@@ -18,7 +18,10 @@ class StorageError(Exception):
 
 
 class StorageBusy(StorageError):
-    """Locked or unreachable past the busy time-out. Intake answers A700; try again."""
+    """Locked or unreachable past the busy time-out, or no descriptor or memory is left.
+
+    Intake answers A700; try again.
+    """
 
 
 class StorageFull(StorageError):
@@ -53,6 +56,9 @@ _FATES: dict[int, type[StorageError]] = {
     errno.EACCES: StorageReadOnly,
     errno.EPERM: StorageReadOnly,
     errno.EIO: StorageIOError,
+    errno.EMFILE: StorageBusy,
+    errno.ENFILE: StorageBusy,
+    errno.ENOMEM: StorageBusy,
 }
 _THEN: dict[type[StorageError], str] = {
     StorageFull: "Free space on this disk.",

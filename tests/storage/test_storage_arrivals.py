@@ -335,6 +335,29 @@ def test_a_disk_that_failed_lets_nothing_go(
     again.close()
 
 
+@pytest.mark.parametrize("call", ["open", "listdir", "stat"])
+def test_without_a_descriptor_it_is_tried_again(
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """None was flushed, so none failed: the next one counts."""
+    _put(lane, 1, 5_000)
+    arrivals.filed(arrivals.left())
+
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, none_left)
+        with pytest.raises(StorageBusy):
+            arrivals.safe()
+    arrivals.safe()
+    monkeypatch.setattr("storage.segments.boot", lambda: b"another boot 123")
+    arrivals.close()
+    again = Arrivals(folder)
+    assert again.left() == []
+    again.close()
+
+
 def test_a_disk_without_room_takes_no_segment_out_of_the_log(
     lane: Lane, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
