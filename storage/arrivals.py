@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.errors import StorageBusy, StorageIOError, from_flush, from_os
+from storage.errors import StorageBusy, StorageError, StorageIOError, from_flush, from_os
 from storage.segments import Place, Record, Segment, mark, marked
 
 
@@ -145,7 +145,7 @@ def pending(folder: Path) -> int:
     """How many records nobody has filed yet; from any process, at any moment."""
     count = 0
     for path in folder.glob("*.log"):
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             segment = Segment(path)
             count += len(_left(segment))
             segment.close()

@@ -120,8 +120,12 @@ class Lane:
 
     def _add(self, number: int) -> None:
         page = _Page(self._open(number))
-        for record in page.segment.records():
-            self._last = max(self._last, record.stamp)
+        try:
+            for record in page.segment.records():
+                self._last = max(self._last, record.stamp)
+        except StorageError:
+            page.segment.close()
+            raise
         self._pages.append(page)
 
     def _path(self, number: int) -> Path:

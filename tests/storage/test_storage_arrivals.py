@@ -335,6 +335,33 @@ def test_a_disk_that_failed_lets_nothing_go(
     again.close()
 
 
+def test_a_disk_that_cannot_be_read_is_said_to_have_failed(
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By those who write and by the one who files; what they cannot read they do not keep open."""
+    place, pread = _put(lane, 1, 5_000), os.pread
+
+    def broken(file: int, length: int, offset: int) -> bytes:
+        if offset >= place.offset:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(file, length, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        for look in (arrivals.left, lambda: arrivals.read(place)):
+            with pytest.raises(StorageIOError):
+                look()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        other = Lane(folder, 0, SIZE)
+        with pytest.raises(StorageIOError):
+            other.widen()
+        with pytest.raises(LogFull):
+            other.draft()
+        other.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [record.place for record in arrivals.left()] == [place]
+
+
 @pytest.mark.parametrize("call", ["open", "listdir", "stat"])
 def test_without_a_descriptor_it_is_tried_again(
     lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
