@@ -143,6 +143,20 @@ def test_disk_readonly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert made.SOPInstanceUID in node.stored()
 
 
+def test_files_that_cannot_be_made_are_no_fault_of_the_database(tmp_path: Path) -> None:
+    made = lab.sized(2)
+    with lab.running(tmp_path) as node:
+        incoming = node.data / "spool" / "incoming"
+        incoming.rmdir()
+        assert lab.send(node, made) == [0xA700]
+        assert _ready(node, False)
+        (reason,) = intake.not_ready(node.data)
+        assert reason.startswith("intake: no file can be made")
+        incoming.mkdir()
+        assert _ready(node, True)
+        assert lab.send(node, made) == [0x0000]
+
+
 _SLOW = """
 import time
 def _slow(real):
