@@ -35,6 +35,7 @@ class Settling:
     stopping: threading.Event
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _released: dict[str, datetime] = field(default_factory=dict)
+    _looked: datetime | None = None
 
     def run(self, guarded: Callable[[str, Callable[[], object]], Callable[[], None]]) -> None:
         """guarded: makes a look that logs what fails and returns."""
@@ -59,11 +60,19 @@ class Settling:
     def look(self) -> float:
         """Plan what has settled, wake the workers; seconds until the next look."""
         settings, now = self.settings(), datetime.now(UTC)
+        self._mind_the_clock(now)
         texts = clock.read_texts(self.storage, settings, now)
         looked = clock.settle(self.storage, settings, now, self._heard)
         if looked.new or texts:
             bell.ring(settings.node.data_dir, Topic.PLANNED)
         return LOST if looked.wait is None else min(LOST, looked.wait)
+
+    def _mind_the_clock(self, now: datetime) -> None:
+        """When it goes back, what was heard lies ahead, and every study would count as quiet."""
+        self.since = min(self.since, now)
+        if self._looked is not None and now < self._looked:
+            self._released.clear()
+        self._looked = now
 
     def released(self, study_uid: str) -> None:
         """The association that brought this study was released ("": nothing to know)."""

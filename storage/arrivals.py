@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.errors import StorageBusy, StorageIOError, from_os
+from storage.errors import StorageBusy, StorageError, StorageIOError, from_flush, from_os
 from storage.segments import Place, Record, Segment, mark, marked
 
 
@@ -86,7 +86,7 @@ class Arrivals:
             mark(self._filed[name], record.place.offset)
             self.unsafe_bytes += record.seal.size
             touched.add(name)
-        for name in touched:
+        for name in () if self.distrusted else touched:  # the next process believes these marks
             self._segments[name].set_marks(1, self._filed[name])
         self._unsafe |= touched
 
@@ -127,6 +127,9 @@ class Arrivals:
 
     def _segment(self, name: str) -> Segment:
         segment = self._segments.get(name)
+        if segment is not None and segment.replaced:  # its lane made one of another size
+            segment.close()
+            segment = None
         if segment is None:
             try:
                 segment = self._segments[name] = Segment(self._folder / name)
@@ -142,7 +145,7 @@ def pending(folder: Path) -> int:
     """How many records nobody has filed yet; from any process, at any moment."""
     count = 0
     for path in folder.glob("*.log"):
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             segment = Segment(path)
             count += len(_left(segment))
             segment.close()
@@ -160,17 +163,26 @@ def _left(segment: Segment) -> list[Record]:
 
 
 def _disks(spool: Path) -> list[Path]:
-    """One folder of each disk that the spool lies on: its folders may be mounts of their own."""
-    folders = [spool, *(path for path in spool.iterdir() if path.is_dir())]
-    return list({path.stat().st_dev: path for path in reversed(folders)}.values())
+    """One folder of each disk that the spool lies on: its folders may be mounts of their own.
+
+    Raises StorageError.
+    """
+    try:
+        folders = [spool, *(path for path in spool.iterdir() if path.is_dir())]
+        return list({path.stat().st_dev: path for path in reversed(folders)}.values())
+    except OSError as error:
+        raise from_os(error, spool) from error
 
 
 def sync_disk(folder: Path) -> None:
     """syncfs(2): one flush for all files of this disk, however many. Raises StorageError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os(error, folder) from error
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(handle):
             number = ctypes.get_errno() or errno.EIO
-            raise from_os(OSError(number, os.strerror(number)), folder)
+            raise from_flush(OSError(number, os.strerror(number)), folder)
     finally:
         os.close(handle)

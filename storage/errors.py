@@ -18,7 +18,10 @@ class StorageError(Exception):
 
 
 class StorageBusy(StorageError):
-    """Locked or unreachable past the busy time-out. Intake answers A700; try again."""
+    """Locked or unreachable past the busy time-out, or no descriptor or memory is left.
+
+    Intake answers A700; try again.
+    """
 
 
 class StorageFull(StorageError):
@@ -53,12 +56,21 @@ _FATES: dict[int, type[StorageError]] = {
     errno.EACCES: StorageReadOnly,
     errno.EPERM: StorageReadOnly,
     errno.EIO: StorageIOError,
+    errno.EMFILE: StorageBusy,
+    errno.ENFILE: StorageBusy,
+    errno.ENOMEM: StorageBusy,
 }
 _THEN: dict[type[StorageError], str] = {
     StorageFull: "Free space on this disk.",
     StorageReadOnly: "Mount it writable for this user.",
     StorageIOError: "Check the disk and restart; this file was removed and is not trusted.",
 }
+
+
+def from_flush(error: OSError, path: Path) -> StorageError:
+    """A flush that failed, whatever the number: the kernel tells it once and may drop the pages."""
+    kind = StorageIOError
+    return kind(f"{path}: not flushed: {error.strerror or error}.", then=_THEN[kind])
 
 
 def from_os(error: OSError, path: Path) -> StorageError:

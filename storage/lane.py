@@ -74,6 +74,7 @@ class Lane:
             if number not in self._missing:
                 self._try(number)
         self._page: _Page | None = None
+        self._short = False  # no segment was free when one was needed
 
     def widen(self) -> None:
         """Make the segments that are still missing; takes a moment, so not at the door.
@@ -119,8 +120,12 @@ class Lane:
 
     def _add(self, number: int) -> None:
         page = _Page(self._open(number))
-        for record in page.segment.records():
-            self._last = max(self._last, record.stamp)
+        try:
+            for record in page.segment.records():
+                self._last = max(self._last, record.stamp)
+        except StorageError:
+            page.segment.close()
+            raise
         self._pages.append(page)
 
     def _path(self, number: int) -> Path:
@@ -151,9 +156,16 @@ class Lane:
     def _fresh(self) -> _Page:
         for page in self._pages:
             if page is not self._page and not page.drafts and not page.bad and _free(page):
-                page.used, page.written = page.segment.renew(), 0
+                page.written = 0  # first: where the disk lets it not begin, it may be tried again
+                page.used = page.segment.renew()
+                self._short = False
                 return page
+        self._short = True
         raise LogFull(f"{self._folder}: all segments wait to be filed.", then="Look at the disk.")
+
+    def _needs(self, page: _Page) -> bool:
+        """Whether none but drafts keep this segment from being written again, and none is free."""
+        return self._short and page is not self._page and _free(page)
 
     def _reserve(self, page: _Page, length: int) -> int:
         """Where `length` bytes may go, or -1."""
@@ -183,7 +195,7 @@ class Lane:
                 page.written += 1
             self._flushes.wait(page.segment)
             return Place(page.segment.name, at)
-        except LogFull:
+        except StorageFull:  # nothing was written, or nothing whole
             raise
         except StorageError:  # never trust this segment again
             page.bad = True
@@ -215,10 +227,13 @@ class Draft:
     def write(self, data: bytes | memoryview, *, hashed: bool = False) -> None:
         """Append; hashed: it counts into `sha256`, so write what is not hashed first.
 
-        Raises LogFull when it outgrows its segment: `take_over` then has all that came before.
+        Raises LogFull when it outgrows its segment, or is so slow that others need that segment:
+        `take_over` then has all that came before.
         """
         if self.size + len(data) > self._lane.largest:
             raise LogFull("larger than what goes into a segment")
+        if self._lane._needs(self._page):
+            raise LogFull("its segment is needed")
         if len(data) >= LONG or len(self._rest) + len(data) > CHUNK:
             self._put(self._rest, data)
             self._rest = bytearray()

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import from_os
+from storage.errors import StorageError, from_flush, from_os
 
 BLOCK = 4096
 LARGEST_META = (1 << 20) + (1 << 16)
@@ -100,7 +100,11 @@ class Segment:
         self.size = os.fstat(self._file).st_size
         self.epoch = b""
         self.distrusted: OSError | None = None  # why no flush of it is believed any more
-        self.look()
+        try:
+            self.look()
+        except StorageError:
+            self.close()
+            raise
 
     @classmethod
     def make(cls, path: Path, size: int) -> Segment:
@@ -128,6 +132,11 @@ class Segment:
 
     def close(self) -> None:
         os.close(self._file)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another file bears the name by now."""
+        return os.fstat(self._file).st_nlink == 0
 
     # ---- writing ----------------------------------------------------------------------------
     def renew(self) -> int:
@@ -160,7 +169,10 @@ class Segment:
 
     def get(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes from `offset`."""
-        return os.pread(self._file, length, offset)
+        try:
+            return os.pread(self._file, length, offset)
+        except OSError as error:
+            raise from_os(error, self.path) from error
 
     def flush(self) -> None:
         """All that was put is on disk when this returns.
@@ -174,7 +186,7 @@ class Segment:
         except OSError as error:
             self.distrusted = error
         if self.distrusted is not None:
-            raise from_os(self.distrusted, self.path) from self.distrusted
+            raise from_flush(self.distrusted, self.path) from self.distrusted
 
     def pack(
         self,
@@ -195,7 +207,7 @@ class Segment:
     # ---- reading ----------------------------------------------------------------------------
     def look(self) -> bool:
         """Read the epoch again; whether it is another one than before."""
-        before, opening = self.epoch, os.pread(self._file, _OPENING.size, 0)
+        before, opening = self.epoch, self.get(_OPENING.size, 0)
         self.epoch = b""
         if len(opening) == _OPENING.size and opening[:8] == _MAGIC:
             self.epoch = opening[8:]
@@ -203,7 +215,7 @@ class Segment:
 
     def read(self, offset: int) -> Record | None:
         """The record at `offset`, or None if none begins there."""
-        head = os.pread(self._file, BLOCK, offset)
+        head = self.get(BLOCK, offset)
         if not self.epoch or len(head) < BLOCK or head[:24] != _MAGIC + self.epoch:
             return None
         _, _, stamp, length, size, count, skip, crc, digest = _HEAD.unpack_from(head)
@@ -212,7 +224,7 @@ class Segment:
         if length > LARGEST_META or offset + whole > self.size:
             return None
         if whole > len(head):
-            head = os.pread(self._file, whole, offset)
+            head = self.get(whole, offset)
         extents = [_EXTENT.unpack_from(head, _HEAD.size + n * _EXTENT.size) for n in range(count)]
         meta = head[at + _CRC.size : whole]
         if (_crc(offset, head[:at], meta),) != _CRC.unpack_from(head, at):
@@ -229,7 +241,7 @@ class Segment:
         """Every record of this epoch whose head is sound."""
         at, begins = _FIRST, _MAGIC + self.epoch
         while self.epoch and at < self.size:
-            start, many = at, os.pread(self._file, _ZEROS, at)
+            start, many = at, self.get(_ZEROS, at)
             while at < start + len(many):  # a MiB at a time: most blocks begin no record
                 found = None
                 if many.startswith(begins, at - start):
@@ -255,7 +267,7 @@ class Segment:
         """The payload, piece by piece."""
         for start, length in record.extents:
             for at in range(start, start + length, _ZEROS):
-                yield os.pread(self._file, min(_ZEROS, start + length - at), at)
+                yield self.get(min(_ZEROS, start + length - at), at)
 
     def copy(self, record: Record, file: int) -> None:
         """Write the payload to the open `file`. Raises OSError."""
@@ -269,7 +281,7 @@ class Segment:
     # ---- marks ------------------------------------------------------------------------------
     def marks(self, block: int) -> bytearray:
         """The bit map of block 1 (filed) or 2 (safe); empty of another epoch or, for 1, boot."""
-        raw = os.pread(self._file, BLOCK, block * BLOCK)
+        raw = self.get(BLOCK, block * BLOCK)
         magic, epoch, booted = _MARKS.unpack_from(raw)
         empty = bytearray(self.size // BLOCK // 8 + 1)
         if magic != _MAGIC or epoch != self.epoch or (block == 1 and booted != boot()):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from storage.errors import StorageError, from_os
 
@@ -66,6 +66,13 @@ class Incoming:
     def fileno(self) -> int:
         """The open file, for reading back what arrived."""
         return self._file
+
+    def open(self) -> BinaryIO:
+        """What arrived, as a file to read from. Close it."""
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise from_os(error, self.path) from error
 
     def discard(self) -> None:
         """Close and remove; harmless when done twice, or after `keep`."""

@@ -58,6 +58,7 @@ class Clerk:
     _tickets: dict[Place, int] = field(default_factory=dict)
     _ended: list[Ended] = field(default_factory=list)
     _not_before: float = 0.0
+    _stalled: bool = False  # something could not be read or filed
     _unsafe: bool = False  # the last try to put what was filed on disk failed
     _last_safe: float = 0.0
     _linger: float = LINGER
@@ -68,6 +69,8 @@ class Clerk:
         ready = time.monotonic() >= self._not_before and self.begin() and self._fetch()
         if ready and self._unfiled:
             self._file()
+        elif ready and self._stalled:  # and nothing is left whose filing would tell that it is over
+            self._over()
         if not self._unfiled and not self._arrived:
             for one in self._ended:
                 self.filer.ended(one)
@@ -190,8 +193,12 @@ class Clerk:
         self._places.difference_update(record.place for record in batch)
         self._filed(filed)
 
-    def _filed(self, filed: list[Filed]) -> None:
+    def _over(self) -> None:
+        self._stalled = False
         self.readiness.filed()
+
+    def _filed(self, filed: list[Filed]) -> None:
+        self._over()
         for one in filed:
             if ticket := self._tickets.pop(one.record.place, 0):
                 self.answer(one.record.place, ticket, one.status)
@@ -208,6 +215,7 @@ class Clerk:
             self._filed(filed)
 
     def _wait(self, error: StorageError) -> None:
+        self._stalled = True
         self.readiness.stalled(error)
         self._not_before = time.monotonic() + RETRY
 

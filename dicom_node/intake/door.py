@@ -27,6 +27,7 @@ PLACES = 1000  # connections that may wait; the oldest leaves first
 GOODBYE = 2.0  # seconds for a refused peer to read why and to hang up
 DROPPED = 1 << 20  # bytes that a refused peer may still send meanwhile
 BACKLOG = 1024
+BREATH = 0.05  # seconds, where nothing can be accepted and nobody sent away for it
 _ASSOCIATE_RQ, _CALLED, _CALLING = 1, slice(10, 26), slice(26, 42)
 _ITEMS = 74  # where the variable items of an A-ASSOCIATE-RQ begin
 UNRECOGNISED, UNEXPECTED, INVALID = 1, 2, 6  # reasons of an A-ABORT, PS3.8 9.3.8
@@ -153,6 +154,8 @@ class Door:
         except BlockingIOError:  # another process that shares the port took it
             return
         except OSError:  # gone again, or no file descriptor left: the oldest makes room
+            if not self._visitors:
+                time.sleep(BREATH)
             self._make_room(len(self._visitors) - 1)
             return
         conn.setblocking(False)

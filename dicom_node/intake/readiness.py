@@ -43,12 +43,14 @@ DISK_LOW = "free disk space is below intake.disk_reserve"
 DISK_FULL = "the disk is full"
 READ_ONLY = "the disk is read-only"
 IO_ERROR = "the disk reported an I/O error; restart the intake and look at the disk"
+FILES = "no file can be made; look at the folder and at the limit of open files"
 DATABASE = "the database cannot be written"
 LOG_FULL = "the log of arrivals is full: filing is behind"
 CREW = "a receiving process is not running"
 STOPPING = "stopping"
 STARTING = "the intake has not started"
 
+_OF_FILES = (DISK_FULL, READ_ONLY, FILES)
 _STALLS = (DATABASE, DISK_FULL, READ_ONLY, IO_ERROR, LOG_FULL)
 
 log = structlog.get_logger()
@@ -103,8 +105,8 @@ class Room:
         return _STALLS[stalled - 1] if stalled else ""
 
     def trouble(self, error: StorageError) -> str:
-        """Take note of a failure; the reason that readiness will name."""
-        reason = _reason(error)
+        """Take note of a failure; the reason that readiness will name. Nothing here is a row."""
+        reason = FILES if (reason := _reason(error)) == DATABASE else reason
         self._tell(Trouble(reason))
         return reason
 
@@ -142,7 +144,7 @@ class Readiness:
         """Instances were filed: whatever was wrong with the disk or the database is over."""
         self._board.stalled = 0
         if self._reasons:
-            for reason in (DISK_FULL, READ_ONLY, DATABASE, LOG_FULL):
+            for reason in (DISK_FULL, READ_ONLY, FILES, DATABASE, LOG_FULL):
                 self._set(reason, False)
 
     def crew(self, complete: bool) -> None:
@@ -162,7 +164,7 @@ class Readiness:
                 with contextlib.suppress(StorageError):
                     self._storage.studies.is_ours("0.0")
                     self._set(DATABASE, False)
-            if DISK_FULL in self._reasons or READ_ONLY in self._reasons:
+            if not self._reasons.keys().isdisjoint(_OF_FILES):
                 self._try_disk()
         self._write()
 
@@ -177,8 +179,8 @@ class Readiness:
             return
         finally:
             trial.discard()
-        self._set(DISK_FULL, False)
-        self._set(READ_ONLY, False)
+        for reason in _OF_FILES:
+            self._set(reason, False)
 
     def _set(self, reason: str, present: bool) -> None:
         with self._lock:

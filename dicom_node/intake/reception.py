@@ -72,11 +72,11 @@ class Reception:
             to.discard()
 
     def reader(self) -> BinaryIO:
-        """The data set, to look at. Close it."""
+        """The data set, to look at. Close it. Raises StorageError."""
         if isinstance(self._to, Draft):
             file = self._to.reader()
         elif self._to is not None:
-            file = self._to.path.open("rb")
+            file = self._to.open()
         else:
             raise StorageError("nothing was received")
         file.seek(len(self.meta))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from dicom_node.intake.filing import OBJECTS, Filer, readable
 from dicom_node.intake.ledger import Bookkeeper, Sender
 from dicom_node.intake.quarantine import sha256_of
 from dicom_node.intake.reception import PREAMBLE, data_set_offset
-from storage import Arrivals, Record, StorageBusy
+from storage import Arrivals, Record, StorageBusy, StorageError
 from storage.records import AuditEntry
 
 if TYPE_CHECKING:  # SQL: a receiving process has none
@@ -119,10 +120,22 @@ def refile(storage: Storage, filer: Filer, records: list[Record]) -> int:
             elif not _superfluous(storage, record, one):
                 wanted.append(record)
         for n in range(0, len(wanted), 64):
-            filer.file(wanted[n : n + 64])
+            _file(filer, wanted[n : n + 64])
         filer.arrivals.filed(record for record, _ in page)
     filer.arrivals.safe()
     return len(records)
+
+
+def _file(filer: Filer, records: list[Record]) -> None:
+    """Together; or each by itself, so that one that can never be filed is set aside alone."""
+    try:
+        filer.file(records)
+    except Exception as error:
+        if isinstance(error, StorageError) and type(error) is not StorageError:
+            raise  # the disk's or the database's: tried again as a whole
+        log.exception(EventName.INSTANCE_FAILED, records=len(records))
+        for record in records:
+            filer.file([record])
 
 
 def _mend(storage: Storage, arrivals: Arrivals, record: Record, one: Arrival) -> None:
@@ -158,8 +171,10 @@ def _whole(file: BinaryIO, path: str) -> tuple[int, int, str]:
 def _being_written(path: Path) -> bool:
     """Whether the process whose number begins the name runs, and ran when the file was made."""
     try:
-        started = Path("/proc", path.name.partition("-")[0]).stat().st_mtime
-        return started <= path.stat().st_mtime
+        told = Path("/proc", path.name.partition("-")[0], "stat").read_text()  # proc(5)
+        started = int(told.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        runs = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        return time.time() - path.stat().st_mtime <= runs
     except OSError:
         return False
 

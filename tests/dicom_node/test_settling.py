@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from destination_peers import wait_until
@@ -181,3 +182,29 @@ def test_after_a_restart_a_study_waits_anew(sqlite_node: Node, tmp_path: Path) -
         time.sleep(0.7)
         assert not planned(sqlite_node)
         wait_until(lambda: planned(sqlite_node), 10)
+
+
+def test_a_clock_that_goes_back_ends_no_wait(
+    sqlite_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine starts an hour ahead, and is put right while the node runs."""
+    rule = {"quiet": "10s", "longest": "60s", "release": "1s"}
+    clock = [NOON + timedelta(hours=1)]
+    told = SimpleNamespace(now=lambda _: clock[0])
+    monkeypatch.setattr("dicom_node.settling.datetime", told)
+    over = threading.Event()
+    settling = Settling(sqlite_node.storage, lambda: settings(tmp_path, **rule), over, clock[0])
+    settling.look()
+    settling.released(STUDY)
+    clock[0] = NOON
+    assert settling.look() == LOST
+    add(sqlite_node.storage, instance())
+    waits = []
+    for second in range(1, 10):
+        clock[0] = after(second)
+        waits.append(settling.look())
+    assert not planned(sqlite_node)
+    assert waits == [LOST] * 9
+    clock[0] = after(10)
+    settling.look()
+    assert planned(sqlite_node)

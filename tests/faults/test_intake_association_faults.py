@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import intake_lab as lab
 import pytest
+
+from dicom_node.intake.door import Door, Entrance, Hooks
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,31 @@ def test_silent_sockets_do_not_lock_the_door(node: lab.Node) -> None:
     assert silent[0].recv(1) == b""  # limits.handshake is over
     for one in silent:
         one.close()
+
+
+class _NoDescriptor(socket.socket):
+    """A listening socket of a process that may open nothing more."""
+
+    asked = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.asked += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_without_a_descriptor_the_door_takes_a_breath() -> None:
+    """It stays ready to read: without one, a core is busy for as long as that lasts."""
+    listener = _NoDescriptor()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    hooks = Hooks(lambda _: None, lambda *_: None, lambda *_: None, lambda *_: None)
+    front = Door([Entrance(listener)], 5.0, hooks)
+    with socket.create_connection(listener.getsockname(), 5):
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            front.turn(0.1)
+    front.close()
+    assert 0 < listener.asked <= 10
 
 
 def test_accept_from_anyone_is_said_at_every_start(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -140,6 +141,20 @@ def test_disk_readonly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert _ready(node, True)
         assert lab.send(node, made) == [0x0000]
         assert made.SOPInstanceUID in node.stored()
+
+
+def test_files_that_cannot_be_made_are_no_fault_of_the_database(tmp_path: Path) -> None:
+    made = lab.sized(2)
+    with lab.running(tmp_path) as node:
+        incoming = node.data / "spool" / "incoming"
+        incoming.rmdir()
+        assert lab.send(node, made) == [0xA700]
+        assert _ready(node, False)
+        (reason,) = intake.not_ready(node.data)
+        assert reason.startswith("intake: no file can be made")
+        incoming.mkdir()
+        assert _ready(node, True)
+        assert lab.send(node, made) == [0x0000]
 
 
 _SLOW = """
@@ -389,6 +404,85 @@ def test_db_locked(tmp_path: Path) -> None:
         assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
 
 
+@pytest.mark.parametrize("changed", [{"log": "16MiB"}, {"processes": 2}], ids=["log", "processes"])
+def test_a_log_of_another_size_is_filed(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """What changes the size of segments at a restart changes nothing for who sends."""
+    first, second = lab.data_set(), lab.data_set()
+    with lab.running(tmp_path, log="32MiB") as node:
+        assert lab.send(node, first) == [0x0000]
+    with lab.running(tmp_path, **{"log": "32MiB", **changed}) as node:
+        assert lab.send(node, second) == [0x0000]
+        assert lab.eventually(lambda: node.unfiled() == 0)
+        assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
+_AWAY = """
+import time
+from storage import StorageBusy
+from storage._studies import Studies
+_until, _known = time.monotonic() + 3, Studies.known_paths
+def _away(*words):
+    if time.monotonic() < _until:
+        raise StorageBusy("the database is away")
+    return _known(*words)
+Studies.known_paths = _away
+"""
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["something is left to file", "nothing is"])
+def test_a_database_that_is_away_at_the_start(tmp_path: Path, left: bool) -> None:
+    """No instance is taken until it is back; then they are, whatever there was to file."""
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    node = lab.launch(settings, tmp_path, patch=_DIE_BETWEEN if left else "")
+    first = lab.data_set()
+    lab.send(node, first)
+    if not left:
+        assert lab.eventually(lambda: node.unfiled() == 0)
+        node.stop()
+    node.process.wait(20)
+    node = lab.launch(settings, tmp_path, patch=_AWAY)
+    try:
+        second = lab.data_set()
+        assert lab.send(node, second) == [0xA700]
+        assert _ready(node, True)
+        assert lab.send(node, second) == [0x0000]
+        assert set(node.stored()) == {first.SOPInstanceUID, second.SOPInstanceUID}
+    finally:
+        node.stop()
+
+
+_ONE_CANNOT = """
+from storage import StorageError
+from storage._studies import Studies
+_add = Studies.add_many
+def _refuse(self, batch, **words):
+    if any(one.identity.accession == "NEVER" for one in batch):
+        raise StorageError("a rule of the tables was broken")
+    return _add(self, batch, **words)
+Studies.add_many = _refuse
+"""
+
+
+def test_what_can_never_be_filed_holds_up_no_start(tmp_path: Path) -> None:
+    """One of what a crash left: it is set aside, and the others are filed."""
+    one, never, other = (lab.data_set(AccessionNumber=n) for n in ("A1", "NEVER", "A1"))
+    settings = lab.settings_for(tmp_path, lab.free_port())
+    patch = "import time\nfrom storage._studies import Studies\n"
+    patch += "Studies.add_many = lambda *_, **__: (time.sleep(0.6), os.kill(os.getpid(), 9))"
+    node = lab.launch(settings, tmp_path, patch=patch)
+    with lab.associated(node) as assoc:
+        assert [int(assoc.send_c_store(made).Status) for made in (one, never, other)] == [0] * 3
+        node.process.wait(20)
+    node = lab.launch(settings, tmp_path, patch=_ONE_CANNOT)
+    try:
+        assert set(node.stored()) == {one.SOPInstanceUID, other.SOPInstanceUID}
+        kept = [n for n in node.storage.spool.listing("quarantine") if n.endswith(".dcm")]
+        assert [lab.bytes_of(node.storage.spool.path(n)) for n in kept] == [lab.encoded(never)]
+        assert lab.send(node, lab.data_set()) == [0x0000]
+    finally:
+        node.stop()
+
+
 # ---- recovery -------------------------------------------------------------------------------
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:
@@ -455,6 +549,21 @@ def test_a_file_that_is_being_written_is_left_alone(storage: Storage) -> None:
     with storage.spool.incoming() as mine:
         assert intake.recover(storage).removed == ()
         assert mine.path.exists()
+
+
+def test_a_file_that_another_process_is_writing_is_left_alone(storage: Storage) -> None:
+    """When nobody has looked at that process yet, and what one of the same number left before."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        time.sleep(0.1)
+        incoming = storage.spool.root / "incoming"
+        now, before = (incoming / f"{other.pid}-{n}-abc.part" for n in range(2))
+        for path in (now, before):
+            path.write_bytes(b"half of it")
+        os.utime(before, (time.time() - 60, time.time() - 60))
+        found = intake.recover(storage)
+        other.kill()
+    assert found.removed == (f"incoming/{before.name}",)
+    assert now.exists()
 
 
 def test_rows_without_a_file_are_an_alarm(tmp_path: Path) -> None:

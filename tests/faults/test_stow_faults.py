@@ -404,8 +404,12 @@ def test_a_certificate_is_a_name(secure: tuple[lab.Node, int, Path]) -> None:
     assert stow_lab.send(port, made, tls=tls, Authorization="").status == 200
     (row,) = node.storage.studies.instances(made.StudyInstanceUID)
     assert row.calling_ae == "CT-ROOM-2"
-    sent = [e for e in node.audit("110104") if "CT-ROOM-2" in str(e.details.get("association"))]
-    assert sent
+
+    def sent() -> list[object]:
+        told = [str(entry.details.get("association")) for entry in node.audit("110104")]
+        return [one for one in told if "CT-ROOM-2" in one]
+
+    assert lab.eventually(sent)  # the account is closed behind the row
 
 
 def _turned_away(secure: tuple[lab.Node, int, Path], tls: ssl.SSLContext, why: str) -> None:

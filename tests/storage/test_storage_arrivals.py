@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import random
@@ -13,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from storage import Arrivals, Lane, LogFull, Place, StorageBusy, StorageIOError, pending
+from storage import (
+    Arrivals,
+    Lane,
+    LogFull,
+    Place,
+    StorageBusy,
+    StorageFull,
+    StorageIOError,
+    pending,
+)
 from storage.segments import BLOCK, Segment
 
 SIZE = 1 << 21
@@ -119,6 +130,34 @@ def test_marks_and_reuse(lane: Lane, arrivals: Arrivals, folder: Path) -> None:
     assert [record.place for record in arrivals.left()] == places
 
 
+def test_slow_drafts_keep_no_segment_from_others(lane: Lane, arrivals: Arrivals) -> None:
+    """One begins in each segment, and all else is filed and safe: the next word moves it out."""
+    lane.widen()
+    slow = []
+    for _ in range(lane.SEGMENTS):
+        slow.append(lane.draft())
+        slow[-1].write(b"begins", hashed=True)
+        segment = slow[-1]._page
+        while lane._page is segment:
+            try:
+                _put(lane, 1, 100_000)
+            except LogFull:
+                break
+        arrivals.filed(arrivals.left())
+        arrivals.safe()
+    with pytest.raises(LogFull):
+        lane.draft()
+    with pytest.raises(LogFull):
+        slow[0].write(b"goes on", hashed=True)
+    assert b"".join(slow[0].pieces()) == b"begins"
+    slow[0].discard()
+    _put(lane, 2, 100_000)
+    slow[1].write(b"goes on", hashed=True)  # there is room again
+    assert b"".join(slow[1].pieces()) == b"beginsgoes on"
+    for draft in slow:
+        draft.discard()
+
+
 def test_a_second_reader_is_refused(arrivals: Arrivals, folder: Path) -> None:
     with pytest.raises(StorageBusy, match="in use by another process"):
         Arrivals(folder)
@@ -133,6 +172,24 @@ def test_another_process_goes_on_where_one_ended(folder: Path, arrivals: Arrival
     assert _put(second, 2, 5_000).segment != place.segment  # the first one's is not filed
     assert [record.meta for record in arrivals.left()] == [b"1", b"2"]
     second.close()
+
+
+def test_a_segment_of_another_size_is_read_where_it_is_now(
+    folder: Path, arrivals: Arrivals, tmp_path: Path
+) -> None:
+    """The reader opens the log before its writers do: what it has open may be replaced."""
+    first = Lane(folder, 0, SIZE)
+    before = _put(first, 1, 5_000)
+    arrivals.filed(arrivals.left())
+    arrivals.safe()
+    first.close()
+    larger = Lane(folder, 0, 2 * SIZE)
+    place = _put(larger, 2, 6_000)
+    assert place == before
+    assert _read(arrivals, place, tmp_path / "copy") == _payload(2, 6_000)
+    (record,) = arrivals.left()
+    assert not arrivals.is_filed(record)
+    larger.close()
 
 
 @pytest.mark.parametrize("at", ["head", "words", "first piece", "last piece"])
@@ -244,25 +301,115 @@ def test_what_was_written_before_a_flush_that_failed_is_never_called_durable(
     assert outcomes == ["failed", "failed"]
 
 
+class _FailingDisk:
+    """A C library whose syncfs(2) fails."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def syncfs(self, _: int) -> int:
+        ctypes.set_errno(self._number)
+        return -1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_failed_lets_nothing_go(
-    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """What was filed before the error is filed again by the next process, in the same boot."""
-    place = _put(lane, 1, 5_000)
+    """What was filed before or after is filed again by the next process, in the same boot."""
+    places = [_put(lane, 1, 5_000)]
     arrivals.filed(arrivals.left())
-
-    def broken(_: Path) -> None:
-        raise StorageIOError("the disk failed")
-
     with monkeypatch.context() as patched:
-        patched.setattr("storage.arrivals.sync_disk", broken)
+        patched.setattr(ctypes, "CDLL", lambda *_, **__: _FailingDisk(number))
         with pytest.raises(StorageIOError):
             arrivals.safe()
     arrivals.safe()  # says nothing, and does nothing
+    places.append(_put(lane, 2, 5_000))
+    record = arrivals.read(places[1])
+    assert record is not None
+    arrivals.filed([record])
+    assert arrivals.is_filed(record)
     arrivals.close()
     again = Arrivals(folder)
-    assert [record.place for record in again.left()] == [place]
+    assert [record.place for record in again.left()] == places
     again.close()
+
+
+def test_a_disk_that_cannot_be_read_is_said_to_have_failed(
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By those who write and by the one who files; what they cannot read they do not keep open."""
+    place, pread = _put(lane, 1, 5_000), os.pread
+
+    def broken(file: int, length: int, offset: int) -> bytes:
+        if offset >= place.offset:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(file, length, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        for look in (arrivals.left, lambda: arrivals.read(place)):
+            with pytest.raises(StorageIOError):
+                look()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        other = Lane(folder, 0, SIZE)
+        with pytest.raises(StorageIOError):
+            other.widen()
+        with pytest.raises(LogFull):
+            other.draft()
+        other.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [record.place for record in arrivals.left()] == [place]
+
+
+@pytest.mark.parametrize("call", ["open", "listdir", "stat"])
+def test_without_a_descriptor_it_is_tried_again(
+    lane: Lane, arrivals: Arrivals, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """None was flushed, so none failed: the next one counts."""
+    _put(lane, 1, 5_000)
+    arrivals.filed(arrivals.left())
+
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, none_left)
+        with pytest.raises(StorageBusy):
+            arrivals.safe()
+    arrivals.safe()
+    monkeypatch.setattr("storage.segments.boot", lambda: b"another boot 123")
+    arrivals.close()
+    again = Arrivals(folder)
+    assert again.left() == []
+    again.close()
+
+
+def test_a_disk_without_room_takes_no_segment_out_of_the_log(
+    lane: Lane, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that copies what it overwrites has none even for what is written already."""
+
+    def full(*_: object) -> None:
+        raise StorageFull("no space left")
+
+    lane.widen()
+    for _ in range(3):
+        list(_until_full(lane))
+        arrivals.filed(arrivals.left())
+        arrivals.safe()
+        with monkeypatch.context() as patched:
+            patched.setattr(Segment, "put", full)
+            patched.setattr(Segment, "put_all", full)
+            for n in range(2 * lane.SEGMENTS):
+                with pytest.raises(StorageFull):
+                    _put(lane, n, 5_000)
+    for n in range(2 * lane.SEGMENTS):
+        with monkeypatch.context() as patched:
+            patched.setattr(Segment, "put_all", full)
+            with pytest.raises(StorageFull):
+                _put(lane, n, 5_000)
+    _put(lane, 1, 5_000)
 
 
 class Disk:
