@@ -151,8 +151,8 @@ def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
 
 
 def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
-    """Whether what a denial seems to reach is told beside what it denies, without a mark between:
-    "no effusion left rib fracture". It has a side or a degree of its own and no list goes on."""
+    """Whether what a denial seems to reach is told beside what it denies: "no effusion left rib
+    fracture". It has a side (behind no comma also a degree) of its own and no list goes on."""
     hit, last = hits[i], hits[i - 1]
     between = folded[last.end : hit.start]
     if hit.turned or hit.denied or hit.start < last.end or words.before.search(between):
@@ -160,16 +160,17 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     if any(_ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
         return False  # "no calcified left hilar adenopathy" is one thing
     rest = _MARK.split(folded[hit.end :])[0]
-    told = words.before.search(rest)
-    own = f"{between} {' '.join(rest[: told.start() if told else len(rest)].split()[:2])}"
-    sided = words.sides.search(own) is not None
-    gone = any(cue.lastgroup == "negated" for cue in words.after.finditer(rest))
+    cue = words.before.search(rest)
+    behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:2])
+    own = f"{folded[last.end : hit.end]} {behind}"
+    sided = bool(named_sides(own, words))
+    gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
     ended = words.breaks.search(folded, hit.end)
     listed = words.disjoined.search(folded, hit.end, ended.start() if ended else len(folded))
     if gone or listed or words.joins.search(between) or "/" in between:
         return False
-    if _MARK.search(between):  # "resolved left effusion, right effusion"
-        return sided and hit.concept == last.concept and "," in between
+    if _MARK.search(between):  # "no pneumothorax, left effusion"
+        return sided and "," in between
     return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
 
 

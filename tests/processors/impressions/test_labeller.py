@@ -172,7 +172,13 @@ def test_a_report_is_read_in_less_than_a_millisecond() -> None:
         ("es", "no neumotorax derrame izquierdo moderado", "pneumothorax- effusion+L"),
         ("es", "no derrame corazon normal", "effusion- cardiomegaly-"),
         ("es", "Mínimo neumotórax residual.", "pneumothorax+"),
+        ("en", "No PTX, L effusion, RLL mass.", "pneumothorax- effusion+L mass+R"),
+        ("es", "No derrame, neumotórax izquierdo de 2 cm.", "effusion- pneumothorax+L"),
+        ("es", "No derrame, no neumotórax, consolidación en LID.", "effusion- pneumothorax- "
+         "consolidation+R"),
         # what it does reach
+        ("en", "No effusion, pneumothorax, or left nodule.", "effusion- pneumothorax- nodule-L"),
+        ("es", "Sin adenopatías, nódulos, masas bilaterales.", "adenopathy- nodule- mass-LR"),
         ("en", "No consolidation, pneumothorax or effusion persists.", "consolidation- "
          "pneumothorax- effusion-"),
         ("en", "No calcified left hilar adenopathy.", "calcification- adenopathy-L"),
@@ -242,6 +248,8 @@ def test_how_far_a_denial_a_doubt_and_a_side_reach(language: str, text: str, tol
         ("es", "Perforación esofágica. Absceso pulmonar.", "perforation abscess"),
         ("en", "Deep sulcus sign on the left.", "deep_sulcus"),
         ("en", "Side port outside of the thoracic cavity.", ""),
+        ("en", "Ruptured breast implant. PE protocol.", ""),
+        ("en", "Acute fx of the left 5th rib.", "fracture"),
     ],
 )
 def test_what_must_not_be_missed_is_known_by_its_other_names(
