@@ -46,10 +46,19 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
     between = sentence[begin:start]
     comma = between.rfind(",")
     either = words.either.search(between)
-    if cue == "uncertain":
-        return comma >= 0 and not either
     item = between[comma + 1 :] if comma >= 0 else ""
+    rest = sentence[begin:]
+    ended = words.breaks.search(rest, start - begin)
+    clause = _STOPS.split(rest[: ended.start() if ended else len(rest)])[0]
+    if cue == "uncertain":
+        through = sentence[begin + comma + 1 : end]
+        listed = either or words.disjoined.search(clause, max(0, end - begin))
+        return comma >= 0 and (
+            listed is None or bool(words.verbs.search(item) or words.causes.search(through))
+        )
     if comma >= 0 and words.verbs.search(item):
+        return True
+    if comma >= 0 and not words.disjoined.search(between) and _lasts(sentence[end:], words):
         return True
     joined = list(words.joins.finditer(between))
     if comma < 0:
@@ -57,10 +66,16 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
             return False
         item = between[joined[-1].end() :]
         return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
-    rest = sentence[begin:]
-    ended = words.breaks.search(rest, start - begin)
     listed = words.disjoined.search(rest, 0, ended.start() if ended else len(rest))
     return not listed and _graded(item, sentence[end : end + 20], words)
+
+
+def _lasts(rest: str, words: Lexicon) -> bool:
+    """Whether a span is said to be there by the words right behind it."""
+    verb = words.lasting.search(rest)
+    if verb is None or words.joins.search(rest, 0, verb.start()):
+        return False
+    return _WORDS.fullmatch(f"{rest[: verb.start()].strip()} ") is not None
 
 
 def _graded(item: str, rest: str, words: Lexicon) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from processors.impressions.criticality import Category
+from processors.impressions.criticality import Category, ranked
 from processors.impressions.drafting import Candidate, Request
+from processors.impressions.facts import is_unnamed
 from processors.impressions.phrasing import phrasing
 from processors.impressions.statements import Case, Numbers, Statement, case, is_critical
 
@@ -66,10 +67,17 @@ def normals(found: Case) -> tuple[str, ...]:
     none for findings in which no phrase list knows a word."""
     words = phrasing(found.request.language)
     understood = any(s.mentions for s in found.statements)
-    if not understood or any(s.urgency <= Category.HOURS for s in found.statements):
+    if not understood or any(_is_open(s, words.language) for s in found.statements):
         return ()
     quiet = not any(s.asserts for s in found.statements)
     return (*words.normals, *(words.unremarkable if quiet else ()))
+
+
+def _is_open(statement: Statement, language: str) -> bool:
+    """Whether it names, for certain or not, what somebody must know within hours, or says something
+    of a thing that it does not name."""
+    urgent = any(u.rule.category <= Category.HOURS for u in ranked(statement.mentions, language))
+    return urgent or is_unnamed(statement.text, language)
 
 
 def _choices(found: Case, scores: Numbers) -> Iterator[tuple[int, ...]]:

@@ -73,8 +73,8 @@ def rules() -> tuple[Rule, ...]:
 
 
 @cache
-def _known(language: str) -> re.Pattern[str]:
-    return compiled(table("urgency")["known"][language])
+def _words(what: str, language: str) -> re.Pattern[str]:
+    return compiled(table("urgency")[what][language])
 
 
 def urgency(mention: Mention, language: str, context: Collection[str] = ()) -> Urgency | None:
@@ -90,7 +90,8 @@ def urgency(mention: Mention, language: str, context: Collection[str] = ()) -> U
         return None
     if rule.category is Category.MINUTES:
         return Urgency(rule.category, rule, mention)
-    if mention.old or _said(_known(language), folded, language):
+    known = _said(_words("known", language), folded, language)
+    if mention.old or (known and not _said(_words("changed", language), folded, language)):
         return None
     lower = mention.state is Assertion.UNCERTAIN and not rule.keeps
     return Urgency(Category(min(Category.DAYS, rule.category + lower)), rule, mention)

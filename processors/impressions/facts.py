@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processors.impressions import numbers
-from processors.impressions.assertion import Assertion
 from processors.impressions.criticality import Category, Urgency, ranked
 from processors.impressions.labeller import Mention, named_sides, read, sides_in
 from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
 from processors.impressions.omissions import Alternatives, alternatives
-from processors.impressions.text import fold
+from processors.impressions.text import fold, sentences
 from processors.impressions.wording import Wording, wording
 
 _BONES = ("bone_lesion", "dislocation")
@@ -27,7 +26,7 @@ class Facts:
 
     words: Lexicon
     mentions: tuple[Mention, ...]
-    urgent: bool  # somebody must know of a certain one within hours
+    urgent: bool  # somebody must know within hours, or more is said than is named
     sides: frozenset[str]
     named: frozenset[str]  # sides called by name, not by "bilateral"
     numbers: frozenset[numbers.Number]
@@ -51,7 +50,8 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
     return Facts(
         words,
         mentions,
-        any(_is_urgent(urgency) for urgency in ranked(mentions, language)),
+        any(_is_urgent(urgency) for urgency in ranked(mentions, language))
+        or any(is_unnamed(span.text, language) for span in sentences(findings)),
         sides_in(folded, words),
         named_sides(folded, words),
         numbers.read(folded, words),
@@ -60,11 +60,16 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
     )
 
 
+def is_unnamed(sentence: str, language: str) -> bool:
+    """Whether a sentence says something of what it does not name: "the right lung is not"."""
+    return lexicon(language).unnamed.search(fold(sentence).rstrip(" .")) is not None
+
+
 def _is_urgent(found: Urgency) -> bool:
-    """Whether an all-clear of heart and lungs cannot stand beside it; bones are told apart."""
-    certain = found.mention.state is Assertion.PRESENT
+    """Whether an all-clear of heart and lungs cannot stand beside it, certain or suspected; bones
+    are told apart."""
     bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
-    return found.category <= Category.HOURS and certain and not bony
+    return found.rule.category <= Category.HOURS and not bony
 
 
 def _supports(fact: Concept, concept: Concept) -> bool:

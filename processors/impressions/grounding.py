@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from processors.analysis import Finding, State
 from processors.impressions import numbers
-from processors.impressions.assertion import ASSERTED, Assertion
+from processors.impressions.assertion import ASSERTED, Assertion, assertion
 from processors.impressions.facts import Facts, facts_of
 from processors.impressions.faults import Fault, Objection, objection
 from processors.impressions.labeller import COUNT, SCALE, Mention, named_sides, read, sides_in
@@ -97,6 +97,8 @@ def judge(sentence: str, facts: Facts, named: Collection[str] = ()) -> Verdict:
     folded = fold(sentence)
     if _plain(folded) in map(_plain, facts.wording.sentences):
         return Verdict(sentence, tuple(support), ())  # the findings' own words
+    if facts.urgent and (well := _calls_all_well(folded, words)):
+        faults[Fault.NEGATION, well] = None
     faults |= dict.fromkeys(against(sentence, mentions, facts.wording, words.language))
     for number in sorted(numbers.strange(numbers.read(folded, words), facts.numbers)):
         faults[Fault.NUMBER, number.text] = None
@@ -161,6 +163,16 @@ def _is_all_clear(mention: Mention, words: Lexicon) -> bool:
     return (
         mention.concept == "acute_disease" and words.partly.search(fold(mention.sentence)) is None
     )
+
+
+def _calls_all_well(folded: str, words: Lexicon) -> str:
+    """The words by which a sentence calls the whole examination normal, or ""; "normal but for"
+    leaves something."""
+    m = words.all_well.search(folded)
+    if m is None or words.partly.search(folded) or words.breaks.search(folded):
+        return ""
+    said = assertion(folded, *m.span(), words.language)
+    return "" if said is Assertion.ABSENT and not m[0].startswith("sin") else m[0]
 
 
 def _closest(mention: Mention, near: Sequence[Mention]) -> Sequence[Mention]:

@@ -8,7 +8,7 @@ Never: an image, a model, a guess at what a report leaves unsaid. How a state is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,6 +21,8 @@ COUNT = frozenset({"single", "multiple"})
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 _ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
 _MARK = re.compile(r"[,;:]")
+_AGED = ("calcification", "granuloma")  # what says itself that something is old
+_ADJECTIVE = re.compile(r"\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)")
 _NEAR = 60  # characters between a structure's name and what is said of it
 
 
@@ -55,6 +57,8 @@ class _Hit:
     probe: tuple[int, int]
     turned: bool = False  # the probe says that the concept is absent: "normal", "clear"
     doubt: bool = False
+    denied: bool = False  # the denial stands within its words: "mediastinum not widened"
+    again: bool = False  # meant, not named: its words are all that describes it
 
 
 def read(text: str, language: str) -> tuple[Mention, ...]:
@@ -83,19 +87,22 @@ def summary(mentions: Iterable[Mention]) -> Mapping[str, Assertion]:
 def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     words, folded = lexicon(language), fold(text)
     hits = [
-        _Hit(m.lastgroup or "", m.start(), m.end(), m.span())
+        _Hit(m.lastgroup or "", m.start(), m.end(), m.span(), denied=_denies(m, folded, words))
         for m in words.concepts.finditer(folded)
     ]
+    hits += _again(folded, hits, words)
     hits += [
-        _Hit(concepts()[h.concept].also, h.start, h.end, h.probe)
-        for h in hits
-        if concepts()[h.concept].also
+        replace(h, concept=concepts()[h.concept].also) for h in hits if concepts()[h.concept].also
     ]
     named = tuple(hits)
     for structure in words.structures:
         hits += _said_of(structure, folded, named, words)
     hits.sort(key=lambda hit: hit.start)
-    states = [_state(folded, hit, language) for hit in hits]
+    first = min((hit.end for hit in named), default=len(folded))
+    states = [_state(folded, hit, language, beside=first <= hit.start) for hit in hits]
+    for i in range(1, len(hits)):
+        if states[i] is Assertion.ABSENT and _runs_on(folded, hits, i, words):
+            states[i] = Assertion.PRESENT
     for i in range(len(hits) - 1):
         pair = states[i : i + 2]
         between = folded[hits[i].end : hits[i + 1].start]
@@ -123,6 +130,50 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     return tuple(found)
 
 
+def _denies(name: re.Match[str], folded: str, words: Lexicon) -> bool:
+    """Whether a concept's own words hold a denial: "mediastino no ensanchado"."""
+    inside = words.before.finditer(folded, name.start() + 1, name.end())
+    return any(cue.lastgroup == "negated" for cue in inside)
+
+
+def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
+    """Concepts meant again without being named: "none on the right, but on the left", "not seen,
+    but cannot be excluded"."""
+    found = []
+    for pattern, doubt in ((words.elsewhere, False), (words.undecided, True)):
+        for m in pattern.finditer(folded):
+            named = [h for h in hits if h.start < m.end()]
+            if named and named[-1].end <= m.start():
+                probe = (m.end() - 1, m.end())
+                concept = named[-1].concept
+                found.append(_Hit(concept, *m.span(), probe, doubt=doubt, again=True))
+    return found
+
+
+def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
+    """Whether what a denial seems to reach is told beside what it denies: "no effusion left rib
+    fracture". It has a side (behind no comma also a degree) of its own and no list goes on."""
+    hit, last = hits[i], hits[i - 1]
+    between = folded[last.end : hit.start]
+    if hit.turned or hit.denied or hit.start < last.end or words.before.search(between):
+        return False
+    if any(_ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
+        return False  # "no calcified left hilar adenopathy" is one thing
+    rest = _MARK.split(folded[hit.end :])[0]
+    cue = words.before.search(rest)
+    behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:2])
+    own = f"{folded[last.end : hit.end]} {behind}"
+    sided = bool(named_sides(own, words))
+    gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
+    ended = words.breaks.search(folded, hit.end)
+    listed = words.disjoined.search(folded, hit.end, ended.start() if ended else len(folded))
+    if gone or listed or words.joins.search(between) or "/" in between:
+        return False
+    if _MARK.search(between):  # "no pneumothorax, left effusion"
+        return sided and "," in between
+    return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
+
+
 def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
     """Whether a finding is for certain said to be old: beside it, or as a granuloma of its
     sentence; "possibly old" and "not calcified" are not."""
@@ -130,6 +181,9 @@ def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> boo
     granulomas = [h.probe for h in hits if h.concept == "granuloma"] if lesion else []
     lead = folded[max(0, hit.start - _NEAR) : hit.start]
     start = hit.start - len(re.split(r"[,;.]", lead)[-1])
+    before = [h for h in hits if h.end <= hit.start and h.concept not in _AGED]
+    if before:
+        start = max(start, min(_between(folded, before[-1], hit, words), hit.start))
     stop = _border(folded, hit.end, min(len(folded), hit.end + _NEAR), words, hit.end + _NEAR)
     beside = [m.span() for m in words.known.finditer(folded, start, stop)]
     return any(
@@ -138,11 +192,16 @@ def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> boo
     )
 
 
-def _state(folded: str, hit: _Hit, language: str) -> Assertion | None:
+def _state(folded: str, hit: _Hit, language: str, *, beside: bool) -> Assertion | None:
+    """beside: whether another thing is named before it, of which a denial may be."""
     state = assertion(folded, *hit.probe, language)
-    if state is None:
-        return None
+    if state is None or hit.denied:
+        return state and Assertion.ABSENT
     if hit.turned:
+        if state is Assertion.ABSENT and beside:
+            # "no effusion heart normal"
+            start, end = (at - hit.start for at in hit.probe)
+            state = assertion(folded[hit.start :], start, end, language) or state
         return Assertion.PRESENT if state is Assertion.ABSENT else Assertion.ABSENT
     doubt = hit.doubt or concepts()[hit.concept].hedged
     return Assertion.UNCERTAIN if doubt and state is Assertion.PRESENT else state
@@ -210,10 +269,17 @@ def _around(folded: str, hits: list[_Hit], i: int, words: Lexicon) -> str:
     """The words that describe one mention: from what describes the one before to the next."""
     hit = hits[i]
     low, high = 0, len(folded)
-    if i:
+    if hit.again:
+        low = hit.start
+    elif i:
         low = min(_between(folded, hits[i - 1], hit, words), hit.start)
-    if i + 1 < len(hits):
+    if i + 1 < len(hits) and hits[i + 1].again:
+        high = hits[i + 1].start
+    elif i + 1 < len(hits):
         high = max(_between(folded, hit, hits[i + 1], words), hit.end)
+    elsewhere = words.not_there.search(folded, hit.end, high)
+    if elsewhere:
+        high = elsewhere.start()  # "on the left, none on the right"
     return folded[low:high]
 
 

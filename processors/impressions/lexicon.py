@@ -41,7 +41,8 @@ class Concept:
     finding: one of FINDINGS or "". specific: only itself supports it. critical: may not be left
     out. hedged: its name alone is never certain evidence of the finding. also: a
     second concept named by the same word. kin: concepts of one word support each other.
-    inferred: a reading of other signs, which these support only as a possibility.
+    inferred: a reading of other signs, which these support only as a possibility. counted: has
+    a column in what the shipped models see.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Concept:
     also: str = ""
     kin: str = ""
     inferred: bool = False
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class Lexicon:
     either: re.Pattern[str]
     disjoined: re.Pattern[str]
     versus: re.Pattern[str]
+    elsewhere: re.Pattern[str]
+    undecided: re.Pattern[str]
+    not_there: re.Pattern[str]
+    unnamed: re.Pattern[str]
+    all_well: re.Pattern[str]
+    lasting: re.Pattern[str]
     instead: re.Pattern[str]
     splits: re.Pattern[str]
     clause_ends: re.Pattern[str]
@@ -112,6 +120,7 @@ def table(name: str) -> dict[str, Any]:
 # cues that are asked as they stand in the file, by name
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
+    *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )

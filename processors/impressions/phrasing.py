@@ -39,6 +39,7 @@ class Phrasing:
     lead: re.Pattern[str]
     tail: re.Pattern[str]
     keep: re.Pattern[str]
+    unnamed: re.Pattern[str]
     flags: Mapping[str, re.Pattern[str]]
     asked: Mapping[str, re.Pattern[str]]
 
@@ -59,16 +60,20 @@ def phrasing(language: str) -> Phrasing:
         lead=re.compile(rf"(?:{'|'.join(data['trims']['lead'])})\s+"),
         tail=re.compile(rf"(?:{'|'.join(data['trims']['tail'])})\s*$"),
         keep=re.compile(rf"(?<!\w)(?:{'|'.join(data['trims']['keep'])})\s*$"),
+        unnamed=compiled(data["unnamed"]),
         flags={name: compiled(phrases) for name, phrases in data["flags"].items()},
         asked={name: compiled(phrases) for name, phrases in data["asked"].items()},
     )
 
 
 def said(mention: Mention, language: str) -> str:
-    """Our own sentence for what a mention asserts; "" for what it denies or has no name."""
+    """Our own sentence for what a mention asserts; "" for what it denies or has no name, or whose
+    name is not what the sentence says ("empyema" is no hemothorax)."""
     words = phrasing(language)
     named = words.names.get(mention.concept)
     if named is None or mention.state is Assertion.ABSENT:
+        return ""
+    if words.unnamed.search(fold(mention.sentence)):
         return ""
     several = "multiple" in mention.degrees or len(mention.sides) > 1
     plural = bool(named.get("many") or (several and "plural" in named))
@@ -112,7 +117,8 @@ def cleaned(sentence: str) -> str:
 def finished(text: str) -> str:
     """One blank between words, a capital at the start, a full stop at the end; "" for no word."""
     plain = " ".join(text.split()).strip(" ,;:.-")
-    return f"{plain[0].upper()}{plain[1:]}." if plain else ""
+    stop = "" if plain.endswith("?") else "."
+    return f"{plain[0].upper()}{plain[1:]}{stop}" if plain else ""
 
 
 def counts(text: str, classes: Mapping[str, re.Pattern[str]]) -> list[float]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.impressions.assertion import ASSERTED, Assertion
-from processors.impressions.criticality import Category, ranked
+from processors.impressions.criticality import Category, category, ranked, urgency
 from processors.impressions.drafting import Request
 from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import concepts
@@ -30,7 +30,7 @@ _STATES = {Assertion.PRESENT: 1.0, Assertion.UNCERTAIN: 0.5, Assertion.ABSENT: -
 _DEGREES = ("mild", "moderate", "severe", "single", "multiple")
 # concepts that say only that nothing else is said
 _EMPTY = ("acute_disease", "clear_lungs", "clear_angle", "intact_bones")
-_CONCEPTS = tuple(concepts())
+_CONCEPTS = tuple(name for name, concept in concepts().items() if concept.counted)
 _FLAGS = tuple(phrasing("en").flags)
 _ASKED = tuple(phrasing("en").asked)
 
@@ -115,7 +115,7 @@ def case(request: Request) -> Case:
 def _statement(text: str, language: str) -> Statement:
     mentions = read(text, language)
     urgent = ranked(mentions, language)
-    own = [said(m, language) for m in mentions if names(m)]
+    own = [_own(m, language) for m in mentions if names(m)]
     return Statement(
         text,
         shortened(text, language),
@@ -126,13 +126,21 @@ def _statement(text: str, language: str) -> Statement:
     )
 
 
+def _own(mention: Mention, language: str) -> str:
+    """Our own words for a mention, unless they would be heard as more or less urgent: they say
+    neither "unchanged" nor "with shift"."""
+    own, found = said(mention, language), urgency(mention, language)
+    return own if category(own, language) == (found.category if found else 0) else ""
+
+
 def states(mentions: Sequence[Mention]) -> list[float]:
     """By concept: 1 present, 0.5 doubted, -1 denied, 0 not named; the strongest of each."""
     found = dict.fromkeys(_CONCEPTS, 0.0)
     for mention in mentions:
         value = _STATES[mention.state]
-        known = found[mention.concept]
-        found[mention.concept] = value if known == 0.0 else max(known, value)
+        known = found.get(mention.concept)
+        if known is not None:
+            found[mention.concept] = value if known == 0.0 else max(known, value)
     return list(found.values())
 
 

@@ -111,3 +111,25 @@ def test_every_rule_has_a_source_and_known_concepts() -> None:
     assert all("Larson 2014" in rule.source for rule in rules())
     assert all(rule.concepts <= set(concepts()) for rule in rules())
     assert [rule.category for rule in rules()] == sorted(rule.category for rule in rules())
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "Left effusion has decreased; right effusion has increased.", 3),
+        ("en", "Healed right rib fracture, acute fracture of the left clavicle.", 2),
+        ("en", "Unchanged effusion, no new nodule.", 0),
+        ("en", "Diaphragmatic rupture on the left.", 1),
+        ("en", "Active extravasation of contrast.", 1),
+        ("en", "Lung abscess in the right lower lobe.", 2),
+        ("en", "Complete opacification of the left hemithorax.", 2),
+        ("en", "No rupture. No hemorrhage.", 0),
+        ("es", "El derrame derecho ha disminuido y el izquierdo ha aumentado.", 3),
+        ("es", "Perforación esofágica.", 1),
+        ("es", "Contusión pulmonar.", 2),
+    ],
+)
+def test_what_is_known_and_worse_alerts_again_and_what_is_torn_or_bleeds_alerts(
+    language: str, text: str, expected: int
+) -> None:
+    assert category(text, language) == expected

@@ -133,3 +133,28 @@ def test_drafting_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize(
+    ("language", "findings", "kept"),
+    [
+        ("en", "NG tube tip over the right lower lobe bronchus. Lungs are clear.", "bronchus"),
+        ("en", "The left lower lobe is collapsed. No effusion.", "collapsed"),
+        ("en", "The pneumothorax has recurred on the right after drain removal.", "recurred"),
+        ("en", "Incomplete resolution of right lower lobe pneumonia.", "Incomplete"),
+        ("en", "lungs clear no ptx no effusion left rib fracture heart normal", "fracture"),
+        ("en", "Splenic laceration. No pneumothorax.", "laceration"),
+        ("en", "No pneumothorax identified, but one cannot be excluded.", "cannot"),
+        ("en", "Possible pneumonia. No effusion.", "ossible"),
+        ("es", "No se descarta neumonía en base derecha.", "No se descarta"),
+        ("es", "No se ve neumotórax derecho, pero sí en el izquierdo.", "pero sí"),
+        ("es", "Se ha retirado el drenaje, apareciendo neumotórax moderado.", "neumotórax"),
+        ("es", "Sonda de alimentación en bronquio izquierdo.", "bronquio"),
+    ],
+)
+def test_no_all_clear_is_written_over_what_is_there(
+    drafter: Drafter, language: str, findings: str, kept: str
+) -> None:
+    made = drafter.draft(Request(findings, language)).impression
+    assert kept in made.text
+    assert not [m for m in read(made.text, language) if m.concept == "acute_disease"]

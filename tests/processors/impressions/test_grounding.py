@@ -212,3 +212,26 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
     assert all(set(reasons) == set(Fault) for reasons in REASONS.values())
     (fault,) = check("Neumonía.", "Escoliosis.", "es").faults
     assert fault.reason == "Los hallazgos no lo nombran: Neumonía."
+
+
+@pytest.mark.parametrize(
+    ("language", "findings", "sentence", "minds"),
+    [
+        ("en", "Large right pneumothorax.", "Normal chest x-ray.", True),
+        ("en", "Possible pneumonia.", "The examination is unremarkable.", True),
+        ("en", "Possible pneumonia.", "No acute disease.", True),
+        ("en", "The left lung is clear. The right lung is not.", "No acute disease.", True),
+        ("en", "Mild cardiomegaly.", "Normal chest x-ray.", False),
+        ("en", "Old rib fracture.", "No acute cardiopulmonary disease.", False),
+        ("en", "Tiny pneumothorax.", "Otherwise unremarkable examination.", False),
+        ("es", "Gran neumotórax derecho.", "Tórax sin alteraciones.", True),
+        ("es", "No se descarta neumonía.", "Estudio normal.", True),
+        ("es", "El derrame derecho se ha resuelto. El izquierdo no.", "Estudio normal.", True),
+        ("es", "Cardiomegalia.", "Sin hallazgos patológicos.", False),
+    ],
+)
+def test_nothing_is_called_well_beside_what_is_urgent_suspected_or_unnamed(
+    language: str, findings: str, sentence: str, minds: bool
+) -> None:
+    (verdict,) = check(sentence, findings, language).sentences
+    assert [o.kind for o in verdict.objections] == [Fault.NEGATION] * minds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.impressions.assertion import Assertion, assertion
+from processors.impressions.assertion import ASSERTED, Assertion, assertion
 from processors.impressions.labeller import read, summary
 from processors.impressions.lexicon import FINDINGS, concepts, lexicon
 from processors.impressions.text import fold, sentences
@@ -149,3 +149,111 @@ def test_a_report_is_read_in_less_than_a_millisecond() -> None:
         read(report, "en")
         times.append(time.process_time() - begin)
     assert sorted(times)[len(times) // 2] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "told"),
+    [
+        # what a denial does not reach
+        ("en", "Left effusion after chest tube removal.", "pleural_effusion+L tube-"),
+        ("en", "The pneumothorax has recurred after drain removal.", "pneumothorax+"),
+        ("en", "Resolution of left effusion, new right effusion.", "effusion-L effusion+R"),
+        ("en", "Resolved right effusion, left effusion persists.", "effusion-R effusion+L"),
+        ("en", "No right effusion, left effusion is unchanged.", "effusion-R effusion+L"),
+        ("en", "Near complete resolution of the left pneumothorax.", "pneumothorax+L"),
+        ("en", "Incomplete resolution of the pneumonia.", "pneumonia+"),
+        ("en", "no ptx no effusion left rib fracture", "pneumothorax- effusion- fracture+L"),
+        ("en", "no effusion heart normal", "effusion- cardiomegaly-"),
+        ("en", "No effusion the right lung shows a large mass", "effusion- mass+R"),
+        ("es", "Neumotórax izquierdo tras retirar drenaje.", "pneumothorax+L tube-"),
+        ("es", "Se retira drenaje, apareciendo neumotórax leve.", "tube- pneumothorax+"),
+        ("es", "Sin derrame derecho, derrame izquierdo estable.", "effusion-R effusion+L"),
+        ("es", "Neumotórax parcialmente resuelto.", "pneumothorax+"),
+        ("es", "no neumotorax derrame izquierdo moderado", "pneumothorax- effusion+L"),
+        ("es", "no derrame corazon normal", "effusion- cardiomegaly-"),
+        ("es", "Mínimo neumotórax residual.", "pneumothorax+"),
+        ("en", "No PTX, L effusion, RLL mass.", "pneumothorax- effusion+L mass+R"),
+        ("es", "No derrame, neumotórax izquierdo de 2 cm.", "effusion- pneumothorax+L"),
+        ("es", "No derrame, no neumotórax, consolidación en LID.", "effusion- pneumothorax- "
+         "consolidation+R"),
+        # what it does reach
+        ("en", "No effusion, pneumothorax, or left nodule.", "effusion- pneumothorax- nodule-L"),
+        ("es", "Sin adenopatías, nódulos, masas bilaterales.", "adenopathy- nodule- mass-LR"),
+        ("en", "No consolidation, pneumothorax or effusion persists.", "consolidation- "
+         "pneumothorax- effusion-"),
+        ("en", "No calcified left hilar adenopathy.", "calcification- adenopathy-L"),
+        ("en", "No right nodule, left nodule, or left effusion.", "nodule-R nodule-L effusion-L"),
+        ("en", "Findings are not consistent with pneumonia.", "pneumonia-"),
+        ("en", "Aorta is not tortuous. Angles: CP angles not blunted.", "aortic_ectasia- "
+         "blunted_angle-"),
+        ("en", "Tip is not in the right main bronchus.", "malposition-R tube-R"),
+        ("en", "Pneumothorax - no. Effusion - yes.", "pneumothorax- effusion+"),
+        ("es", "Mediastino no ensanchado. Ganglios no aumentados.", "enlarged_mediastinum- "
+         "adenopathy-"),
+        # the other side, without the name
+        ("en", "No effusion on the right but one on the left.", "effusion-R effusion+L"),
+        ("en", "Effusion on the left, none on the right.", "effusion+L"),
+        ("en", "Pneumothorax is on the right but not on the left.", "pneumothorax+R"),
+        ("en", "It resolved: effusion gone on the right but persists on the left.", "effusion-R "
+         "effusion+L"),
+        ("es", "No neumotórax en el lado derecho, pero sí en el izquierdo.", "pneumothorax-R "
+         "pneumothorax+L"),
+        ("es", "Derrame en el lado izquierdo, no en el derecho.", "effusion+L"),
+        ("es", "Desaparece el derrame derecho, persiste el izquierdo.", "effusion-R effusion+L"),
+        # doubt
+        ("es", "No se descarta neumonía.", "pneumonia?"),
+        ("es", "No se ha descartado neumotórax.", "pneumothorax?"),
+        ("es", "Se descarta neumonía.", "pneumonia-"),
+        ("es", "Estudio no diagnóstico para TEP.", "embolism?"),
+        ("es", "No se puede asegurar la ausencia de neumotórax.", "pneumothorax?"),
+        ("es", "No se ve neumotórax, pero no se puede descartar.", "pneumothorax- pneumothorax?"),
+        ("en", "No pneumothorax seen, but one cannot be excluded.", "pneumothorax- pneumothorax?"),
+        ("en", "No effusion, but pneumonia cannot be excluded.", "effusion- pneumonia?"),
+        ("en", "The study is nondiagnostic for pulmonary embolism.", "embolism?"),
+        ("en", "Pneumonia likely.", "pneumonia?"),
+        ("en", "Pneumonia is not favored.", "pneumonia?"),
+        ("en", "Possible edema, infection or effusion.", "edema? infection? effusion?"),
+        # one of two
+        ("en", "Healed right and acute left clavicle fracture.", "fracture+LR°"),
+        ("en", "Old right rib fracture and an acute left rib fracture.", "fracture+R° fracture+L"),
+    ],
+)  # fmt: skip
+def test_how_far_a_denial_a_doubt_and_a_side_reach(language: str, text: str, told: str) -> None:
+    signs = {Assertion.PRESENT: "+", Assertion.UNCERTAIN: "?", Assertion.ABSENT: "-"}
+    got = [
+        m.concept + signs[m.state] + "".join(sorted(s[0].upper() for s in m.sides)) + "°" * m.old
+        for m in read(text, language)
+    ]
+    assert [g.removeprefix("pleural_") for g in got] == [
+        t.removeprefix("pleural_") for t in told.split()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "concepts"),
+    [
+        ("en", "NG tube tip projects over the right lower lobe bronchus.", "malposition"),
+        ("en", "The ET tube is in the esophagus.", "malposition"),
+        ("en", "Central line in the carotid artery.", "malposition"),
+        ("en", "Enteric tube courses through the esophagus into the stomach.", ""),
+        ("en", "Right IJ catheter with its tip in the SVC.", ""),
+        ("es", "Sonda de alimentación en bronquio izquierdo.", "malposition"),
+        ("es", "Catéter en vena yugular con punta en cava superior.", ""),
+        ("en", "The left lower lobe is collapsed.", "lobar_collapse"),
+        ("es", "Lóbulo inferior izquierdo colapsado.", "lobar_collapse"),
+        ("en", "Whiteout of the left lung.", "whiteout"),
+        ("es", "Opacificación completa del hemitórax izquierdo.", "whiteout"),
+        ("en", "Filling defects in the segmental arteries.", "embolism"),
+        ("en", "Intimal flap in the aorta. Hemopericardium.", "dissection tamponade"),
+        ("es", "Perforación esofágica. Absceso pulmonar.", "perforation abscess"),
+        ("en", "Deep sulcus sign on the left.", "deep_sulcus"),
+        ("en", "Side port outside of the thoracic cavity.", ""),
+        ("en", "Ruptured breast implant. PE protocol.", ""),
+        ("en", "Acute fx of the left 5th rib.", "fracture"),
+    ],
+)
+def test_what_must_not_be_missed_is_known_by_its_other_names(
+    language: str, text: str, concepts: str
+) -> None:
+    got = [m.concept for m in read(text, language) if m.state in ASSERTED]
+    assert [c for c in got if c not in ("tube", "line", "pacemaker")] == concepts.split()

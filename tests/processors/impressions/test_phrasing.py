@@ -6,11 +6,13 @@ import re
 
 import pytest
 
+from processors.impressions.drafting import Request
 from processors.impressions.grounding import check
 from processors.impressions.labeller import read
 from processors.impressions.lexicon import LANGUAGES, concepts
 from processors.impressions.overlap import f1, shared, words
 from processors.impressions.phrasing import cleaned, phrasing, said, shortened
+from processors.impressions.statements import case
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,26 @@ def test_what_two_texts_share(ours: str, theirs: str, expected: tuple[float, ...
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_mask_stands_in_our_phrases(language: str) -> None:
     assert not re.search(r"xxx", str(phrasing(language)), re.I)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "own"),
+    [
+        ("en", "Empyema on the left.", ""),  # no hemothorax
+        ("en", "Radiation pneumonitis.", ""),
+        ("en", "Thoracic kyphosis.", ""),
+        ("en", "Old left rib fractures.", ""),  # "Left fracture." is heard as a new one
+        ("en", "Unchanged small pneumothorax.", ""),
+        ("en", "Tension pneumothorax.", ""),
+        ("en", "Pneumothorax is on the right but not on the left.", "Right pneumothorax."),
+        ("en", "Pneumonia likely.", "Possible pneumonia."),
+        ("es", "Empiema izquierdo.", ""),
+        ("es", "Pequeño neumotórax sin cambios.", ""),
+        ("es", "Pequeño neumotórax.", "Neumotórax pequeño."),
+    ],
+)
+def test_our_own_words_say_no_other_thing_and_nothing_more_urgent(
+    language: str, sentence: str, own: str
+) -> None:
+    (statement,) = case(Request(sentence, language)).statements
+    assert statement.own == own
