@@ -187,7 +187,7 @@ def test_a_reload_forgets_a_token_that_was_taken_out(tmp_path: Path) -> None:
 
     with NodeUnderTest(tmp_path, changes={"intake": {"stow": stow}}) as node:
         assert node.process is not None
-        wait_for(lambda: asked("o" * 30) == 415, 30, "the web door knows the sender")
+        wait_for(lambda: asked("o" * 30) == 415, 60, "the web door knows the sender")
         tokens.write_text(f"NEW {'n' * 30}\n")
         node.process.send_signal(signal.SIGHUP)
         wait_for(lambda: asked("n" * 30) == 415, 60, "the new token")
