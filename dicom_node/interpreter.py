@@ -11,6 +11,7 @@ import sys
 
 _CODECS, _SCREENS = ("gdcm", "jpeg_ls", "pylibjpeg"), ("rich",)
 UNNEEDED = {  # by what a process is
+    "supervisor": _CODECS,
     "receiver": (*_CODECS, *_SCREENS, "numpy"),
     "intake": (*_CODECS, *_SCREENS, "numpy"),
     "inbox": (*_CODECS, *_SCREENS),

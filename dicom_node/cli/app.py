@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from dicom_node import product
+from dicom_node import interpreter, product
 
 # command -> the module that adds it to an app
 _COMMANDS = {
@@ -73,4 +73,6 @@ def root(
 
 def main() -> None:
     """Console script."""
+    if sys.argv[1:2] == ["serve"] and not any(word.startswith("--only") for word in sys.argv):
+        interpreter.spare("supervisor")
     sys.exit(app())
