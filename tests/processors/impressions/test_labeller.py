@@ -257,3 +257,20 @@ def test_what_must_not_be_missed_is_known_by_its_other_names(
 ) -> None:
     got = [m.concept for m in read(text, language) if m.state in ASSERTED]
     assert [c for c in got if c not in ("tube", "line", "pacemaker")] == concepts.split()
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "state"),
+    [
+        ("en", "Fractures may not be demonstrated.", Assertion.UNCERTAIN),
+        ("en", "A small pneumothorax might not be visible.", Assertion.UNCERTAIN),
+        ("en", "Fractures are not demonstrated.", Assertion.ABSENT),
+        ("es", "Las fracturas pueden no ser visibles.", Assertion.UNCERTAIN),
+        ("es", "Un neumotórax pequeño puede no apreciarse.", Assertion.UNCERTAIN),
+        ("es", "No se aprecia neumotórax.", Assertion.ABSENT),
+    ],
+)
+def test_what_the_examination_may_miss_is_not_denied(
+    language: str, text: str, state: Assertion
+) -> None:
+    assert [m.state for m in read(text, language)] == [state]
