@@ -41,7 +41,7 @@ types: $(INSTALLED) ## mypy, strict
 
 # DICTAMEN_SYSTEM: the peers are installed, so their tests fail instead of being skipped
 tests: $(INSTALLED) ## The tests alone
-	DICTAMEN_SYSTEM=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	DICTAMEN_SYSTEM=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 defences: $(INSTALLED) ## Switch each defence off and see its test fail (minutes)
 	$(BIN)/python scripts/defences.py --jobs $(JOBS)

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+FIRST = "test_system_studies.py"  # ten minutes: last, it would run alone on one of two cores
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first; `make tests` hands files out in this order."""
+    items.sort(key=lambda item: item.path.name != FIRST)
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
