@@ -66,8 +66,11 @@ def init(
         except FileExistsError as error:
             raise fail(f"{error.filename} exists already; nothing was written.") from error
     for path in written:
-        out.print(f"wrote {path}")
-    out.print("Next: edit node.yaml, then: dictamen check node.yaml; dictamen serve node.yaml")
+        out.print(f"wrote {path}", soft_wrap=True)
+    file = written[0]
+    out.print(
+        f"Next: edit {file}, then: dictamen check {file}; dictamen serve {file}", soft_wrap=True
+    )
 
 
 def serve(
@@ -168,7 +171,8 @@ def demo(
     """Show the whole way on synthetic patients: trial PACS, trial RIS and node on loopback."""
     from dicom_node import demo as show  # draws patients with the model's decoder
 
-    raise typer.Exit(show.run(target, language.value))
+    with refusals():
+        raise typer.Exit(show.run(target, language.value))
 
 
 def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
