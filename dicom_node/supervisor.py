@@ -70,7 +70,7 @@ class Supervisor:
         check_tls_port(self.settings)
         check_stow(self.settings)
         node = self.settings.node
-        node.data_dir.mkdir(parents=True, exist_ok=True)
+        rooms.make_data_dir(self.settings)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)

@@ -79,6 +79,7 @@ def _migrate(connection: Connection, revision: str) -> None:
 def _alone(made: Engine) -> Iterator[None]:
     if made.dialect.name == "sqlite":
         with _file_lock(Path(str(made.url.database))):
+            _create(Path(str(made.url.database)))
             _write_ahead(made)
             yield
         return
@@ -103,6 +104,14 @@ def _file_lock(database_file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _create(database_file: Path) -> None:
+    """The file names patients: not for all to read, and SQLite gives its mode to -wal and -shm."""
+    try:
+        os.close(os.open(database_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    except OSError as error:
+        raise from_os(error, database_file) from error
 
 
 def _write_ahead(made: Engine) -> None:

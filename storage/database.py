@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
@@ -153,6 +154,10 @@ def engine(url: URL, busy_timeout: float) -> Engine:
     """The engine for `url` with this room's settings on every connection."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, busy_timeout)
+    if not find_spec("psycopg"):
+        raise StorageError(
+            "PostgreSQL's driver is not installed.", then="pip install 'dictamen[postgres]'"
+        )
     milliseconds = int(busy_timeout * 1000)
     options = f"-c lock_timeout={milliseconds} -c timezone=UTC -c synchronous_commit=on"
     return create_engine(

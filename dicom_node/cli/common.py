@@ -65,7 +65,7 @@ def refusals() -> Iterator[None]:
         yield
     except BrokenPipeError:  # whoever read has seen enough: nothing is wrong that could be named
         raise
-    except (StorageError, ProcessorError, OSError) as error:
+    except (StorageError, ProcessorError, rooms.Unusable, OSError) as error:
         raise fail(str(error)) from error
 
 

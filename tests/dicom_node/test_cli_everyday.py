@@ -91,6 +91,34 @@ def test_a_mistake_is_no_traceback(dictamen: Dictamen, words: tuple[str, ...], s
     assert isinstance(done.exception, SystemExit | None)
 
 
+@pytest.mark.parametrize("words", [("studies", "list"), ("serve", "node.yaml")])
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        pytest.param("audit_key_file", "gone.key", "cannot be read: No such file", id="no key"),
+        pytest.param("audit_key_file", "empty.key", "is empty. Restore it", id="an empty key"),
+        pytest.param(
+            "data_dir", "empty.key", "cannot be made: File exists", id="a file for a folder"
+        ),
+    ],
+)
+def test_what_node_yaml_names_and_is_not_there(
+    config: Path, words: tuple[str, ...], key: str, value: str, reason: str
+) -> None:
+    (config.parent / "empty.key").touch()
+    said = {"data_dir": "data_dir: .", "audit_key_file": "audit_key_file: audit.key"}[key]
+    config.write_text(
+        NODE.replace(said, f"{key}: {value}").replace(
+            "DICTAMEN,", "DICTAMEN, listen: '127.0.0.1:1',"
+        )
+    )
+    words = tuple(str(config) if word == "node.yaml" else word for word in words)
+    done = process(config, *words)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"node.{key}: {config.parent / value} {reason}")
+    assert "Traceback" not in done.stderr.decode()
+
+
 def test_a_demonstration_overwrites_nobody_elses_files(dictamen: Dictamen, config: Path) -> None:
     (config.parent / "node").mkdir()
     kept = {path: path.read_bytes() for path in config.parent.iterdir() if path.is_file()}
