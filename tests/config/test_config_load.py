@@ -135,7 +135,8 @@ WRITTEN = [
                  "port 11112 is that of node.listen by default, too", id="status where DICOM is"),
     pytest.param("intake:\n", "intake:\n  mllp: {listen: '[::]:8112', accept_from: anyone}\n", 5,
                  "intake.mllp.listen", "is that of node.status", id="reports at the status port"),
-    pytest.param("intake:\n", "intake:\n  tls: {listen: '[::]:11112', certificate: c, key_file: k}\n",
+    pytest.param("intake:\n",
+                 "intake:\n  tls: {listen: '[::]:11112', certificate: c, key_file: k}\n",
                  5, "intake.tls.listen", "needs one of its own", id="TLS where DICOM is"),
     # addresses and hosts
     pytest.param(NODE, f"{NODE}  listen: http://0.0.0.0:11112\n", 3, "node.listen",
