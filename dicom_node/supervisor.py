@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 WATCH_EVERY = 1.0
 RETENTION_EVERY = 3600.0
+ORPHANS_EVERY = 5.0
 _FIXED = ("data_dir", "database", "audit_key_file", "status")  # of node: changed by a restart only
 
 
@@ -111,9 +112,13 @@ class Supervisor:
         reports_door = _mllp_port(self.settings)
         if reports_door and not ports.why_taken(reports_door):
             found.append(f"inbox: nobody listens on {reports_door} yet")
-        free, reserve = self._storage.spool.free_bytes(), self.settings.intake.disk_reserve
-        if free < reserve:
-            found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
+        reserve = self.settings.intake.disk_reserve
+        try:
+            free = self._storage.spool.free_bytes()
+            if free < reserve:
+                found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
+        except StorageError as error:
+            found.append(f"disk: {error}")
         try:
             self._storage.runs.counts()
         except StorageError as error:
@@ -231,6 +236,7 @@ class Supervisor:
         ticks: list[tuple[str, Callable[[], object], float]] = [
             ("leases", self._look_at_leases, WATCH_EVERY),
             ("retention", self._purge, RETENTION_EVERY),
+            ("unknown processors", self._set_aside, ORPHANS_EVERY),
         ]
         for name, tick, seconds in ticks:
             scheduler.add_job(_guarded(name, tick), "interval", seconds=seconds, id=name)
@@ -239,6 +245,9 @@ class Supervisor:
 
     def _look_at_leases(self) -> None:
         self._watch.look(self._storage, self._children.kill)
+
+    def _set_aside(self) -> None:
+        clock.set_aside_unknown(self._storage, self.settings)
 
     def _purge(self) -> None:
         clock.purge(self._storage, self.settings, datetime.now(UTC))

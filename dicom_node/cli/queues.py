@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from config.settings import OWN_PROCESSORS
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -148,7 +149,13 @@ def retry_run(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Run a failed or set-aside run again."""
-    with memory(config) as (_, storage):
+    with memory(config) as (settings, storage):
+        record = storage.runs.get(run)
+        known = {processor.name for processor in settings.processors} | OWN_PROCESSORS
+        if record is not None and record.processor not in known:
+            raise fail(
+                f"node.yaml has no processor {record.processor}: put it back and reload first"
+            )
         if not storage.runs.retry(run, person()):
             raise fail(f"run {run} is neither failed nor set aside")
         out.print("ready again")
@@ -201,7 +208,11 @@ def retry_delivery(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Send a held, rejected, given-up or not committed report again, under the same UID."""
-    with memory(config) as (_, storage):
+    with memory(config) as (settings, storage):
+        record = storage.outbox.get(delivery)
+        if record is not None and record.destination not in settings.destinations:
+            where = f"node.yaml has no destination {record.destination}"
+            raise fail(f"{where}: put it back and reload first")
         if not storage.outbox.retry(delivery, person()):
             raise fail(f"delivery {delivery} is not held, rejected, given up or uncommitted")
         out.print("waiting to be sent")

@@ -129,6 +129,23 @@ def test_a_demonstration_overwrites_nobody_elses_files(dictamen: Dictamen, confi
     assert (config.parent / "node").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(("runs", "retry", "1"), "no processor other", id="a processor taken out"),
+        pytest.param(("deliveries", "retry", "1"), "no destination pacs", id="a destination, too"),
+    ],
+)
+def test_nothing_is_tried_again_that_nobody_can_do(
+    dictamen: Dictamen, sqlite_node: Node, words: tuple[str, ...], says: str
+) -> None:
+    completed(sqlite_node.storage, state=RunState.FAILED)
+    sqlite_node.sql("UPDATE runs SET processor = 'other'")
+    done = dictamen(*words)
+    assert done.exit_code == 1
+    assert says in done.output
+
+
 # ---- scripts -----------------------------------------------------------------------------------
 def test_json_tells_times_as_iso_8601(dictamen: Dictamen, sqlite_node: Node) -> None:
     waiting(sqlite_node.storage)

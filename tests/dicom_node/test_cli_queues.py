@@ -29,6 +29,7 @@ NODE = """\
 node: {ae_title: DICTAMEN, data_dir: ., audit_key_file: audit.key}
 intake: {accept_from: anyone}
 processors: [{name: chest, bundle: chest, when: {Modality: DX}}]
+destinations: {pacs: {kind: folder, path: out}}
 """
 
 
