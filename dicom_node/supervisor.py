@@ -9,6 +9,7 @@ again.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -52,12 +53,12 @@ class Supervisor:
     """One node.
 
     load: reads node.yaml again when a HUP comes. verify: raises what a bundle's loader raises if
-    the settings name a model that cannot be used.
+    the settings name a model that cannot be used; gives up when the event is set.
     """
 
     settings: Settings
     load: Callable[[], Settings]
-    verify: Callable[[Settings], None]
+    verify: Callable[[Settings, threading.Event], None]
     stopping: threading.Event = field(default_factory=threading.Event)
     _reload: threading.Event = field(default_factory=threading.Event)
     _children: Children = field(init=False)
@@ -72,6 +73,7 @@ class Supervisor:
         check_stow(self.settings)
         node = self.settings.node
         rooms.make_data_dir(self.settings)
+        _alone(node.data_dir)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
@@ -84,6 +86,10 @@ class Supervisor:
             os.environ[notices.FOLDER] = notices_dir
             self._hear()
             self._open_the_door()
+            if self.stopping.is_set():  # TERM came while the models were looked at
+                late = self._stop_all()
+                self._storage.close()
+                return late
             self._children.want(_places(self.settings))  # before readiness can be asked
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
@@ -139,7 +145,7 @@ class Supervisor:
         self._children.tend(self.settings)
         try:
             self._take_up()
-            self.verify(self.settings)
+            self.verify(self.settings, self.stopping)
         except BaseException:
             self._children.stop(self.settings.intake.limits.stop)
             self._storage.close()
@@ -186,7 +192,7 @@ class Supervisor:
                     check_tls_port(new)
                 tls.context(new.intake.tls)
             check_stow(new, running=_stow_port(self.settings))
-            self.verify(new)
+            self.verify(new, self.stopping)
         except (SettingsError, StartError, ProcessorError, tls.TlsUnusable) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
             self._audit("110113", 8, "110131", settings=str(error))
@@ -268,6 +274,29 @@ class Supervisor:
             self._storage.audit.append(AuditEntry(event, "E", outcome, kind, details=details))
         except StorageError as error:
             log.warning(Event.CLOCK_STORAGE, tick="audit", error=type(error).__name__)
+
+
+def _alone(data_dir: Path) -> int:
+    """Take the lock of this data_dir until the process ends. Raises StartError.
+
+    Two nodes would take each other's runs and log of arrivals.
+    """
+    place = data_dir / "node.lock"
+    try:
+        lock = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StartError(f"node.data_dir: {place}: {error.strerror}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if not isinstance(error, BlockingIOError):
+            raise StartError(f"node.data_dir: {place}: {error.strerror}.") from error
+        raise StartError(
+            f"node.data_dir: another node works in {data_dir}. "
+            "End it first, or give this one a folder and a database of its own."
+        ) from error
+    return lock
 
 
 def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) -> None:
