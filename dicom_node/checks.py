@@ -37,7 +37,7 @@ from dicom_node import ports, rooms, stow
 from dicom_node.destinations import Destination
 from dicom_node.intake import tls
 from processors import ProcessorError
-from storage import StorageError, StorageOutdated
+from storage import StorageError, StorageNewer, StorageOutdated
 
 Verify = Callable[[], None]
 """Opens a bundle, and looks whether what explains is installed; raises ProcessorError if it
@@ -244,6 +244,8 @@ def _database(settings: Settings) -> str:
         return f"{file} will be made at the first start"
     try:
         rooms.storage(settings, "check").close()
+    except StorageNewer as error:
+        raise _Wrong(str(error)) from error
     except StorageOutdated as error:
         return f"{error} (serve does so by itself)"
     except (StorageError, rooms.Unusable, OSError) as error:

@@ -110,10 +110,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """How messages call the database: its file, or its URL without the password."""
-        if self.url.get_backend_name() == "sqlite":
-            return str(self.url.database)
-        return self.url.render_as_string(hide_password=True)
+        """How messages call the database."""
+        return name(self.url)
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
         with self._translated(), self._writer.begin() as connection:
@@ -142,6 +140,13 @@ class Database:
             raise fate(error, self.name) from None  # a driver's text quotes rows
         except SQLAlchemyError as error:
             raise _unreachable(error, self.name) from error
+
+
+def name(url: URL) -> str:
+    """How messages call the database: its file, or its URL without the password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.render_as_string(hide_password=True)
 
 
 def _unreachable(error: SQLAlchemyError, name: str) -> StorageError:

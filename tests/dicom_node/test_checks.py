@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -263,6 +264,18 @@ def test_a_database_of_this_version(make: Make) -> None:
     storage.upgrade(settings.node.database_url)
     found = run(settings)["node.database"]
     assert (found.ok, found.detail) == (True, "connects, and its schema is current")
+
+
+def test_a_database_of_a_newer_version_is_no_good(make: Make) -> None:
+    """A start would not bring it back: it is not one that `serve` upgrades by itself."""
+    settings = make()
+    settings.node.data_dir.mkdir()
+    storage.upgrade(settings.node.database_url)
+    with sqlite3.connect(settings.node.data_dir / "dictamen.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    found = run(settings)["node.database"]
+    assert (found.ok, "Install the newer dictamen" in found.detail) == (False, True)
 
 
 def test_too_little_disk(make: Make) -> None:

@@ -129,6 +129,17 @@ def test_a_second_node_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.system
+def test_a_stopped_node_leaves_nothing_that_a_copy_stumbles_over(tmp_path: Path) -> None:
+    """Its folder may be copied as it is: files alone, no sockets."""
+    with NodeUnderTest(tmp_path) as node:
+        assert node.stop() == 0
+    left = [path for path in (tmp_path / "data").rglob("*") if not path.is_dir()]
+    assert left
+    assert [path for path in left if not path.is_file()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.system
 def test_a_stop_while_the_models_are_opened_waits_for_none_of_them(tmp_path: Path) -> None:
     """`systemctl stop` gives 30 s; opening all models and starting workers may take as long."""
     node = NodeUnderTest(tmp_path)
