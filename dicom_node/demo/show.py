@@ -223,7 +223,7 @@ def _row(storage: Storage, pacs: TrialPacs, ris: TrialRis, person: Patient, lang
         status=runs[0].state.value if runs else "no run",
         reason=analysis.get("reason") or "",
         findings=tuple(
-            f"{f['label']}: {story.state_word(f['state'], language)},"
+            f"{story.finding_name(f, language)}: {story.state_word(f['state'], language)},"
             f" {story.percent(f['probability'], language)}"
             for f in analysis.get("findings", ())
         ),
