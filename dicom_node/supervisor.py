@@ -183,17 +183,12 @@ class Supervisor:
             moved = [n for n in _FIXED if getattr(new.node, n) != getattr(self.settings.node, n)]
             if moved:
                 raise StartError(f"node.{', node.'.join(moved)} can change only at a restart")
-            if new.node.listen != self.settings.node.listen:
-                check_ports(new, ("listen",))
-            if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
-                check_mllp_port(new)
-            if new.intake.tls:
-                if _tls_port(new) != _tls_port(self.settings):
-                    check_tls_port(new)
-                tls.context(new.intake.tls)
-            check_stow(new, running=_stow_port(self.settings))
+            check_ports(new, ("listen",), self.settings)
+            check_mllp_port(new, _mllp_port(self.settings))
+            check_tls_port(new, _tls_port(self.settings))
+            check_stow(new, _stow_port(self.settings))
             self.verify(new, self.stopping)
-        except (SettingsError, StartError, ProcessorError, tls.TlsUnusable) as error:
+        except (SettingsError, StartError, ProcessorError) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
             self._audit("110113", 8, "110131", settings=str(error))
             return
@@ -299,43 +294,45 @@ def _alone(data_dir: Path) -> int:
     return lock
 
 
-def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) -> None:
-    """Raises StartError naming the port if another program listens where we must."""
+def check_ports(
+    settings: Settings,
+    keys: Sequence[str] = ("listen", "status"),
+    running: Settings | None = None,
+) -> None:
+    """Raises StartError naming the port if another program listens where we must.
+
+    running: the settings in force; here and below, where we listen now is ours.
+    """
     for key in keys:
-        address = getattr(settings.node, key)
-        if why := ports.why_taken(address):
-            raise StartError(
-                f"node.{key}: cannot listen on {address} ({why}). "
-                "End the other program, or choose another port."
-            )
+        ours = getattr(running.node, key) if running else ""
+        _check_door(f"node.{key}", getattr(settings.node, key), ours)
 
 
-def check_mllp_port(settings: Settings) -> None:
+def check_mllp_port(settings: Settings, running: str = "") -> None:
     """Raises StartError naming the port of the door for reports if another program has it."""
-    address = _mllp_port(settings)
-    if address and (why := ports.why_taken(address)):
-        raise StartError(
-            f"intake.mllp.listen: cannot listen on {address} ({why}). "
-            "End the other program, or choose another port."
-        )
+    if address := _mllp_port(settings):
+        _check_door("intake.mllp.listen", address, running)
 
 
-def check_tls_port(settings: Settings) -> None:
+def check_tls_port(settings: Settings, running: str = "") -> None:
     """Raises StartError naming the port for DICOM with TLS if another program has it, or why its
     certificate cannot be used.
     """
     if settings.intake.tls is None:
         return
-    address = _tls_port(settings)
-    if why := ports.why_taken(address):
-        raise StartError(
-            f"intake.tls.listen: cannot listen on {address} ({why}). "
-            "End the other program, or choose another port."
-        )
+    _check_door("intake.tls.listen", settings.intake.tls.listen, running)
     try:
         tls.context(settings.intake.tls)
     except tls.TlsUnusable as error:
         raise StartError(str(error)) from error
+
+
+def _check_door(key: str, address: str, running: str) -> None:
+    if why := ports.why_taken(address, running):
+        raise StartError(
+            f"{key}: cannot listen on {address} ({why}). "
+            "End the other program, or choose another port."
+        )
 
 
 def _tls_port(settings: Settings) -> str:
@@ -343,10 +340,7 @@ def _tls_port(settings: Settings) -> str:
 
 
 def check_stow(settings: Settings, running: str = "") -> None:
-    """Raises StartError if the door for images by web cannot open: its port, or its files.
-
-    running: where it listens already.
-    """
+    """Raises StartError if the door for images by web cannot open: its port, or its files."""
     door = settings.intake.stow
     if door is None:
         return
@@ -356,11 +350,7 @@ def check_stow(settings: Settings, running: str = "") -> None:
         stow.open_keys(door)
     except stow.KeysError as error:
         raise StartError(str(error)) from error
-    if door.listen != running and (why := ports.why_taken(door.listen)):
-        raise StartError(
-            f"intake.stow.listen: cannot listen on {door.listen} ({why}). "
-            "End the other program, or choose another port."
-        )
+    _check_door("intake.stow.listen", door.listen, running)
 
 
 def _stow_port(settings: Settings) -> str:
