@@ -16,6 +16,8 @@ from config.document import Document
 from config.problems import Place, Problem, dotted, nearest
 
 _YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_LONGEST = 80  # characters of a value that a message quotes
+_NAME = "a name has letters, digits and . _ - only"
 _BOUNDS = {
     "greater_than_equal": "at least",
     "greater_than": "more than",
@@ -51,7 +53,8 @@ def _is_named_by_a_misspelling(
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, never with a control character in it."""
+    """The text in quotes, never with a control character in it, and not all of a long one."""
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
     return f"'{text}'" if text.isprintable() else repr(text)
 
 
@@ -91,7 +94,7 @@ def _problem(place: Place, error: ErrorDetails, data: Any, document: Document) -
         about = wanted.get("description", "")
         return document.problem(place, "is missing" + (f": {about}" if about else ""))
     if error["loc"] and error["loc"][-1] == "[key]":
-        return document.problem(place, "a name has letters, digits and . _ - only", key=True)
+        return document.problem(place, _NAME, key=True)
     if kind.startswith("union_tag"):
         return _kind(place, data, document)
     return _wrong_value(place, error, data, document)
@@ -125,18 +128,28 @@ def _wrong_value(place: Place, error: ErrorDetails, data: Any, document: Documen
     governing = schema.at(place, data)
     written = document.written.get(place)
     given = "this" if written is None else "nothing" if written == "" else quoted(written)
+    if "x-secret" in governing and written:
+        given = "this"  # a password may stand in it, and messages go into the log
     context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch":
+        return document.problem(place, f"{given} does not fit: {_NAME}")
     if error["type"] == "value_error":
         return document.problem(place, f"{given} does not fit: {context['error']}")
-    if error["type"] in _BOUNDS and "x-unit" in governing:
+    unit = next(filter(None, (part.get("x-unit") for part in _branches(governing))), None)
+    if error["type"] in _BOUNDS and unit:
         bound = next(value for value in context.values() if isinstance(value, int | float))
-        limit = f"{_BOUNDS[error['type']]} {schema.with_unit(bound, governing['x-unit'])}"
+        limit = f"{_BOUNDS[error['type']]} {schema.with_unit(bound, unit)}"
         return document.problem(place, f"{given} is out of range: {limit}")
+    filled = "; a variable fills in a text" if written and "${" in written else ""
     return document.problem(
         place,
-        f"{given} is not {expected(governing)}",
+        f"{given} is not {expected(governing)}{filled}",
         _meant_value(written or "", governing),
     )
+
+
+def _branches(governing: schema.Schema) -> list[schema.Schema]:
+    return [governing, *governing.get("anyOf", ())]
 
 
 def _meant_value(written: str, governing: schema.Schema) -> str:
@@ -170,7 +183,7 @@ def expected(governing: schema.Schema) -> str:
         return f"a whole number{_span(governing.get('minimum'), governing.get('maximum'))}"
     if kind == "string":
         span = _span(governing.get("minLength"), governing.get("maxLength"))
-        about = ", quoted if it looks like a number" if not span else " characters"
+        about = " (quoted if it looks like a number)" if not span else " characters"
         return f"a text{about if not span else span.replace(' from', ' of') + about}"
     return plain.get(kind, "what is taken here")
 

@@ -33,6 +33,10 @@ MOST_CHARACTERS = 256 * 1024  # a large hospital's file has some 20,000
 MOST_VALUES = 20_000  # after every alias is written out
 MOST_LEVELS = 32
 
+_ODD_SPACE = re.compile(
+    "[\u00a0\u2000-\u200b\u202f\u3000\ufeff]"
+)  # of word processors and web pages
+_ODD = "a special space (no-break; copied from a page?)"
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"(true|True|TRUE)|false|False|FALSE")
 _INT = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
@@ -200,11 +204,21 @@ def _events(text: str) -> Iterator[Event]:
 
 
 def _hint(error: MarkedYAMLError, text: str, spot: Spot) -> str:
-    line = text.splitlines()[spot.line - 1 :][:1]
-    if line and "\t" in line[0]:
+    began = error.context_mark.line + 1 if error.context_mark else spot.line
+    if began < spot.line and re.search("flow|quoted", str(error.context)):
+        return f"; what opens in line {began} is not closed"
+    lines = text.splitlines()[max(0, spot.line - 2) : spot.line]
+    if lines and "\t" in lines[-1]:
         return "; indent with spaces, not with tabs"
+    if any(map(_ODD_SPACE.search, lines)):
+        return f"; there is {_ODD}: write a plain one"
+    if lines and re.search(r"[\[{].*\$\{", lines[-1]):
+        return "; quote a text with a variable: '${NAME}'"
     if "mapping values" in str(error.problem):
-        return "; check the indentation, and quote a text that holds a colon and a space"
+        return (
+            "; check the indentation and the line before (a colon needs a space behind it), and "
+            "quote a text that holds a colon and a space"
+        )
     return ""
 
 
@@ -240,8 +254,12 @@ def _mapping(pairs: list[tuple[_Node, _Node]], place: Place, into: Document) -> 
         elif name in found:
             first = into.keys[here].line
             into.problems.append(_with(at, f"the same key twice; the first is in line {first}"))
+        elif _ODD_SPACE.search(name) and not key.quoted:
+            into.problems.append(_with(at, f"{_ODD} in a key: write a plain one"))
         else:
             into.keys[here] = key.spot
+            if value.text == "" and not value.quoted:  # it "stands" where the next thing begins
+                into.values[here] = key.spot
             found[name] = _plain(value, here, into)
     return found
 

@@ -17,10 +17,12 @@ from pydantic import ValidationError
 
 from config import complaints, document, schema
 from config.document import Document
-from config.problems import Place, Problem, SettingsError, nearest
-from config.settings import Settings
+from config.problems import Place, Problem, SettingsError, dotted, nearest
+from config.settings import OWN_PROCESSORS, Node, Settings, Stow
 from config.variables import Filler
 
+_FILE = "sqlite:///"
+_EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # noqa: S104 - names them, listens nowhere
 CheckRule = Callable[[Mapping[str, Any]], list[tuple[tuple[str | int, ...], str]]]
 
 
@@ -32,18 +34,18 @@ def load(path: Path, environ: Mapping[str, str], check_rule: CheckRule | None = 
     """
     read = document.read(_text(path))
     if read.data is None or not isinstance(read.data, dict):
-        whole = Problem(1, 1, "", "the file must be a mapping with node:, intake:, processors:")
-        raise SettingsError(path, read.problems or [whole])
+        shapeless = Problem(1, 1, "", "the file must be a mapping with node:, intake:, processors:")
+        raise SettingsError(path, read.problems or [shapeless])
     filler = Filler(environ, read)
     data = _prepared(read.data, (), read.data, filler, path.absolute().parent)
     read.problems.extend(filler.problems)
-    settings, found = _validated(data, read)
+    settings, found, whole = _validated(data, read)
     problems = [*read.problems, *found]
     told = {problem.path for problem in problems}
     across = [*_across(data, read), *_rules(data, read, check_rule)]
     problems += [problem for problem in across if problem.path not in told]
     if problems or settings is None:
-        raise SettingsError(path, problems)
+        raise SettingsError(path, problems or whole)
     return _with_password(settings, path, read)
 
 
@@ -51,8 +53,9 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
+        new = "; `dictamen init` writes a first one" if isinstance(error, FileNotFoundError) else ""
         raise SettingsError(
-            path, [Problem(0, 0, "", f"cannot be read: {error.strerror}")]
+            path, [Problem(0, 0, "", f"cannot be read: {error.strerror}{new}")]
         ) from error
     if len(raw) > 4 * document.MOST_CHARACTERS:
         raise SettingsError(path, [Problem(0, 0, "", f"is too long: {len(raw)} bytes")])
@@ -76,7 +79,15 @@ def _prepared(value: Any, place: Place, root: Any, filler: Filler, folder: Path)
     if not isinstance(value, str):
         return value
     text = filler.fill(value, place, in_url=place == ("node", "database"))
+    if place == ("node", "database"):
+        return _absolute_url(text, folder)
     return str(folder / text) if text and _is_path(text, schema.at(place, root)) else text
+
+
+def _absolute_url(url: str, folder: Path) -> str:
+    """The URL of an SQLite file with its path from the settings' folder, not from a caller's."""
+    file = url.removeprefix(_FILE)
+    return url if file in (url, "", ":memory:") else _FILE + str(folder / file)
 
 
 def _is_path(text: str, governing: schema.Schema) -> bool:
@@ -86,13 +97,18 @@ def _is_path(text: str, governing: schema.Schema) -> bool:
     return "x-path" in governing and "/" in text
 
 
-def _validated(data: Any, read: Document) -> tuple[Settings | None, list[Problem]]:
+def _validated(data: Any, read: Document) -> tuple[Settings | None, list[Problem], list[Problem]]:
+    """The settings; what is wrong, with its place; what the model says of the whole file.
+
+    The last has no place: `_across` says the same with one.
+    """
     try:
-        return Settings.model_validate_json(json.dumps(data)), []
+        return Settings.model_validate_json(json.dumps(data)), [], []
     except ValidationError as error:
-        # the model's own look across its parts has no place; _across says it with one
-        placed = [detail for detail in error.errors() if detail["loc"]]
-        return None, complaints.problems(placed, data, read)
+        details = error.errors()
+        placed = complaints.problems([one for one in details if one["loc"]], data, read)
+        whole = [Problem(1, 1, "", one["msg"]) for one in details if not one["loc"]]
+        return None, placed, whole
 
 
 def _across(data: dict[str, Any], read: Document) -> Iterator[Problem]:
@@ -100,24 +116,60 @@ def _across(data: dict[str, Any], read: Document) -> Iterator[Problem]:
     known = data.get("destinations")
     known = tuple(known) if isinstance(known, dict) else ()
     names: dict[str, int] = {}
+    senders: list[tuple[Place, Any]] = [(("impressions",), data.get("impressions"))]
     for place, processor in _processors(data):
         name = processor.get("name")
+        senders.append((place, processor))
         if isinstance(name, str) and name in names:
             first = f"the first is in line {names[name]}"
             yield read.problem((*place, "name"), f"two processors are called {name}; {first}")
         elif isinstance(name, str):
             names[name] = read.at((*place, "name")).line
-        targets = processor.get("send_to")
+            if name in OWN_PROCESSORS:
+                yield read.problem((*place, "name"), f"{name} is the node's own; choose another")
+    for place, sender in senders:
+        targets = sender.get("send_to") if isinstance(sender, dict) else None
         for index, target in enumerate(targets if isinstance(targets, list) else ()):
             if isinstance(target, str) and target not in known:
                 here = (*place, "send_to", index)
                 yield read.problem(
                     here, f"no destination is called {target}", nearest(target, known)
                 )
-    peers = data["intake"].get("accept_from") if isinstance(data.get("intake"), dict) else None
-    if peers == []:
-        place = ("intake", "accept_from")
-        yield read.problem(place, "names nobody, so nobody could send; list the PACS")
+    for place in (("intake", "accept_from"), ("intake", "mllp", "accept_from")):
+        if _value(data, place) == []:
+            yield read.problem(place, "names nobody, so nobody could send; list the sender")
+    yield from _doors(data, read)
+
+
+def _doors(data: dict[str, Any], read: Document) -> Iterator[Problem]:
+    """Two doors at one port: whichever opens last would find it taken."""
+    defaults: dict[Place, Any] = {
+        ("node", "listen"): Node.model_fields["listen"].default,
+        ("node", "status"): Node.model_fields["status"].default,
+        ("intake", "tls", "listen"): None,
+        ("intake", "stow", "listen"): Stow.model_fields["listen"].default,
+        ("intake", "mllp", "listen"): None,
+    }
+    taken: dict[str, list[tuple[str, Place]]] = {}
+    for place, default in defaults.items():
+        if not isinstance(_value(data, place[:-1]), dict):
+            continue
+        address = _value(data, place) or default
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        for other, first in taken.get(port, []):
+            if port and (other == host or {other, host} & _EVERYWHERE):
+                where = f"in line {read.at(first).line}" if first in read.values else "by default"
+                taken_by = f"port {port} is that of {dotted(first)} {where}, too"
+                message = f"{taken_by}; each door needs one of its own"
+                yield read.problem(place, message)
+                break
+        taken.setdefault(port, []).append((host, place))
+
+
+def _value(data: Any, place: Place) -> Any:
+    for step in place:
+        data = schema.child(data, step)
+    return data
 
 
 def _rules(data: dict[str, Any], read: Document, check_rule: CheckRule | None) -> Iterator[Problem]:
@@ -150,6 +202,9 @@ def _with_password(settings: Settings, path: Path, read: Document) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8"
         raise SettingsError(path, [read.problem(place, f"cannot be read: {reason}")]) from error
+    if len(password.splitlines()) != 1:
+        wrong = "must hold the password alone, in one line"
+        raise SettingsError(path, [read.problem(place, wrong)])
     user = f"{url.username}:{quote(password, safe='')}@"
     filled = node.database.replace(f"{url.username}@", user, 1)
     return settings.model_copy(update={"node": node.model_copy(update={"database": filled})})

@@ -9,7 +9,9 @@ after parsing; the file writes them as people do (10s, 2min, 3d, 128KiB, 4GiB).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -37,6 +39,9 @@ _DURATION: dict[str, float] = {
 }
 _SIZE: dict[str, float] = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_AGE = 100 * _DURATION["y"]  # the calendar of a purge reaches no further back than year 1
+_DISK = 1024 * _SIZE["TiB"]
+_DAY = _DURATION["d"]  # the longest wait: a socket takes no more than 24 days of it
 
 
 def _pattern(units: dict[str, float]) -> str:
@@ -44,7 +49,7 @@ def _pattern(units: dict[str, float]) -> str:
 
 
 def _with_unit(
-    units: dict[str, float], example: str, number: Callable[[float], float]
+    units: dict[str, float], example: str, number: Callable[[float], float], most: float
 ) -> BeforeValidator:
     pattern = re.compile(_pattern(units))
 
@@ -54,7 +59,10 @@ def _with_unit(
         found = pattern.fullmatch(value.strip()) if isinstance(value, str) else None
         if not found:
             raise ValueError(f"write a number with its unit, for example {example}")
-        return number(float(found[1]) * units[found[2]])
+        amount = float(found[1]) * units[found[2]]
+        if amount > most:
+            raise ValueError(f"at most {most / units[found[2]]:.0f}{found[2]}")
+        return number(amount)
 
     return BeforeValidator(parse)
 
@@ -73,21 +81,62 @@ def _ae_title(value: str) -> str:
 
 
 def _database(value: str) -> str:
-    if value != "sqlite" and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+    file = value.removeprefix("sqlite:///")
+    if file != value and file not in ("", ":memory:"):
+        return value
+    if value == "sqlite":
+        return value
+    if not value.startswith("postgresql+psycopg://"):
         raise ValueError("write sqlite, or postgresql+psycopg://user:${PGPASSWORD}@host/name")
+    if not _is_port(_part_after_host(value) or "5432"):
+        raise ValueError("the port of the database is a number from 1 to 65535")
+    if "@" in urlsplit(value).path:
+        raise ValueError("a password with @ or / in it: write database_password_file instead")
+    return value
+
+
+def _part_after_host(url: str) -> str:
+    return re.sub(r"^\[.*\]", "", urlsplit(url).netloc.rpartition("@")[2]).partition(":")[2]
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 65536
+
+
+def _host(value: str) -> str:
+    """A name or an address alone. 10.1.2 would be taken for 10.1.0.2, and 12 for 0.0.0.12."""
+    if ":" in value or re.fullmatch(r"[\d.]+", value):
+        try:
+            ip_address(value)
+        except ValueError:
+            raise ValueError("write a host name, or an IP address in full, without port") from None
+    elif not re.fullmatch(r"\w([\w.-]*[\w.])?", value):
+        raise ValueError("write a host name or an IP address alone, for example 10.1.2.3")
     return value
 
 
 def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if (
-        not colon
-        or not host
-        or not (port.isascii() and port.isdecimal())
-        or not 0 < int(port) < 65536
-    ):
+    host, _, port = value.rpartition(":")
+    if not host or not _is_port(port):
         raise ValueError("write host:port, for example 0.0.0.0:11112")
+    try:
+        _host(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    except ValueError:
+        wrong = "before the port stands one address of this machine; 0.0.0.0 is all of them"
+        raise ValueError(wrong) from None
     return value
+
+
+def _one_line(value: str) -> str:
+    if any(unicodedata.category(letter).startswith("C") for letter in value):
+        raise ValueError("one line, without control characters")
+    return value
+
+
+def _one_value(value: str) -> str:
+    if "\\" in value:
+        raise ValueError("no backslash: in DICOM it would separate two values")
+    return _one_line(value)
 
 
 def _once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,18 +150,22 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
 # processes in that form.
 Seconds = Annotated[
     float,
-    _with_unit(_DURATION, "10s, 2min, 3d", float),
+    _with_unit(_DURATION, "10s, 2min, 3d", float, _AGE),
     _unit_schema(_DURATION, "duration", "10s, 2min, 3d"),
     PlainSerializer(lambda seconds: f"{seconds:.3f}s", when_used="json"),
 ]
 Bytes = Annotated[
     int,
-    _with_unit(_SIZE, "128KiB, 4GiB", int),
+    _with_unit(_SIZE, "128KiB, 4GiB", int, _DISK),
     _unit_schema(_SIZE, "size", "128KiB, 4GiB"),
     PlainSerializer(lambda size: f"{size}B", when_used="json"),
 ]
+Wait = Annotated[Seconds, Field(gt=0, le=_DAY)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Address = Annotated[str, AfterValidator(_address)]
+Host = Annotated[str, AfterValidator(_host)]
+Line = Annotated[str, AfterValidator(_one_line)]
+Value = Annotated[str, AfterValidator(_one_value)]  # of a DICOM attribute
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ReportKind = Literal[
@@ -146,17 +199,20 @@ class Node(Part):
     status: Address = Field("127.0.0.1:8112", description="/healthz /readyz /metrics")
     data_dir: Path = Field(Path("/var/lib/dictamen"), description="spool and database")
     database: Annotated[str, AfterValidator(_database)] = Field(
-        "sqlite", repr=False, description="sqlite, or a SQLAlchemy URL of PostgreSQL"
+        "sqlite",
+        repr=False,
+        description="sqlite, or a SQLAlchemy URL of PostgreSQL",
+        json_schema_extra={"x-secret": True},
     )
     database_password_file: Path | None = Field(
         None, description="holds the password for the URL of database"
     )
     audit_key_file: Path = Field(description="keys the audit chain and hashed ids")
     language: Literal["en", "es"] = Field("en", description="of labels, captions and texts")
-    label: str = Field(
+    label: Value = Field(
         DEFAULT_LABEL, min_length=20, max_length=200, description="stands in every output"
     )
-    name: str = Field("node-1", max_length=16, description="this node's serial in the objects")
+    name: Value = Field("node-1", max_length=16, description="this node's serial in the objects")
     log: Literal["json", "console"] = Field("json", description="form of the log lines")
 
     @property
@@ -168,7 +224,7 @@ class Node(Part):
 
 class Peer(Part):
     ae_title: AETitle = Field(description="calling AE title")
-    host: str | None = Field(None, description="address the AE title is bound to; absent: any")
+    host: Host | None = Field(None, description="address the AE title is bound to; absent: any")
     certificate: str | None = Field(
         None, min_length=1, description="common or DNS name that its TLS certificate must bear"
     )
@@ -195,26 +251,26 @@ class Tls(Part):
 class Limits(Part):
     associations: int = Field(100, ge=1, le=10_000, description="at once, all peers together")
     per_address: int = Field(20, ge=1, description="at once from one IP address")
-    handshake: Seconds = Field(5.0, gt=0, description="until an association must be established")
-    idle: Seconds = Field(60.0, gt=0, description="silence after which an association is ended")
+    handshake: Wait = Field(5.0, description="until an association must be established")
+    idle: Wait = Field(60.0, description="silence after which an association is ended")
     pdu: Bytes = Field(128 * 2**10, ge=4096, le=2**27, description="longest PDU we take")
     instance: Bytes = Field(4 * 2**30, ge=2**20, description="largest instance we take")
-    stop: Seconds = Field(20.0, gt=0, description="time that running work gets at a stop")
+    stop: Wait = Field(20.0, description="time that running work gets at a stop")
 
 
 class MllpLimits(Part):
     connections: int = Field(50, ge=1, le=1000, description="at once, all senders together")
     per_address: int = Field(10, ge=1, description="at once from one IP address")
     message: Bytes = Field(2**20, ge=4096, le=64 * 2**20, description="longest message we take")
-    receive: Seconds = Field(30.0, gt=0, description="from the first byte of a message to its last")
-    idle: Seconds = Field(600.0, gt=0, description="silence after which a connection is closed")
+    receive: Wait = Field(30.0, description="from the first byte of a message to its last")
+    idle: Wait = Field(600.0, description="silence after which a connection is closed")
 
 
 class Mllp(Part):
     """The door for reports: HL7 v2 ORU^R01 over MLLP."""
 
     listen: Address = Field(description="address and port of the MLLP listener")
-    accept_from: tuple[Annotated[str, Field(min_length=1)], ...] | Literal["anyone"] = Field(
+    accept_from: tuple[Host, ...] | Literal["anyone"] = Field(
         description="who may send: a list of hosts, or the word anyone"
     )
     processing: Literal["P", "T", "D"] = Field("P", description="MSH-11 that we take")
@@ -226,8 +282,8 @@ class StowLimits(Part):
     per_address: int = Field(8, ge=1, description="at once from one IP address")
     body: Bytes = Field(16 * 2**30, ge=2**20, description="longest request that we take")
     parts: int = Field(10_000, ge=1, description="instances in one request")
-    head: Seconds = Field(10.0, gt=0, description="until TLS stands and a request's headers came")
-    idle: Seconds = Field(30.0, gt=0, description="silence after which a connection is closed")
+    head: Wait = Field(10.0, description="until TLS stands and a request's headers came")
+    idle: Wait = Field(30.0, description="silence after which a connection is closed")
     slowest: Bytes = Field(1024, ge=1, description="a second, on average: who sends less is let go")
 
 
@@ -310,7 +366,7 @@ def _endpoint_url(value: str) -> str:
 class Endpoint(Part):
     url: Annotated[str, AfterValidator(_endpoint_url)] = Field(description="where images are sent")
     pixels: Literal["png", "npy"] = Field("png", description="16-bit grey PNG, or float32 npy")
-    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    timeout: Wait = Field(30.0, description="longest wait for one answer")
     attempts: int = Field(3, ge=1, le=10, description="for one image, before the run fails")
     largest_request: Bytes = Field(64 * 2**20, ge=1024, description="longest image sent")
     largest_answer: Bytes = Field(2**20, ge=1024, description="longest answer taken")
@@ -335,11 +391,13 @@ class Processor(Part):
         ("traversal",), description="methods of explanation, in the order of the reports"
     )
     mode: Literal["live", "shadow"] = Field("live", description="shadow: judged, sent nowhere")
-    reports: tuple[ReportKind, ...] = Field(ALL_REPORTS, description="what a result becomes")
-    unsuitable: tuple[Literal["text_report", "hl7_oru"], ...] = Field(
-        ("text_report",), description="what a refusal becomes; [] sends nothing"
+    reports: Annotated[tuple[ReportKind, ...], AfterValidator(_once)] = Field(
+        ALL_REPORTS, description="what a result becomes"
     )
-    send_to: tuple[Name, ...] = Field(
+    unsuitable: Annotated[tuple[Literal["text_report", "hl7_oru"], ...], AfterValidator(_once)] = (
+        Field(("text_report",), description="what a refusal becomes; [] sends nothing")
+    )
+    send_to: Annotated[tuple[Name, ...], AfterValidator(_once)] = Field(
         (), description="names of destinations; each takes the kinds it can carry"
     )
 
@@ -354,15 +412,19 @@ class Reports(Part):
     strip: Literal["cine", "single_frames", "mosaic"] = Field(
         "cine", description="form of the strip, for viewers without cine"
     )
-    issuer: str | None = Field(None, description="assigning authority where the source names none")
+    issuer: Value | None = Field(
+        None, description="assigning authority where the source names none"
+    )
 
 
 class Impressions(Part):
     """What becomes of findings that a radiologist wrote, and of the final report."""
 
-    send_to: tuple[Name, ...] = Field((), description="names of destinations of a draft")
-    reports: tuple[Literal["text_report", "hl7_oru"], ...] = Field(
-        ("text_report", "hl7_oru"), description="what a draft becomes"
+    send_to: Annotated[tuple[Name, ...], AfterValidator(_once)] = Field(
+        (), description="names of destinations of a draft"
+    )
+    reports: Annotated[tuple[Literal["text_report", "hl7_oru"], ...], AfterValidator(_once)] = (
+        Field(("text_report", "hl7_oru"), description="what a draft becomes")
     )
     structured_reports: bool = Field(
         False, description="take findings and final reports that come as DICOM SR, too"
@@ -390,36 +452,39 @@ class Workers(Part):
     memory: Bytes = Field(
         2 * 2**30, ge=16 * 2**20, description="most that one pass of a network takes"
     )
-    timeout: Seconds = Field(120.0, gt=0, description="longest run before its worker is killed")
-    lease: Seconds = Field(30.0, gt=0, description="silence of a worker before its run is freed")
+    timeout: Wait = Field(120.0, description="longest run before its worker is killed")
+    lease: Wait = Field(30.0, description="silence of a worker before its run is freed")
     max_attempts: int = Field(3, ge=1, le=10, description="then a run is set aside")
 
 
 class DicomDestination(Part):
     kind: Literal["dicom"]
     ae_title: AETitle = Field(description="the peer's AE title")
-    host: str = Field(min_length=1, description="name or address")
+    host: Host = Field(description="name or address")
     port: Port = 104
     give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
-    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one answer")
+    timeout: Wait = Field(30.0, description="longest wait for one answer")
     commitment: bool = Field(False, description="ask the PACS to commit to what it stored")
     commitment_wait: Seconds = Field(
         600.0, gt=0, description="longest wait for its report before it is asked again"
     )
     keep_open: Seconds = Field(
-        5.0, ge=0, description="silence after which an association is released; 0s: at once"
+        5.0,
+        ge=0,
+        le=_DAY,
+        description="silence after which an association is released; 0s: at once",
     )
 
 
 class MllpDestination(Part):
     kind: Literal["mllp"]
-    host: str = Field(min_length=1, description="name or address")
+    host: Host = Field(description="name or address")
     port: Port = 2575
-    application: str = Field(min_length=1, max_length=180, description="MSH-5")
-    facility: str = Field(min_length=1, max_length=180, description="MSH-6")
+    application: Line = Field(min_length=1, max_length=180, description="MSH-5")
+    facility: Line = Field(min_length=1, max_length=180, description="MSH-6")
     processing: Literal["P", "T", "D"] = Field("P", description="MSH-11")
     give_up_after: Seconds = Field(3 * 86400.0, gt=0, description="end of the retries")
-    timeout: Seconds = Field(30.0, gt=0, description="longest wait for one ACK")
+    timeout: Wait = Field(30.0, description="longest wait for one ACK")
     ae_retries: int = Field(3, ge=0, le=20, description="retries after an AE, then held")
 
 

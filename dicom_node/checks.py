@@ -7,7 +7,6 @@ Changes nothing but a trial file that it removes again. Never decides how a node
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -15,17 +14,13 @@ import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import typer
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from config import Settings
 from config.schema import with_unit
@@ -42,7 +37,7 @@ from dicom_node import ports, rooms, stow
 from dicom_node.destinations import Destination
 from dicom_node.intake import tls
 from processors import ProcessorError
-from storage import StorageError, StorageOutdated
+from storage import StorageError, StorageNewer, StorageOutdated
 
 Verify = Callable[[], None]
 """Opens a bundle, and looks whether what explains is installed; raises ProcessorError if it
@@ -76,9 +71,9 @@ def run(
     node = settings.node
     plan: dict[str, Callable[[], str]] = {
         "node.listen": partial(_dicom_port, settings),
-        "node.status": partial(_free_port, node.status),
+        "node.status": partial(_second_port, settings, node.status),
         "node.data_dir": partial(_folder, node.data_dir),
-        "node.audit_key_file": partial(_key, node.audit_key_file),
+        "node.audit_key_file": partial(_key, settings),
         "node.database": partial(_database, settings),
         "intake.accept_from": partial(_senders, settings),
         "intake.disk_reserve": partial(_disk, settings),
@@ -97,22 +92,6 @@ def run(
         plan[f"destinations.{name}"] = partial(_peer, settings, name, destinations[name])
     with ThreadPoolExecutor(max_workers=len(plan)) as pool:
         return list(pool.map(_one, plan, plan.values()))
-
-
-def render(results: list[CheckResult], as_json: bool) -> None:
-    """A table for eyes, or a JSON array for scripts, on standard output."""
-    if as_json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
-        return
-    table = Table(title="dictamen check", title_justify="left")
-    for column in ("", "what", "found"):
-        table.add_column(column, overflow="fold")
-    for result in results:
-        mark = Text("ok", style="green") if result.ok else Text("WRONG", style="bold red")
-        table.add_row(mark, Text(result.name), Text(_visible(result.detail)))
-    Console().print(table)
-    wrong = sum(not result.ok for result in results)
-    Console().print(f"{wrong} of {len(results)} would go wrong" if wrong else "all is well")
 
 
 def _one(name: str, check: Callable[[], str]) -> CheckResult:
@@ -180,8 +159,6 @@ def _mllp_port(settings: Settings, mllp: Mllp) -> str:
 
 
 def _tls_port(settings: Settings, secure: Tls) -> str:
-    if secure.listen == settings.node.listen:
-        raise _Wrong(f"{secure.listen} is node.listen, too: TLS needs a port of its own")
     return _second_port(settings, secure.listen)
 
 
@@ -247,13 +224,12 @@ def _folder(path: Path) -> str:
     return f"{path} can be written"
 
 
-def _key(path: Path) -> str:
+def _key(settings: Settings) -> str:
+    path = settings.node.audit_key_file
     try:
-        length, mode = len(path.read_bytes().strip()), path.stat().st_mode
-    except OSError as error:
-        raise _Wrong(
-            f"{path} cannot be read: {error.strerror}; `dictamen init` writes one"
-        ) from error
+        length, mode = len(rooms.audit_key(settings)), path.stat().st_mode
+    except (rooms.Unusable, OSError) as error:
+        raise _Wrong(str(error)) from error
     if length < SHORTEST_KEY:
         raise _Wrong(f"{path} holds {length} bytes; a key has at least {SHORTEST_KEY}")
     mounted = path.is_relative_to(CONTAINER_SECRETS)  # there the mode is not ours to choose
@@ -268,9 +244,11 @@ def _database(settings: Settings) -> str:
         return f"{file} will be made at the first start"
     try:
         rooms.storage(settings, "check").close()
+    except StorageNewer as error:
+        raise _Wrong(str(error)) from error
     except StorageOutdated as error:
         return f"{error} (serve does so by itself)"
-    except (StorageError, OSError) as error:
+    except (StorageError, rooms.Unusable, OSError) as error:
         raise _Wrong(str(error)) from error
     return "connects, and its schema is current"
 
@@ -322,8 +300,3 @@ def _resolves(host: str) -> bool:
         return bool(socket.getaddrinfo(host, None))
     except OSError:
         return False
-
-
-def _visible(text: str) -> str:
-    """Peers' own words may hold control characters; a terminal must not obey them."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -39,13 +39,12 @@ def _be(role: Role) -> int:
     import structlog
 
     from config import Settings
-    from dicom_node import logs, notices, roles
+    from dicom_node import logs, notices, roles, rooms
     from dicom_node.events import Event
 
     log = structlog.get_logger()
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
-    key = settings.node.audit_key_file.read_bytes().strip()
-    logs.configure(settings.node.log, key, process=role)
+    logs.configure(settings.node.log, rooms.audit_key(settings), process=role)
     stopping = threading.Event()
     roles.stop_on_signals(stopping)
     try:

@@ -1,4 +1,5 @@
-"""What happens by the clock: settling, lease watch, time-outs, retention. One function each.
+"""What happens by the clock: settling, lease watch, time-outs, retention, runs of processors that
+are gone. One function each.
 
 APScheduler only calls them. Each may be killed and called again at any time: what they decide
 stands in the database. Leases are watched on this process's monotonic clock (a beat that does not
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from config import Settings
+from config.settings import OWN_PROCESSORS
 from dicom_node import metrics, routing
 from dicom_node.events import Event
 from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
@@ -165,6 +167,25 @@ class LeaseWatch:
             why=why,
             now=state.value,
         )
+
+
+def set_aside_unknown(storage: Storage, settings: Settings) -> int:
+    """Runs of processors that node.yaml no longer has: a person is told, and decides."""
+    known = {processor.name for processor in settings.processors}
+    if settings.takes_texts:
+        known |= OWN_PROCESSORS
+    reason = "node.yaml does not have this processor any more; with it back, retry"
+    found = storage.runs.set_aside_unknown(known, reason)
+    for run in found:
+        metrics.count(Event.RUN_SET_ASIDE)
+        log.error(
+            Event.RUN_SET_ASIDE,
+            study=run.study_uid,
+            run=run.id,
+            processor=run.processor,
+            why=reason,
+        )
+    return len(found)
 
 
 def purge(storage: Storage, settings: Settings, now: datetime) -> Mapping[str, int]:

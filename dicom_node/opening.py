@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 from config import Settings
 from dicom_node import interpreter
 from processors import ProcessorError
 
 
-def apart(settings: Settings) -> None:
-    """Open all models in another process. Raises ProcessorError in that one's words."""
-    done = subprocess.run(
-        interpreter.module("dicom_node.opening"),
-        input=settings.model_dump_json().encode(),
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        words = done.stdout.decode(errors="replace").strip()
-        raise ProcessorError(words or f"The models could not be opened ({done.returncode}).")
+def apart(settings: Settings, stopping: threading.Event | None = None) -> None:
+    """Open all models in another process. Raises ProcessorError in that one's words.
+
+    stopping: once it is set nobody wants to know any more; the other process is ended.
+    """
+    stopping = stopping or threading.Event()
+    with subprocess.Popen(
+        interpreter.module("dicom_node.opening"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        threading.Thread(target=_end_with, args=(other, stopping), daemon=True).start()
+        said, _ = other.communicate(settings.model_dump_json().encode())
+    if other.returncode and not stopping.is_set():
+        words = said.decode(errors="replace").strip()
+        raise ProcessorError(words or f"The models could not be opened ({other.returncode}).")
+
+
+def _end_with(other: subprocess.Popen[bytes], stopping: threading.Event) -> None:
+    while other.poll() is None:
+        if stopping.wait(0.1):
+            other.kill()
 
 
 def _models(settings: Settings) -> None:

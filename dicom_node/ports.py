@@ -12,9 +12,16 @@ def split(address: str) -> tuple[socket.AddressFamily, str, int]:
     return family, host.strip("[]"), int(port)
 
 
-def why_taken(address: str) -> str:
-    """Why nobody can listen there now, in the system's words, or ""."""
+def why_taken(address: str, running: str = "") -> str:
+    """Why nobody can listen there now, in the system's words, or "".
+
+    running: where we listen ourselves until we listen there; its port is ours to take.
+    """
+    if address == running:
+        return ""
     family, host, port = split(address)
+    if running and split(running)[2] == port:
+        port = 0
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -104,11 +104,11 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
             judges = replace(judges, scribe=scribe)
             drafts.warm(scribe)
         notices.say(devices.words)
-        planned = Bell(settings.node.data_dir, Topic.PLANNED)
-        worker.serve(
-            storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
-            filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
-        )  # fmt: skip
+        with closing(Bell(settings.node.data_dir, Topic.PLANNED)) as planned:
+            worker.serve(
+                storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
+                filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
+            )  # fmt: skip
     except ProcessorError as error:
         raise RoleError(str(error)) from error
     finally:
@@ -124,11 +124,11 @@ def _courier(settings: Settings, stopping: threading.Event) -> None:
         with _alone(settings.node.data_dir / "courier.lock", stopping):
             commitment.run(settings, storage, stopping, metrics.count)
             reports = courier.News()
-            Bell(settings.node.data_dir, Topic.FILED, lambda _: reports.tell())
-            courier.run(
-                storage, rooms.destinations(settings), stopping, on_event=metrics.count,
-                news=reports, committing=rooms.committing(settings),
-            )  # fmt: skip
+            with closing(Bell(settings.node.data_dir, Topic.FILED, lambda _: reports.tell())):
+                courier.run(
+                    storage, rooms.destinations(settings), stopping, on_event=metrics.count,
+                    news=reports, committing=rooms.committing(settings),
+                )  # fmt: skip
     finally:
         storage.close()
 

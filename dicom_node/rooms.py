@@ -14,19 +14,47 @@ from storage import Storage, open_storage
 if TYPE_CHECKING:
     from dicom_node.destinations import Destination
 
+_KEY = (
+    " Restore it from your copy, or another key breaks the chain of the audit log; that of a new "
+    "node is written by `dictamen init`."
+)
+
+
+class Unusable(Exception):
+    """A file or folder that node.yaml names cannot be used; names its key and the way out."""
+
 
 def audit_key(settings: Settings) -> bytes:
-    """The key of the audit chain and of hashed identifiers."""
-    return settings.node.audit_key_file.read_bytes().strip()
+    """The key of the audit chain and of hashed identifiers. Raises Unusable."""
+    file = settings.node.audit_key_file
+    try:
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise Unusable(
+            f"node.audit_key_file: {file} cannot be read: {error.strerror}.{_KEY}"
+        ) from error
+    if not key:
+        raise Unusable(f"node.audit_key_file: {file} is empty.{_KEY}")
+    return key
+
+
+def make_data_dir(settings: Settings) -> None:
+    """See to it that `data_dir` is there. Raises Unusable."""
+    folder = settings.node.data_dir
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"node.data_dir: {folder} cannot be made: {error.strerror}.") from error
 
 
 def storage(settings: Settings, who: str, *, check: bool = False) -> Storage:
     """The node's memory; `who` stands in the audit rows.
 
     check: look for damage first; it takes longer the bigger the database is, so once a start.
+    Raises Unusable, StorageError.
     """
     node = settings.node
-    node.data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_dir(settings)
     return open_storage(node.database_url, node.data_dir, audit_key(settings), who=who, check=check)
 
 

@@ -8,18 +8,24 @@ metrics: Prometheus text; counters of all processes, gauges from the database at
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from dicom_node import ports
+from dicom_node import ports, product
+from dicom_node.events import Event
 from storage import Storage, StorageError
+
+log = structlog.get_logger()
+SILENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +102,27 @@ def serve(address: str, storage: Storage, health: Health, metrics_dir: str) -> T
     def scrape() -> tuple[int, str, bytes]:
         try:
             return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             return 503, "text/plain", f"{type(error).__name__}\n".encode()
 
     pages = {"/healthz": lambda: (200, "text/plain", b"ok\n"), "/readyz": ready, "/metrics": scrape}
 
     class Handler(BaseHTTPRequestHandler):
+        server_version, sys_version = product.NAME, ""
+        timeout = SILENCE  # who connects and says nothing holds a thread no longer
+
         def do_GET(self) -> None:
-            page = pages.get(self.path)
+            page = pages.get(self.path.partition("?")[0])
             code, kind, body = page() if page else (404, "text/plain", b"not found\n")
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # as load balancers ask
 
         def log_message(self, *_: object) -> None:
             """Scrapes are no news."""
@@ -118,6 +131,11 @@ def serve(address: str, storage: Storage, health: Health, metrics_dir: str) -> T
 
     class Server(ThreadingHTTPServer):
         address_family = family
+
+        def handle_error(self, *_: object) -> None:
+            """Who asked went away, mostly; the log has lines of ours alone."""
+            if not isinstance(sys.exception(), ConnectionError):
+                log.exception(Event.STATUS_FAILED)
 
     server = Server((host, port), Handler)
     server.daemon_threads = True

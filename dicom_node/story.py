@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from reports import wording
+from processors.analysis import Code
+from reports import codes, wording
 from storage import Commitment, Delivery, Run, StudyRecord
 
 _TEXT = {
@@ -107,6 +108,12 @@ def percent(probability: float, language: str) -> str:
     return wording.percent(probability, wording.ES if language == "es" else wording.EN)
 
 
+def finding_name(finding: Mapping[str, Any], language: str) -> str:
+    """What the reports call this finding of `result.json`."""
+    code = Code(**finding["code"]) if finding.get("code") else None
+    return codes.display(finding["label"], code, language)
+
+
 def decision(trace: Sequence[Mapping[str, Any]], language: str) -> list[str]:
     """What each processor's rule made of the study."""
     text, lines = _TEXT[language], []
@@ -146,7 +153,7 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
     for finding in (analysis or {}).get("findings", ()):
         lines.append(
             text["finding"].format(
-                label=finding["label"],
+                label=finding_name(finding, language),
                 state=state_word(finding["state"], language),
                 probability=percent(finding["probability"], language),
                 threshold=percent(finding["threshold"], language),

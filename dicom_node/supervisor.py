@@ -9,6 +9,7 @@ again.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 WATCH_EVERY = 1.0
 RETENTION_EVERY = 3600.0
+ORPHANS_EVERY = 5.0
 _FIXED = ("data_dir", "database", "audit_key_file", "status")  # of node: changed by a restart only
 
 
@@ -51,12 +53,12 @@ class Supervisor:
     """One node.
 
     load: reads node.yaml again when a HUP comes. verify: raises what a bundle's loader raises if
-    the settings name a model that cannot be used.
+    the settings name a model that cannot be used; gives up when the event is set.
     """
 
     settings: Settings
     load: Callable[[], Settings]
-    verify: Callable[[Settings], None]
+    verify: Callable[[Settings, threading.Event], None]
     stopping: threading.Event = field(default_factory=threading.Event)
     _reload: threading.Event = field(default_factory=threading.Event)
     _children: Children = field(init=False)
@@ -70,7 +72,8 @@ class Supervisor:
         check_tls_port(self.settings)
         check_stow(self.settings)
         node = self.settings.node
-        node.data_dir.mkdir(parents=True, exist_ok=True)
+        rooms.make_data_dir(self.settings)
+        _alone(node.data_dir)
         storage_room.upgrade(node.database_url)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
@@ -83,6 +86,10 @@ class Supervisor:
             os.environ[notices.FOLDER] = notices_dir
             self._hear()
             self._open_the_door()
+            if self.stopping.is_set():  # TERM came while the models were looked at
+                late = self._stop_all()
+                self._storage.close()
+                return late
             self._children.want(_places(self.settings))  # before readiness can be asked
             health = status.Health(self.reasons, self.hindrances)
             server = status.serve(node.status, self._storage, health, metrics_dir)
@@ -111,9 +118,13 @@ class Supervisor:
         reports_door = _mllp_port(self.settings)
         if reports_door and not ports.why_taken(reports_door):
             found.append(f"inbox: nobody listens on {reports_door} yet")
-        free, reserve = self._storage.spool.free_bytes(), self.settings.intake.disk_reserve
-        if free < reserve:
-            found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
+        reserve = self.settings.intake.disk_reserve
+        try:
+            free = self._storage.spool.free_bytes()
+            if free < reserve:
+                found.append(f"free disk {free} bytes is below intake.disk_reserve {reserve}")
+        except StorageError as error:
+            found.append(f"disk: {error}")
         try:
             self._storage.runs.counts()
         except StorageError as error:
@@ -134,7 +145,7 @@ class Supervisor:
         self._children.tend(self.settings)
         try:
             self._take_up()
-            self.verify(self.settings)
+            self.verify(self.settings, self.stopping)
         except BaseException:
             self._children.stop(self.settings.intake.limits.stop)
             self._storage.close()
@@ -172,17 +183,12 @@ class Supervisor:
             moved = [n for n in _FIXED if getattr(new.node, n) != getattr(self.settings.node, n)]
             if moved:
                 raise StartError(f"node.{', node.'.join(moved)} can change only at a restart")
-            if new.node.listen != self.settings.node.listen:
-                check_ports(new, ("listen",))
-            if new.intake.mllp and _mllp_port(new) != _mllp_port(self.settings):
-                check_mllp_port(new)
-            if new.intake.tls:
-                if _tls_port(new) != _tls_port(self.settings):
-                    check_tls_port(new)
-                tls.context(new.intake.tls)
-            check_stow(new, running=_stow_port(self.settings))
-            self.verify(new)
-        except (SettingsError, StartError, ProcessorError, tls.TlsUnusable) as error:
+            check_ports(new, ("listen",), self.settings)
+            check_mllp_port(new, _mllp_port(self.settings))
+            check_tls_port(new, _tls_port(self.settings))
+            check_stow(new, _stow_port(self.settings))
+            self.verify(new, self.stopping)
+        except (SettingsError, StartError, ProcessorError) as error:
             log.error(Event.SETTINGS_REFUSED, problems=str(error))
             self._audit("110113", 8, "110131", settings=str(error))
             return
@@ -231,6 +237,7 @@ class Supervisor:
         ticks: list[tuple[str, Callable[[], object], float]] = [
             ("leases", self._look_at_leases, WATCH_EVERY),
             ("retention", self._purge, RETENTION_EVERY),
+            ("unknown processors", self._set_aside, ORPHANS_EVERY),
         ]
         for name, tick, seconds in ticks:
             scheduler.add_job(_guarded(name, tick), "interval", seconds=seconds, id=name)
@@ -239,6 +246,9 @@ class Supervisor:
 
     def _look_at_leases(self) -> None:
         self._watch.look(self._storage, self._children.kill)
+
+    def _set_aside(self) -> None:
+        clock.set_aside_unknown(self._storage, self.settings)
 
     def _purge(self) -> None:
         clock.purge(self._storage, self.settings, datetime.now(UTC))
@@ -261,43 +271,68 @@ class Supervisor:
             log.warning(Event.CLOCK_STORAGE, tick="audit", error=type(error).__name__)
 
 
-def check_ports(settings: Settings, keys: Sequence[str] = ("listen", "status")) -> None:
-    """Raises StartError naming the port if another program listens where we must."""
-    for key in keys:
-        address = getattr(settings.node, key)
-        if why := ports.why_taken(address):
-            raise StartError(
-                f"node.{key}: cannot listen on {address} ({why}). "
-                "End the other program, or choose another port."
-            )
+def _alone(data_dir: Path) -> int:
+    """Take the lock of this data_dir until the process ends. Raises StartError.
 
-
-def check_mllp_port(settings: Settings) -> None:
-    """Raises StartError naming the port of the door for reports if another program has it."""
-    address = _mllp_port(settings)
-    if address and (why := ports.why_taken(address)):
+    Two nodes would take each other's runs and log of arrivals.
+    """
+    place = data_dir / "node.lock"
+    try:
+        lock = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StartError(f"node.data_dir: {place}: {error.strerror}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if not isinstance(error, BlockingIOError):
+            raise StartError(f"node.data_dir: {place}: {error.strerror}.") from error
         raise StartError(
-            f"intake.mllp.listen: cannot listen on {address} ({why}). "
-            "End the other program, or choose another port."
-        )
+            f"node.data_dir: another node works in {data_dir}. "
+            "End it first, or give this one a folder and a database of its own."
+        ) from error
+    return lock
 
 
-def check_tls_port(settings: Settings) -> None:
+def check_ports(
+    settings: Settings,
+    keys: Sequence[str] = ("listen", "status"),
+    running: Settings | None = None,
+) -> None:
+    """Raises StartError naming the port if another program listens where we must.
+
+    running: the settings in force; here and below, where we listen now is ours.
+    """
+    for key in keys:
+        ours = getattr(running.node, key) if running else ""
+        _check_door(f"node.{key}", getattr(settings.node, key), ours)
+
+
+def check_mllp_port(settings: Settings, running: str = "") -> None:
+    """Raises StartError naming the port of the door for reports if another program has it."""
+    if address := _mllp_port(settings):
+        _check_door("intake.mllp.listen", address, running)
+
+
+def check_tls_port(settings: Settings, running: str = "") -> None:
     """Raises StartError naming the port for DICOM with TLS if another program has it, or why its
     certificate cannot be used.
     """
     if settings.intake.tls is None:
         return
-    address = _tls_port(settings)
-    if why := ports.why_taken(address):
-        raise StartError(
-            f"intake.tls.listen: cannot listen on {address} ({why}). "
-            "End the other program, or choose another port."
-        )
+    _check_door("intake.tls.listen", settings.intake.tls.listen, running)
     try:
         tls.context(settings.intake.tls)
     except tls.TlsUnusable as error:
         raise StartError(str(error)) from error
+
+
+def _check_door(key: str, address: str, running: str) -> None:
+    if why := ports.why_taken(address, running):
+        raise StartError(
+            f"{key}: cannot listen on {address} ({why}). "
+            "End the other program, or choose another port."
+        )
 
 
 def _tls_port(settings: Settings) -> str:
@@ -305,10 +340,7 @@ def _tls_port(settings: Settings) -> str:
 
 
 def check_stow(settings: Settings, running: str = "") -> None:
-    """Raises StartError if the door for images by web cannot open: its port, or its files.
-
-    running: where it listens already.
-    """
+    """Raises StartError if the door for images by web cannot open: its port, or its files."""
     door = settings.intake.stow
     if door is None:
         return
@@ -318,11 +350,7 @@ def check_stow(settings: Settings, running: str = "") -> None:
         stow.open_keys(door)
     except stow.KeysError as error:
         raise StartError(str(error)) from error
-    if door.listen != running and (why := ports.why_taken(door.listen)):
-        raise StartError(
-            f"intake.stow.listen: cannot listen on {door.listen} ({why}). "
-            "End the other program, or choose another port."
-        )
+    _check_door("intake.stow.listen", door.listen, running)
 
 
 def _stow_port(settings: Settings) -> str:

@@ -76,11 +76,11 @@ def serve(
     wait: returns when a run was planned, or after so many seconds. filed: told after each run.
     """
     wait = wait or stopping.wait
-    me = owner()
+    me, mine = owner(), {*judges.processors, *(_OVER_TEXTS if judges.scribe else ())}
     log.info(Event.WORKER_READY, processors=sorted(judges.processors))
     while not stopping.is_set():
         try:
-            claimed = storage.runs.claim(me)
+            claimed = storage.runs.claim(me, mine)
         except StorageError as error:
             log.warning(Event.WORKER_STORAGE, error=type(error).__name__)
             claimed = None

@@ -24,6 +24,7 @@ from storage.errors import (
     StorageError,
     StorageFull,
     StorageIOError,
+    StorageNewer,
     StorageOutdated,
     StorageReadOnly,
 )
@@ -124,6 +125,7 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageIOError",
+    "StorageNewer",
     "StorageOutdated",
     "StorageReadOnly",
     "StoredInstance",

@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -30,13 +30,16 @@ def backup(url: str, data_dir: Path, target: Path, *, files: bool = False) -> Pa
 
     files: copy the spool's files too, not only their listing. Raises StorageError.
     """
-    _fresh(target)
     where = make_url(url)
+    if where.get_backend_name() == "sqlite" and not Path(str(where.database)).exists():
+        raise StorageError(f"{where.database} does not exist.", then="There is nothing to back up.")
+    _fresh(target)
     if where.get_backend_name() == "sqlite":
         copy = target / _SQLITE
         _copy_sqlite(Path(str(where.database)), copy)
     else:
         copy = target / _POSTGRESQL
+        _create(copy)
         _run("pg_dump", where, "--format=custom", f"--file={copy}")
     _list(Spool(Path(data_dir) / "spool"), target, files)
     label = {"database": copy.name, "sha256": _digest(copy), "made_at": utc_now().isoformat()}
@@ -53,6 +56,10 @@ def restore(source: Path, url: str, data_dir: Path) -> tuple[str, ...]:
     copy, where = source / label["database"], make_url(url)
     if _digest(copy) != label["sha256"]:
         raise StorageCorrupt(f"{copy} is not what was backed up.", then="Use another backup.")
+    for relative, size in _listed(source):
+        kept = source / "spool" / relative
+        if kept.exists() and kept.stat().st_size != size:
+            raise StorageCorrupt(f"{kept} is not what was backed up.", then="Use another backup.")
     sqlite = where.get_backend_name() == "sqlite"
     if sqlite != (copy.name == _SQLITE):
         raise StorageError(f"{copy} is of another kind of database than {where.drivername}.")
@@ -66,7 +73,12 @@ def restore(source: Path, url: str, data_dir: Path) -> tuple[str, ...]:
 def _fresh(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder.", then="Name a new one.")
-    target.mkdir(parents=True, exist_ok=True)
+    target.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
+def _create(file: Path) -> None:
+    """An empty file that is not for all to read: what goes into it names patients."""
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
 
 
 def _label(source: Path) -> Mapping[str, str]:
@@ -81,8 +93,7 @@ def _label(source: Path) -> Mapping[str, str]:
 
 def _copy_sqlite(source: Path, target: Path) -> None:
     """The online backup: a copy of one moment, while others write."""
-    if not source.exists():
-        raise StorageError(f"{source} does not exist.", then="There is nothing to back up.")
+    _create(target)
     try:
         with _opened(source) as from_, _opened(target) as to:
             from_.backup(to)
@@ -112,6 +123,8 @@ def _restore_sqlite(copy: Path, target: Path) -> None:
             raise StorageError(f"{file} exists.", then="Move it aside first; nothing was changed.")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(target.name + ".restoring")
+    temporary.unlink(missing_ok=True)
+    _create(temporary)
     shutil.copyfile(copy, temporary)
     with _opened(temporary) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -168,7 +181,8 @@ def _list(spool: Spool, target: Path, files: bool) -> None:
                     size = path.stat().st_size
                     if files:
                         copy = target / "spool" / relative
-                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        copy.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+                        _create(copy)
                         shutil.copyfile(path, copy)
                 except FileNotFoundError:
                     continue  # removed meanwhile by retention: no row names it any more
@@ -177,16 +191,27 @@ def _list(spool: Spool, target: Path, files: bool) -> None:
 
 def _restore_files(source: Path, spool: Spool) -> tuple[str, ...]:
     missing = []
-    with (source / _LISTING).open(encoding="utf-8") as listing:
-        for line in listing:
-            relative = json.loads(line)["path"]
-            copy = source / "spool" / relative
-            if copy.exists() and not spool.path(relative).exists():
-                folder, _, name = relative.partition("/")
-                spool.write(folder, name, copy.read_bytes())
-            if not spool.path(relative).exists():
-                missing.append(relative)
+    for relative, _ in _listed(source):
+        copy = source / "spool" / relative
+        if copy.exists() and not spool.path(relative).exists():
+            folder, _, name = relative.partition("/")
+            spool.write(folder, name, copy.read_bytes())
+        if not spool.path(relative).exists():
+            missing.append(relative)
     return tuple(missing)
+
+
+def _listed(source: Path) -> Iterator[tuple[str, int]]:
+    """The files of the spool at the time of the backup, with their sizes."""
+    try:
+        with (source / _LISTING).open(encoding="utf-8") as listing:
+            for line in listing:
+                found = json.loads(line)
+                yield found["path"], found["size"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageCorrupt(
+            f"{source / _LISTING} cannot be read.", then="Use another backup."
+        ) from error
 
 
 def _digest(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from storage._plain import canonical
+from storage._plain import canonical, text
 from storage.records import AuditEntry
 from storage.tables import audit_events, audit_head
 
@@ -88,7 +88,7 @@ def _row(sequence: int, entry: AuditEntry, who: str, at: datetime, previous: str
         "action": entry.action,
         "outcome": entry.outcome,
         "study_uid": entry.study_uid,
-        "who": entry.who or who,
+        "who": text(entry.who or who),  # a title of a peer, or what somebody typed
         "details": canonical(entry.details),
         "previous_hash": previous,
     }

@@ -2,14 +2,15 @@
 
 SQLite: result codes (sqlite.org/rescode.html). PostgreSQL: SQLSTATE (its manual, appendix A).
 A driver's message may quote values of a row, that is, a patient's name: it never goes into
-ours, only the code and its name do.
+ours, only the code and its name do. What it says of a connection that never stood names no row:
+that goes in, for "refused", "password" and "no such database" have three ways out.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from storage.errors import (
     StorageBusy,
@@ -57,6 +58,7 @@ _POSTGRESQL: dict[str, type[StorageError]] = {
     "XX002": StorageCorrupt,
 }
 _MEET_AGAIN = {"40001", "40P01", "23505"}  # serialisation, deadlock, unique key
+_REACH = "Is the server up, and are host, port, name, user and password right?"
 _THEN: dict[type[StorageError], str] = {
     StorageBusy: "Try again; if it stays, see who holds it.",
     StorageFull: "Free space on its disk.",
@@ -70,20 +72,29 @@ def fate(error: DBAPIError, name: str) -> Exception:
     """The error to raise for `error` of the database called `name`."""
     cause = error.orig
     state = getattr(cause, "sqlstate", None)
+    then = None
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) or 0
         said = getattr(cause, "sqlite_errorname", "") or type(cause).__name__
         kind = _SQLITE.get(code & 0xFF, StorageError)
+    elif state:
+        said, kind = f"SQLSTATE {state}", _postgresql(state)
     else:
-        said = f"SQLSTATE {state}" if state else "no connection"
-        kind = _postgresql(state)
-    found = kind(f"{name}: {said}.", then=_THEN.get(kind, ""))
+        said, kind, then = _no_connection(error), StorageBusy, _REACH
+    found = kind(f"{name}: {said}.", then=then or _THEN.get(kind, ""))
     if isinstance(error, IntegrityError):
         found = StorageError(f"{name}: a rule of the tables was broken ({said}).")
     return Again(found) if state in _MEET_AGAIN else found
 
 
-def _postgresql(state: str | None) -> type[StorageError]:
-    if state is None or state[:2] in {"08", "53", "55", "57"}:
-        return _POSTGRESQL.get(state or "", StorageBusy)
+def _no_connection(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    if not isinstance(error, OperationalError) or not lines:
+        return "no connection"
+    return f"no connection ({lines[0].removeprefix('connection failed: ').rstrip('. ')})"
+
+
+def _postgresql(state: str) -> type[StorageError]:
+    if state[:2] in {"08", "53", "55", "57"}:
+        return _POSTGRESQL.get(state, StorageBusy)
     return _POSTGRESQL.get(state, StorageError)

@@ -8,11 +8,11 @@ day decides anything here but `not_before`, and that one not when the clock jump
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, exists, func, or_, select, update
 
 from storage import _finish, _retention, _rows
 from storage.database import Database, Transaction
@@ -28,6 +28,7 @@ from storage.records import (
 )
 from storage.tables import analyses, reports, runs, studies
 
+WAITING = (RunState.WAITING, RunState.READY)
 RETRIABLE = (RunState.FAILED, RunState.SET_ASIDE)
 ENDED = tuple(_finish.ENDS)
 _PAGE = 500
@@ -40,17 +41,19 @@ class Runs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, owner: str) -> Run | None:
+    def claim(self, owner: str, processors: Collection[str] | None = None) -> Run | None:
         """The next run, now `owner`'s: urgent ones first, then in the order of their arrival.
 
         Runs in shadow come last: nobody waits for them.
-        owner: unique to this process for ever, e.g. host:pid:start. Runs of held studies stay.
+        owner: unique to this process for ever, e.g. host:pid:start. processors: what it can run,
+        None: any. Runs of held studies stay.
         """
 
         def work(transaction: Transaction) -> Run | None:
             _wake(transaction)
             asked = (("live", True), ("live", False), ("shadow", True), ("shadow", False))
-            chosen = next(filter(None, (_next(transaction, *one) for one in asked)), None)
+            found = (_next(transaction, *one, processors) for one in asked)
+            chosen = next(filter(None, found), None)
             return None if chosen is None else _take(transaction, chosen, owner)
 
         return self._database.write(work)
@@ -81,6 +84,32 @@ class Runs:
 
         def work(transaction: Transaction) -> RunState:
             return _release(transaction, run, reason, (max_attempts, not_before))
+
+        return self._database.write(work)
+
+    def set_aside_unknown(self, processors: Collection[str], reason: str) -> tuple[Run, ...]:
+        """Runs that nobody here can do wait no longer: set aside for a person, with the reason.
+
+        processors: all that there are. Returns the runs; what runs already is left to end.
+        """
+        waits = (runs.c.state.in_(WAITING), runs.c.processor.not_in(processors))
+        with self._database.read() as connection:  # everyday: there is none
+            if not connection.scalar(select(exists().where(*waits))):
+                return ()
+
+        def work(transaction: Transaction) -> tuple[Run, ...]:
+            values = {
+                "state": RunState.SET_ASIDE,
+                "reason": reason,
+                "not_before": None,
+                "ended_at": transaction.now,
+            }
+            rows = transaction.connection.execute(
+                update(runs).where(*waits).values(values).returning(runs)
+            ).all()
+            found = tuple(_rows.run(row) for row in rows)
+            transaction.audit(*(_event("run.set_aside", r, 8, {"reason": reason}) for r in found))
+            return found
 
         return self._database.write(work)
 
@@ -271,7 +300,9 @@ def _wake(transaction: Transaction) -> None:
         transaction.audit(_event("run.ready", _rows.run(row), 0, {}))
 
 
-def _next(transaction: Transaction, mode: str, urgent: bool) -> int | None:
+def _next(
+    transaction: Transaction, mode: str, urgent: bool, processors: Collection[str] | None
+) -> int | None:
     query = (
         select(runs.c.id)
         .join_from(runs, studies)
@@ -281,6 +312,8 @@ def _next(transaction: Transaction, mode: str, urgent: bool) -> int | None:
         .limit(1)
         .with_for_update(skip_locked=True, of=runs)
     )
+    if processors is not None:
+        query = query.where(runs.c.processor.in_(processors))
     return transaction.connection.scalar(query)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from storage import database
 from storage._fates import Again, fate
-from storage.errors import StorageOutdated, from_os
+from storage.errors import StorageNewer, StorageOutdated, from_os
 
 HEAD = "0004"
 _ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
@@ -28,13 +29,16 @@ def upgrade(url: str, *, revision: str = HEAD, busy_timeout: float = 60.0) -> No
     """Create or upgrade the database at `url`; at once done if it is up to date.
 
     Safe to call at every start, by several processes at once. revision: only tests name one.
+    Raises StorageNewer, StorageCorrupt, StorageBusy and their like.
     """
     made = database.engine(make_url(url), busy_timeout)
+    name = database.name(made.url)
     try:
         with _alone(made), made.execution_options(immediate=True).begin() as connection:
-            _migrate(connection, revision)
-    except DBAPIError as error:
-        found = fate(error, made.url.render_as_string(hide_password=True))
+            _migrate(connection, revision, name)
+    except (DBAPIError, sqlite3.Error) as error:
+        met = error if isinstance(error, DBAPIError) else DBAPIError("", None, error)
+        found = fate(met, name)
         raise (found.lasting if isinstance(found, Again) else found) from error
     finally:
         made.dispose()
@@ -53,18 +57,24 @@ def check(connection: Connection, name: str) -> None:
     found = current(connection)
     if found == HEAD:
         return
-    if found is not None and found > HEAD:
-        raise StorageOutdated(
-            f"{name} has schema {found}, newer than this program's {HEAD}.",
-            then="Install the newer dictamen, or restore the backup made before its upgrade.",
-        )
+    _refuse_newer(found, name)
     what = "has no tables yet" if found is None else f"has schema {found}, older than {HEAD}"
     raise StorageOutdated(f"{name} {what}.", then="Run `dictamen db upgrade`.")
 
 
-def _migrate(connection: Connection, revision: str) -> None:
-    if current(connection) == revision:
+def _refuse_newer(found: str | None, name: str) -> None:
+    if found is not None and found > HEAD:
+        raise StorageNewer(
+            f"{name} has schema {found}, newer than this program's {HEAD}.",
+            then="Install the newer dictamen, or restore the backup made before its upgrade.",
+        )
+
+
+def _migrate(connection: Connection, revision: str, name: str) -> None:
+    found = current(connection)
+    if found == revision:
         return
+    _refuse_newer(found, name)
     from alembic import command  # not at every start
     from alembic.config import Config
 
@@ -79,6 +89,7 @@ def _migrate(connection: Connection, revision: str) -> None:
 def _alone(made: Engine) -> Iterator[None]:
     if made.dialect.name == "sqlite":
         with _file_lock(Path(str(made.url.database))):
+            _create(Path(str(made.url.database)))
             _write_ahead(made)
             yield
         return
@@ -103,6 +114,14 @@ def _file_lock(database_file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _create(database_file: Path) -> None:
+    """The file names patients: not for all to read, and SQLite gives its mode to -wal and -shm."""
+    try:
+        os.close(os.open(database_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    except OSError as error:
+        raise from_os(error, database_file) from error
 
 
 def _write_ahead(made: Engine) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
@@ -109,10 +110,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """How messages call the database: its file, or its URL without the password."""
-        if self.url.get_backend_name() == "sqlite":
-            return str(self.url.database)
-        return self.url.render_as_string(hide_password=True)
+        """How messages call the database."""
+        return name(self.url)
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
         with self._translated(), self._writer.begin() as connection:
@@ -143,6 +142,13 @@ class Database:
             raise _unreachable(error, self.name) from error
 
 
+def name(url: URL) -> str:
+    """How messages call the database: its file, or its URL without the password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.render_as_string(hide_password=True)
+
+
 def _unreachable(error: SQLAlchemyError, name: str) -> StorageError:
     if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
         return StorageBusy(f"{name}: no connection was free in time.", then="Try again.")
@@ -153,6 +159,10 @@ def engine(url: URL, busy_timeout: float) -> Engine:
     """The engine for `url` with this room's settings on every connection."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, busy_timeout)
+    if not find_spec("psycopg"):
+        raise StorageError(
+            "PostgreSQL's driver is not installed.", then="pip install 'dictamen[postgres]'"
+        )
     milliseconds = int(busy_timeout * 1000)
     options = f"-c lock_timeout={milliseconds} -c timezone=UTC -c synchronous_commit=on"
     return create_engine(

@@ -44,6 +44,10 @@ class StorageOutdated(StorageError):
     """The schema is not the one this program knows. Run `dictamen db upgrade`."""
 
 
+class StorageNewer(StorageOutdated):
+    """A newer program has upgraded the schema; this one cannot bring it back."""
+
+
 class LeaseLost(StorageError):
     """What was claimed is no longer ours; nothing was changed. Drop the work."""
 

@@ -5,6 +5,9 @@ A node is a chain of processes; what its first one loads before it opens the doo
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -73,6 +76,21 @@ def root(
 
 def main() -> None:
     """Console script."""
+    _speak_to_any_terminal()
     if sys.argv[1:2] == ["serve"] and not any(word.startswith("--only") for word in sys.argv):
         interpreter.spare("supervisor")
     sys.exit(app())
+
+
+def _speak_to_any_terminal() -> None:
+    """What a terminal's character set lacks is written as JSON writes it, and ends no command."""
+    codecs.register_error("json", _as_json_does)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="json")
+
+
+def _as_json_does(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

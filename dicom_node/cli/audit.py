@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
+    MOST,
     ConfigOption,
     JsonOption,
     memory,
@@ -19,6 +20,7 @@ from dicom_node.cli.common import (
 )
 from storage import AuditEntry
 
+AfterOption = Annotated[int, typer.Option(min=0, max=MOST, help="Only after this sequence number.")]
 app = typer.Typer(help="The append-only audit log.", no_args_is_help=True)
 
 
@@ -35,8 +37,8 @@ class Form(StrEnum):
 @app.command("list")
 def list_events(
     study: Annotated[str | None, typer.Option(help="Only of this study.")] = None,
-    after: Annotated[int, typer.Option(help="Only after this sequence number.")] = 0,
-    limit: Annotated[int, typer.Option(help="At most this many.")] = 100,
+    after: AfterOption = 0,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +65,7 @@ def list_events(
 
 def _head(text: str) -> tuple[int, str]:
     sequence, colon, digest = text.partition(":")
-    if not colon or not sequence.isdigit():
+    if not (colon and sequence.isascii() and sequence.isdecimal()):
         raise typer.BadParameter("write SEQUENCE:HASH, as an earlier verify printed it")
     return int(sequence), digest
 
@@ -88,7 +90,8 @@ def verify(
         for fault in faults:
             out.print(Text(fault), soft_wrap=True)
         out.print("the chain is whole" if not faults else f"{len(faults)} faults")
-        out.print(f"head {head} (keep it elsewhere; --known proves later that nothing was cut off)")
+        hint = "(keep it elsewhere; --known proves later that nothing was cut off)"
+        out.print(f"head {head} {hint}", soft_wrap=True)
     raise typer.Exit(1 if faults else 0)
 
 
@@ -97,11 +100,12 @@ def export(
     form: Annotated[Form, typer.Option("--format", help="DICOM audit messages, or JSON lines.")] = (
         Form.JSONL
     ),
-    after: Annotated[int, typer.Option(help="Only after this sequence number.")] = 0,
+    after: AfterOption = 0,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write the log to standard output, a message a line."""
     with memory(config) as (_, storage):
+        # first: who stops reading before the end has read all the same
+        storage.audit.append(AuditEntry("110101", "R", details={"exported": form.value}))
         for line in storage.audit.export(form.value, after=after):
             typer.echo(line)
-        storage.audit.append(AuditEntry("110101", "R", details={"exported": form.value}))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import storage
+from dicom_node import rooms
 from dicom_node.cli.common import DEFAULT_CONFIG, ConfigOption, fail, out, refusals, settings_of
 
 app = typer.Typer(help="The database and its copies.", no_args_is_help=True)
@@ -23,7 +24,7 @@ def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Bring the database to this version's schema; safe to repeat."""
     settings = settings_of(config)
     with refusals():
-        settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+        rooms.make_data_dir(settings)
         storage.upgrade(settings.node.database_url)
     out.print("the database is up to date")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -57,8 +57,10 @@ def books(
 ) -> None:
     """Each study received, in exactly one column; the difference must be zero."""
     since = day.replace(tzinfo=UTC) if day else None
+    last = day is None or day.date() == date.max
+    until = None if since is None or last else since + timedelta(days=1)
     with memory(config) as (_, storage):
-        tally = storage.studies.books(since, since + timedelta(days=1) if since else None)
+        tally = storage.studies.books(since, until)
         if as_json:
             print_one(
                 {
@@ -72,7 +74,7 @@ def books(
         else:
             rows: list[dict[str, object]] = [{"": "received", "studies": tally.received, "why": ""}]
             for column, count in tally.columns.items():
-                why = "\n".join(f"{n} × {r}" for r, n in tally.reasons.get(column, {}).items() if r)
+                why = "; ".join(f"{n} × {r}" for r, n in tally.reasons.get(column, {}).items() if r)
                 rows.append({"": column.replace("_", " "), "studies": count, "why": why})
             rows.append({"": "difference", "studies": tally.difference, "why": ""})
             print_rows(rows, as_json, title=f"Books of {day:%Y-%m-%d}" if day else "Books")

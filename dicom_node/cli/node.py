@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
+from rich.table import Table
 from rich.text import Text
 
 from config import Settings, schema, template
@@ -27,9 +29,8 @@ from dicom_node.cli.common import (
     out,
     refusals,
     settings_of,
+    visible,
 )
-from processors import ProcessorError
-from storage import StorageError
 
 if TYPE_CHECKING:
     from dicom_node import checks
@@ -66,8 +67,11 @@ def init(
         except FileExistsError as error:
             raise fail(f"{error.filename} exists already; nothing was written.") from error
     for path in written:
-        out.print(f"wrote {path}")
-    out.print("Next: edit node.yaml, then: dictamen check node.yaml; dictamen serve node.yaml")
+        out.print(f"wrote {path}", soft_wrap=True)
+    file = written[0]
+    out.print(
+        f"Next: edit {file}, then: dictamen check {file}; dictamen serve {file}", soft_wrap=True
+    )
 
 
 def serve(
@@ -76,19 +80,20 @@ def serve(
 ) -> None:
     """Run the node until TERM. HUP reads the settings again; KILL is always safe."""
     settings = settings_of(config)
-    try:
+    with refusals():
         logs.configure(
             settings.node.log, rooms.audit_key(settings), process=only.value if only else "node"
         )
-        if only:
-            stopping = threading.Event()
-            roles.stop_on_signals(stopping)
-            roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
-            return
-        node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), opening.apart)
-        raise typer.Exit(node.serve())
-    except (supervisor.StartError, StorageError, ProcessorError, roles.RoleError, OSError) as error:
-        raise fail(str(error)) from error
+        try:
+            if only:
+                stopping = threading.Event()
+                roles.stop_on_signals(stopping)
+                roles.run(roles.ROLES[list(Only).index(only)], settings, stopping)
+                return
+            node = supervisor.Supervisor(settings, lambda: supervisor.reread(config), opening.apart)
+            raise typer.Exit(node.serve())
+        except (supervisor.StartError, roles.RoleError) as error:
+            raise fail(str(error)) from error
 
 
 def check(
@@ -112,7 +117,7 @@ def check(
         {name: peer for name, (peer, _) in rooms.destinations(settings).items()},
         bundles=_models(settings),
     )
-    checks.render(results, as_json)
+    _show(results, as_json)
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
 
 
@@ -168,7 +173,8 @@ def demo(
     """Show the whole way on synthetic patients: trial PACS, trial RIS and node on loopback."""
     from dicom_node import demo as show  # draws patients with the model's decoder
 
-    raise typer.Exit(show.run(target, language.value))
+    with refusals():
+        raise typer.Exit(show.run(target, language.value))
 
 
 def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
@@ -179,6 +185,21 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
     else:
         what = kept.get("study_instance_uid") or kept.get("file")
         out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"), soft_wrap=True)
+
+
+def _show(results: Sequence[checks.CheckResult], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
+        return
+    table = Table(title="dictamen check", title_justify="left")
+    for column in ("", "what", "found"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        mark = Text("ok", style="green") if result.ok else Text("WRONG", style="bold red")
+        table.add_row(mark, Text(result.name), Text(visible(result.detail)))
+    out.print(table)
+    wrong = sum(not result.ok for result in results)
+    out.print(f"{wrong} of {len(results)} would go wrong" if wrong else "all is well")
 
 
 def _models(settings: Settings) -> dict[str, checks.Verify]:

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from config.settings import OWN_PROCESSORS
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    LimitOption,
+    NumberArgument,
     fail,
     memory,
     out,
@@ -32,7 +35,6 @@ from storage import (
 studies = typer.Typer(help="What was received.", no_args_is_help=True)
 runs = typer.Typer(help="What was judged.", no_args_is_help=True)
 deliveries = typer.Typer(help="What was sent.", no_args_is_help=True)
-Limit = Annotated[int, typer.Option(help="At most this many, newest first.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="Only of this study.")]
 
 
@@ -46,7 +48,7 @@ def add_to(root: typer.Typer) -> None:
 @studies.command("list")
 def list_studies(
     state: Annotated[StudyState | None, typer.Option(help="Only in this state.")] = None,
-    limit: Limit = 100,
+    limit: LimitOption = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +113,7 @@ def retry_study(
 def list_runs(
     state: Annotated[RunState | None, typer.Option(help="Only in this state.")] = None,
     study: StudyOption = None,
-    limit: Limit = 100,
+    limit: LimitOption = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,7 +125,7 @@ def list_runs(
 
 @runs.command("show")
 def show_run(
-    run: Annotated[int, typer.Argument(help="Its number.")],
+    run: NumberArgument,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,11 +145,17 @@ def show_run(
 
 @runs.command("retry")
 def retry_run(
-    run: Annotated[int, typer.Argument(help="Its number.")],
+    run: NumberArgument,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Run a failed or set-aside run again."""
-    with memory(config) as (_, storage):
+    with memory(config) as (settings, storage):
+        record = storage.runs.get(run)
+        known = {processor.name for processor in settings.processors} | OWN_PROCESSORS
+        if record is not None and record.processor not in known:
+            raise fail(
+                f"node.yaml has no processor {record.processor}: put it back and reload first"
+            )
         if not storage.runs.retry(run, person()):
             raise fail(f"run {run} is neither failed nor set aside")
         out.print("ready again")
@@ -161,7 +169,7 @@ def list_deliveries(
     commitment: Annotated[
         CommitmentState | None, typer.Option(help="Only where the peer's commitment is so.")
     ] = None,
-    limit: Limit = 100,
+    limit: LimitOption = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -181,7 +189,7 @@ def list_deliveries(
 
 @deliveries.command("show")
 def show_delivery(
-    delivery: Annotated[int, typer.Argument(help="Its number.")],
+    delivery: NumberArgument,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,11 +204,15 @@ def show_delivery(
 
 @deliveries.command("retry")
 def retry_delivery(
-    delivery: Annotated[int, typer.Argument(help="Its number.")],
+    delivery: NumberArgument,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Send a held, rejected, given-up or not committed report again, under the same UID."""
-    with memory(config) as (_, storage):
+    with memory(config) as (settings, storage):
+        record = storage.outbox.get(delivery)
+        if record is not None and record.destination not in settings.destinations:
+            where = f"node.yaml has no destination {record.destination}"
+            raise fail(f"{where}: put it back and reload first")
         if not storage.outbox.retry(delivery, person()):
             raise fail(f"delivery {delivery} is not held, rejected, given up or uncommitted")
         out.print("waiting to be sent")

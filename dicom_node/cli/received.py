@@ -18,6 +18,8 @@ from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    LimitOption,
+    NumberArgument,
     fail,
     memory,
     out,
@@ -50,7 +52,7 @@ def add_to(app: typer.Typer) -> None:
 
 def messages(
     state: Annotated[MessageState | None, typer.Option(help="Only in this state.")] = None,
-    limit: Annotated[int, typer.Option(help="At most this many, newest first.")] = 100,
+    limit: LimitOption = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,7 +63,7 @@ def messages(
 
 
 def retry(
-    message: Annotated[int, typer.Argument(help="Its number.")],
+    message: NumberArgument,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Look again whose a held message is, after its study was corrected at the source."""

@@ -29,14 +29,14 @@ from dicom_node.demo.peers import TrialPacs, TrialRis, free_port, query, store
 from storage import Delivery, DeliveryState, Storage
 
 PATIENCE = 90.0  # seconds until a demonstration that does not end is called failed
+_MARK = "# Written by `dictamen demo`; everything listens on loopback.\n"
 _NODE = """\
-# Written by `dictamen demo`; everything listens on loopback.
 node:
   ae_title: DICTAMEN
   listen: 127.0.0.1:{dicom}
   status: 127.0.0.1:{status}
-  data_dir: {folder}/node
-  audit_key_file: {folder}/audit.key
+  data_dir: node
+  audit_key_file: audit.key
   language: {language}
   label: "{label}"
 intake:
@@ -116,10 +116,20 @@ def run(target: Path, language: str) -> int:
 
 
 def _clear(target: Path) -> None:
-    """Start from nothing; remove only what an earlier demonstration left."""
+    """Start from nothing; remove only what an earlier demonstration left.
+
+    Raises FileExistsError if there is anything else, a node's own settings and key for example.
+    """
+    settings = target / "node.yaml"
+    ours = settings.is_file() and settings.read_text("utf-8").startswith(_MARK)
+    if not ours and target.exists() and any(target.iterdir()):
+        raise FileExistsError(
+            f"{target} holds what no demonstration wrote. Name a new folder with --out."
+        )
     for name in ("pacs", "ris", "node", "pictures"):
         shutil.rmtree(target / name, ignore_errors=True)
     target.mkdir(parents=True, exist_ok=True)
+    settings.write_text(_MARK, "utf-8")
 
 
 def _write_settings(
@@ -131,8 +141,8 @@ def _write_settings(
     key.chmod(0o600)
     file = target / "node.yaml"
     file.write_text(
-        _NODE.format(
-            dicom=dicom, status=status, folder=target, language=language, label=_LABEL[language],
+        _MARK + _NODE.format(
+            dicom=dicom, status=status, language=language, label=_LABEL[language],
             pacs_ae=pacs.ae_title, pacs=pacs.port, ris=ris.port,
         ),
         encoding="utf-8",
@@ -213,7 +223,7 @@ def _row(storage: Storage, pacs: TrialPacs, ris: TrialRis, person: Patient, lang
         status=runs[0].state.value if runs else "no run",
         reason=analysis.get("reason") or "",
         findings=tuple(
-            f"{f['label']}: {story.state_word(f['state'], language)},"
+            f"{story.finding_name(f, language)}: {story.state_word(f['state'], language)},"
             f" {story.percent(f['probability'], language)}"
             for f in analysis.get("findings", ())
         ),

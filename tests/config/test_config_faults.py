@@ -242,7 +242,7 @@ def test_cfg_bad_aet(
                      id="no for a switch"),
         pytest.param("intake:\n", "intake:\n  quarantine: 1\n", "'1' is not true or false",
                      id="1 for a switch"),
-        pytest.param("ae_title: DICTAMEN", "ae_title: 1234", "'1234' is not a text, quoted if it",
+        pytest.param("ae_title: DICTAMEN", "ae_title: 1234", "'1234' is not a text (quoted if it",
                      id="number for a text"),
     ],
 )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ import storage
 from config import Settings
 from dicom_node import checks, rooms
 from dicom_node.checks import CheckResult
+from dicom_node.cli import node
 from processors import ProcessorError
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
@@ -204,7 +205,7 @@ def test_a_running_node_is_no_fault(make: Make, options: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("content", "mode", "detail"),
     [
-        pytest.param(None, 0, "No such file or directory; `dictamen init` writes one", id="absent"),
+        pytest.param(None, 0, "No such file or directory. Restore it", id="absent"),
         pytest.param("short", 0o600, "holds 5 bytes; a key has at least 16", id="short"),
         pytest.param("k" * 64, 0o644, "is open to others (mode 0644)", id="open"),
     ],
@@ -227,6 +228,22 @@ def test_a_folder_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     assert "Not a directory" in found["node.data_dir"].detail
 
 
+def test_a_running_node_is_no_reason_to_complain(make: Make) -> None:
+    """`docker exec … dictamen check` is how one looks at a node that runs."""
+    settings = make()
+    host, _, port = settings.node.status.rpartition(":")
+    with socket.socket() as taken:
+        taken.bind((host, int(port)))
+        taken.listen()
+        assert not run(settings)["node.status"].ok
+        with pacs("DICTAMEN") as dicom:
+            listens = make(node={"listen": f"127.0.0.1:{dicom}", "status": settings.node.status})
+            found = run(listens)
+    assert found["node.listen"].ok, found
+    assert found["node.status"].ok, found
+    assert "presumably by this node" in found["node.status"].detail
+
+
 def test_checking_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
     run(make())
     assert list((tmp_path / "data").iterdir()) == []
@@ -247,6 +264,18 @@ def test_a_database_of_this_version(make: Make) -> None:
     storage.upgrade(settings.node.database_url)
     found = run(settings)["node.database"]
     assert (found.ok, found.detail) == (True, "connects, and its schema is current")
+
+
+def test_a_database_of_a_newer_version_is_no_good(make: Make) -> None:
+    """A start would not bring it back: it is not one that `serve` upgrades by itself."""
+    settings = make()
+    settings.node.data_dir.mkdir()
+    storage.upgrade(settings.node.database_url)
+    with sqlite3.connect(settings.node.data_dir / "dictamen.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    found = run(settings)["node.database"]
+    assert (found.ok, "Install the newer dictamen" in found.detail) == (False, True)
 
 
 def test_too_little_disk(make: Make) -> None:
@@ -281,12 +310,12 @@ def test_weights_that_do_not_fit(make: Make) -> None:
 
 
 def test_a_corpus_that_is_not_there(make: Make, tmp_path: Path) -> None:
-    from dicom_node.cli.node import _models
-
     asked = {"structured_reports": True, "corpus": str(tmp_path / "nowhere")}
-    assert "impressions" not in _models(make(impressions=asked | {"structured_reports": False}))
+    assert "impressions" not in node._models(
+        make(impressions=asked | {"structured_reports": False})
+    )
     with pytest.raises(ProcessorError, match=r"impressions: .*nowhere"):
-        _models(make(impressions=asked))["impressions"]()
+        node._models(make(impressions=asked))["impressions"]()
 
 
 def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,10 +323,9 @@ def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
         CheckResult("node.listen", True, "free"),
         CheckResult("destinations.pacs", False, "the peer's \x1b[31mown words"),
     ]
-    checks.render(results, as_json=True)
+    node._show(results, as_json=True)
     assert json.loads(capsys.readouterr().out)[1]["ok"] is False
-    os.environ.setdefault("COLUMNS", "120")
-    checks.render(results, as_json=False)
+    node._show(results, as_json=False)
     shown = capsys.readouterr().out
     assert "\x1b[31mown" not in shown
     assert "1 of 2 would go wrong" in shown
@@ -306,15 +334,14 @@ def test_both_renderings(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_explanation_that_cannot_run_is_found_before_the_start(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dicom_node.cli.node import _verify
     from processors.explain import method
 
     settings = make()
     (processor,) = settings.processors
     asked = processor.model_copy(update={"explain": ("traversal", "shap")})
     monkeypatch.setattr(method, "find_spec", lambda name: None)
-    _verify(settings, processor)()  # a strip needs nothing
-    found = run(settings, chest=_verify(settings, asked))["processors.chest"]
+    node._verify(settings, processor)()  # a strip needs nothing
+    found = run(settings, chest=node._verify(settings, asked))["processors.chest"]
     assert not found.ok
     assert "dictamen[explain]" in found.detail
 
@@ -372,13 +399,6 @@ def test_the_certificate_of_the_tls_port(
     assert found["intake.tls.listen"].ok
     assert found["intake.tls.certificate"].ok is (detail in ("is good until", "senders need none"))
     assert detail in found["intake.tls.certificate"].detail
-
-
-def test_tls_needs_a_port_of_its_own(make: Make, tmp_path: Path) -> None:
-    listen = f"127.0.0.1:{free_port()}"
-    tls = {"listen": listen, "certificate": str(tmp_path / "c"), "key_file": str(tmp_path / "k")}
-    found = run(make(node={"listen": listen}, intake={"tls": tls}), chest=fits)
-    assert "a port of its own" in found["intake.tls.listen"].detail
 
 
 def test_a_certificate_that_nobody_asks_for_is_a_mistake(make: Make) -> None:

@@ -29,6 +29,7 @@ NODE = """\
 node: {ae_title: DICTAMEN, data_dir: ., audit_key_file: audit.key}
 intake: {accept_from: anyone}
 processors: [{name: chest, bundle: chest, when: {Modality: DX}}]
+destinations: {pacs: {kind: folder, path: out}}
 """
 
 
@@ -121,3 +122,16 @@ def test_the_story_of_a_study_says_so(sqlite_node: Node, language: str, words: s
     kept = storage.commitments.of([delivery.id])
     lines = story.tell(study, [(run, None)], storage.outbox.list(), language, kept)
     assert lines[-1].endswith(f"(0x0000); {words}")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "Pneumonia: absent, probability 8 %"), ("es", "Neumonía: ausente, probabilidad 8 %")],
+)
+def test_the_story_calls_a_finding_as_the_reports_do(sqlite_node: Node, language: str, told: str):
+    finding = {"label": "pneumonia", "state": "absent", "probability": 0.08, "threshold": 0.54}
+    finding["code"] = {"value": "233604007", "scheme": "SCT", "meaning": "Pneumonia"}
+    run = completed(sqlite_node.storage)
+    study = replace(sqlite_node.storage.studies.get(run.study_uid), trace=())
+    lines = story.tell(study, [(run, {"findings": [finding]})], [], language, {})
+    assert any(line.strip().startswith(told) for line in lines), lines

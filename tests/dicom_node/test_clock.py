@@ -21,7 +21,7 @@ from storage_fixtures import (  # noqa: F401 - the fixtures that `node` asks for
 )
 
 from config import Settings
-from dicom_node.clock import LeaseWatch, settle
+from dicom_node.clock import LeaseWatch, set_aside_unknown, settle
 from storage import RunState, StudyState
 
 
@@ -178,3 +178,18 @@ def test_a_study_that_no_rule_picks_is_settled_and_says_why(node: Node):
     assert (books.columns["not_selected"], books.difference) == (1, 0)
     (choice,) = node.storage.studies.get(STUDY).trace
     assert choice["skipped"] == {"Modality is CT, wanted DX": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("chest", RunState.READY), ("chest-next", RunState.SET_ASIDE)]
+)
+def test_a_run_of_a_processor_that_was_taken_out_waits_for_a_person(node: Node, name, state):
+    """It crashed each worker that took it, and was told to have been silent."""
+    run = waiting(node.storage)
+    set_aside_unknown(node.storage, settings({"name": name}))
+    left = node.storage.runs.get(run.id)
+    assert left.state is state
+    assert ("does not have this processor" in left.reason) == (state is RunState.SET_ASIDE)
+    books = node.storage.studies.books(None, None)
+    assert (books.columns[state.value if state is RunState.SET_ASIDE else "waiting"]) == 1
+    assert node.storage.runs.retry(run.id, "admin") == (state is RunState.SET_ASIDE)

@@ -110,6 +110,47 @@ def test_cfg_port_taken(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.system
+def test_a_second_node_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """Its intake crashed again and again while /readyz told the state of the first one's."""
+    with NodeUnderTest(tmp_path / "first") as first:
+        own = {
+            "data_dir": first.settings["node"]["data_dir"],
+            "audit_key_file": str(first.key_file),
+        }
+        second = NodeUnderTest(tmp_path / "second", changes={"node": own})
+        done = dictamen("serve", str(second.file))
+        assert done.returncode == 1
+        assert f"another node works in {own['data_dir']}" in done.stderr
+        assert "process.started" not in done.stderr
+        assert first.get("/readyz")[0] == 200
+        first.kill_all()  # a node that was killed leaves no lock behind
+        first.start()
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_stopped_node_leaves_nothing_that_a_copy_stumbles_over(tmp_path: Path) -> None:
+    """Its folder may be copied as it is: files alone, no sockets."""
+    with NodeUnderTest(tmp_path) as node:
+        assert node.stop() == 0
+    left = [path for path in (tmp_path / "data").rglob("*") if not path.is_dir()]
+    assert left
+    assert [path for path in left if not path.is_file()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_stop_while_the_models_are_opened_waits_for_none_of_them(tmp_path: Path) -> None:
+    """`systemctl stop` gives 30 s; opening all models and starting workers may take as long."""
+    node = NodeUnderTest(tmp_path)
+    node.start(ready=False)
+    wait_for(lambda: node.events("process.started"), 60, "the door")
+    assert node.stop() == 0
+    assert [line["role"] for line in node.events("process.started")] == ["intake"]
+
+
+@pytest.mark.slow
+@pytest.mark.system
 def test_cfg_reload_bad_leaves_the_old_settings_in_force(tmp_path: Path) -> None:
     with NodeUnderTest(tmp_path) as node:
         assert node.process is not None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import sys
 import time
 import traceback
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
+from databases import PASSWORD, Server
 from sqlalchemy import event, text
 from storage_fixtures import (
     Node,
@@ -29,6 +33,7 @@ from storage import (
     StorageCorrupt,
     StorageError,
     StorageFull,
+    upgrade,
 )
 from storage._audit import Audit
 from storage.database import Database
@@ -305,3 +310,28 @@ def test_an_error_names_no_value_of_a_row(node: Node) -> None:
         work(node.storage)
     printed = "".join(traceback.format_exception(caught.value))
     assert "Muñoz" not in printed
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        pytest.param(r":[^:@]+@", ":wrong@", "password authentication failed", id="password"),
+        pytest.param(r"/[^/]*$", "/none", 'database "none" does not exist', id="name"),
+        pytest.param(r":\d+/", ":1/", "Connection refused", id="port"),
+        pytest.param(r"@[^:]+:", "@no.such.host.invalid:", "failed to resolve host", id="host"),
+    ],
+)
+def test_why_there_is_no_connection(server: Server, old: str, new: str, says: str) -> None:
+    url = re.sub(old, new, server.url())
+    with pytest.raises(StorageBusy) as refused:
+        upgrade(url, busy_timeout=2)
+    assert says in str(refused.value)
+    assert "user and password right?" in str(refused.value)
+    assert quote(PASSWORD, safe="") not in str(refused.value)
+
+
+def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StorageError, match=r"dictamen\[postgres\]"):
+        upgrade("postgresql+psycopg://nobody@127.0.0.1:9/none")

@@ -143,3 +143,11 @@ def test_a_failed_transaction_leaves_no_event(node: Node) -> None:
     with pytest.raises(RuntimeError):
         node.storage._database.write(work)
     assert node.storage.audit.head()[0] == 0
+
+
+def test_whoever_it_was_can_be_filed(node: Node) -> None:
+    """A title of a peer, or a name typed in another character set than the terminal's."""
+    node.storage.audit.append(AuditEntry("110113", "E", who="Jos\udce9\0 Ruiz"))
+    (found,) = node.storage.audit.list()
+    assert found.entry.who == "Jos\ufffd Ruiz"
+    assert node.storage.audit.verify() == ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from databases import Server
 from storage_fixtures import NOON, STUDY, Node, add, completed, instance
 
-from storage import StorageCorrupt, StorageError, backup, restore
+from storage import StorageCorrupt, StorageError, backup, restore, upgrade
 
 
 def filled(node: Node) -> str:
@@ -80,6 +81,37 @@ def test_a_damaged_backup_is_not_restored(node: Node, tmp_path: Path) -> None:
         restore(copy, node.url, node.folder)
 
 
+def test_a_file_that_the_copy_has_in_part_is_not_restored(node: Node, tmp_path: Path) -> None:
+    """What was torn on the way to the backup's disk must not take the place of an image."""
+    report = filled(node)
+    copy = backup(node.url, node.folder, tmp_path / "copy", files=True)
+    (copy / "spool" / report).write_bytes(b"a rep")
+    other = tmp_path / "other"
+    with pytest.raises(StorageCorrupt, match="is not what was backed up"):
+        restore(copy, f"sqlite:///{other / 'dictamen.db'}", other)
+    assert not (other / "dictamen.db").exists()
+
+
+def test_only_the_node_and_its_group_read_what_names_patients(
+    node: Node, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report = filled(node)
+    old = os.umask(0)
+    try:
+        copy = backup(node.url, node.folder, tmp_path / "copy", files=True)
+        other = elsewhere(node, request, tmp_path / "other")
+        restore(copy, other.url, other.folder)
+        fresh = tmp_path / "fresh" / "dictamen.db"
+        upgrade(f"sqlite:///{fresh}")
+    finally:
+        os.umask(old)
+    database = json.loads((copy / "backup.json").read_text())["database"]
+    files = [copy / database, copy / "spool" / report, fresh]
+    files += [other.file] if node.is_sqlite else []
+    assert {file: file.stat().st_mode & 0o007 for file in files} == dict.fromkeys(files, 0)
+    assert copy.stat().st_mode & 0o007 == 0
+
+
 @pytest.mark.parametrize(
     ("label", "says"),
     [(None, "no backup"), ("{", "no backup"), ('{"database": "../x"}', "no database of ours")],
@@ -94,6 +126,7 @@ def test_what_is_no_backup(tmp_path: Path, label: str | None, says: str) -> None
 def test_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
         backup(f"sqlite:///{tmp_path / 'none.db'}", tmp_path, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_backup_of_another_kind(sqlite_node: Node, tmp_path: Path) -> None:

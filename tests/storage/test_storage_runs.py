@@ -135,6 +135,29 @@ def test_the_order_of_claims(node: Node) -> None:
     assert node.storage.runs.claim("worker") is None
 
 
+@pytest.mark.parametrize("state", RunState)
+def test_what_nobody_can_do_is_set_aside_while_it_waits(node: Node, state: RunState) -> None:
+    run = in_state(node.storage, state)
+    assert node.storage.runs.set_aside_unknown({run.processor}, "gone") == ()
+    found = node.storage.runs.set_aside_unknown({"other"}, "gone")
+    waits = state in {RunState.WAITING, RunState.READY}
+    assert (run.id in {one.id for one in found}) == waits
+    left = node.storage.runs.get(run.id)
+    assert left is not None
+    assert left.state is (RunState.SET_ASIDE if waits else state)
+    assert kinds(node.storage).count("run.set_aside") >= len(found)
+
+
+def test_a_worker_takes_what_it_can_do(node: Node) -> None:
+    """Another one, with newer settings, may have the processor that this one lacks."""
+    run = waiting(node.storage)
+    assert node.storage.runs.claim("old settings", {"other"}) is None
+    assert node.storage.runs.claim("none at all", set()) is None
+    claimed = node.storage.runs.claim("new settings", {"other", run.processor})
+    assert claimed is not None
+    assert claimed.id == run.id
+
+
 def test_a_graceful_stop_does_not_count(node: Node) -> None:
     waiting(node.storage)
     for _ in range(5):

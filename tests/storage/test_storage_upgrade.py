@@ -17,6 +17,9 @@ from storage_fixtures import NOON, Node, add, columns, finish, instance, plan
 from storage import (
     DeliveryState,
     RunState,
+    StorageCorrupt,
+    StorageError,
+    StorageNewer,
     StorageOutdated,
     StudyState,
     open_storage,
@@ -202,3 +205,29 @@ def test_times_come_back_as_they_went(node: Node) -> None:
     exact = NOON.replace(microsecond=123456)
     add(node.storage, instance(at=exact))
     assert node.storage.studies.instances(instance().identity.study_uid)[0].received_at == exact
+
+
+def test_a_newer_schema_is_left_alone(node: Node) -> None:
+    """An older program installed again by mistake: it says so, and changes nothing."""
+    node.sql("UPDATE alembic_version SET version_num = '9999'")
+    for refused in (lambda: upgrade(node.url), node.open):
+        with pytest.raises(StorageNewer, match="newer than this program's"):
+            refused()
+    assert node.rows("SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        pytest.param(b"no database " * 100, StorageCorrupt, id="something else"),
+        pytest.param(None, StorageError, id="a folder"),
+    ],
+)
+def test_what_is_no_database_is_not_upgraded(
+    tmp_path: Path, content: bytes | None, error: type[StorageError]
+) -> None:
+    file = tmp_path / "dictamen.db"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(error, match=str(file)):
+        upgrade(f"sqlite:///{file}")
+    assert content is None or file.read_bytes() == content
