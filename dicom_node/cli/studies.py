@@ -12,17 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.common import JsonOption, out
 from dicom_node.cli.models_options import (
     BundleArgument,
     ImagesOption,
     TablesOption,
     ThreadsOption,
+    file_option,
     flat,
     pairs,
-    without_extra,
+    refused,
 )
-from processors import ProcessorError
 
 app = typer.Typer(help="Experiments on the method, with intervals.", no_args_is_help=True)
 
@@ -42,12 +42,8 @@ SeedsOption = Annotated[list[int], typer.Option("--seed", help="Repeat for sever
 
 
 def _shown(study: Callable[[], dict[str, Any]], as_json: bool) -> None:
-    try:
+    with refused("a study"):
         found = study()
-    except ImportError as error:
-        raise fail(without_extra("a study", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
 
 
@@ -78,7 +74,7 @@ def sweep(
     table: TablesOption,
     images: ImagesOption,
     work: KeptOption,
-    picture: Annotated[Path | None, typer.Option(help="PNG of the plot.")] = None,
+    picture: Annotated[Path | None, file_option("--picture", what="PNG of the plot.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 800,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
