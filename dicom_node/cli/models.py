@@ -25,6 +25,7 @@ from dicom_node.cli.models_options import (
     StepsOption,
     TablesOption,
     ThreadsOption,
+    Width,
     WorkOption,
     figure,
     file_option,
@@ -113,9 +114,11 @@ def pretrain(
         list[str] | None,
         typer.Option(help="A set whose labels are not used, by its file's name without ending."),
     ] = None,
-    size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 128,
+    size: Annotated[
+        int, typer.Option(min=32, help="Side of the network's input in pixels, a multiple of 8.")
+    ] = 128,
     channels: Annotated[int, typer.Option(min=1, help="Numbers per latent cell.")] = 16,
-    width: Annotated[str, typer.Option(help="S, M or L.")] = "S",
+    width: Annotated[Width, typer.Option(help="Of the encoder.")] = Width.S,
     work: WorkOption = None,
     steps: StepsOption = None,
     seed: SeedOption = None,
@@ -126,10 +129,12 @@ def pretrain(
     both = pairs(table or [], images or [])
     if not both and not layout:
         raise typer.BadParameter("give at least one --table or one --layout")
+    if size % 8:
+        raise typer.BadParameter(f"--size {size} is no multiple of 8")
     with refused("pre-training"):
         from processors.training.command import Ground, Wanted, pretrain_network
 
-        ground = Ground(both, layout or (), unlabelled or (), size, channels, width)
+        ground = Ground(both, layout or (), unlabelled or (), size, channels, width.value)
         wanted = Wanted(steps=steps, seed=seed, threads=threads, board=board)
         place = work or target.with_suffix(".work")
         written = pretrain_network(ground, target, place, wanted)
@@ -184,7 +189,13 @@ def card(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     except ProcessorError as error:
         raise fail(str(error)) from error
     if as_json:
-        held = json.loads(files["configs/metadata.json"])["dictamen"]
+        try:
+            held = json.loads(files["configs/metadata.json"])["dictamen"]
+        except (ValueError, KeyError, TypeError) as error:
+            said = (
+                "has no card that a program can read, a block `dictamen` of configs/metadata.json"
+            )
+            raise fail(f"{bundle} {said}") from error
         typer.echo(json.dumps(held, indent=2, ensure_ascii=False))
     elif "docs/README.md" in files:
         typer.echo(files["docs/README.md"].decode())

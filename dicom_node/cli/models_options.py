@@ -19,6 +19,14 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Width(StrEnum):
+    """Keys of `processors.vae.network.SIZES`, which loads torch."""
+
+    S = "S"
+    M = "M"
+    L = "L"
+
+
 def _creatable(path: Path | None) -> Path | None:
     """Said before the work begins, and not when its result is to be written."""
     if path is not None and path.is_dir():
@@ -80,6 +88,14 @@ def pairs(tables: list[Path], images: list[Path]) -> list[tuple[Path, Path]]:
     if len(tables) != len(images):
         raise typer.BadParameter("give one --images for each --table")
     return list(zip(tables, images, strict=True))
+
+
+def only_pair(tables: list[Path], images: list[Path]) -> tuple[Path, Path]:
+    """Of a command that takes one set: the last of several is not silently the one."""
+    found = pairs(tables, images)
+    if len(found) != 1:
+        raise typer.BadParameter("this study takes one --table and its --images")
+    return found[0]
 
 
 def flat(found: dict[str, Any], above: str = "") -> Iterator[str]:

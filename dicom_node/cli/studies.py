@@ -20,6 +20,7 @@ from dicom_node.cli.models_options import (
     ThreadsOption,
     file_option,
     flat,
+    only_pair,
     pairs,
     refused,
 )
@@ -29,10 +30,10 @@ app = typer.Typer(help="Experiments on the method, with intervals.", no_args_is_
 PlanOption = Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")]
 KeptOption = Annotated[Path, typer.Option("--work", help="Folder where networks are kept.")]
 CausesOption = Annotated[
-    Path, typer.Option("--table", exists=True, help="CSV of films, bacterial or viral.")
+    list[Path], typer.Option("--table", exists=True, help="CSV of films, bacterial or viral; one.")
 ]
 FilmsOption = Annotated[
-    Path, typer.Option("--images", exists=True, help="Tar or folder of the films.")
+    list[Path], typer.Option("--images", exists=True, help="Tar or folder of the films; one.")
 ]
 StartOption = Annotated[
     Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
@@ -212,6 +213,7 @@ def markers(
     as_json: JsonOption = False,
 ) -> None:
     """Does the explanation find a cause that was planted, and leave alone one that is none?"""
+    source = only_pair(table, images)
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
@@ -220,7 +222,7 @@ def markers(
         use_threads(threads)
         wanted = {"seeds": seed, "kinds": kind, "shares": share, "task": task, "steps": steps}
         wanted |= {"split": split, "others": method}
-        return study_markers(table, images, work, start, wanted)
+        return study_markers(*source, work, start, wanted)
 
     _shown(study, as_json)
 
@@ -237,6 +239,7 @@ def audits(
     as_json: JsonOption = False,
 ) -> None:
     """How often `models audit-bias` finds a planted cause, and accuses a clean model (long)."""
+    source = only_pair(table, images)
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
@@ -245,6 +248,6 @@ def audits(
 
         use_threads(threads)
         begun = read_start(start) if start else NOTHING
-        return audits.study(audits.Setting(table, images, work, begun, steps, split))
+        return audits.study(audits.Setting(*source, work, begun, steps, split))
 
     _shown(study, as_json)

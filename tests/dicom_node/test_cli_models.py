@@ -76,12 +76,48 @@ def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
     [
         pytest.param(["pretrain", "--out", "x"], "at least one", id="nothing to learn from"),
         pytest.param(["card", "chset"], "chset", id="no such bundle"),
+        pytest.param(["card", "impressions", "--json"], "no card", id="no model of images"),
+        pytest.param(
+            ["train", "{}", "--out", "x", "--plan", "chset"],
+            "brain, breast, chest",
+            id="no such plan",
+        ),
+        pytest.param(
+            ["pretrain", "{}", "--out", "x", "--size", "50"], "no multiple of 8", id="size"
+        ),
+        pytest.param(
+            ["pretrain", "--out", "x", "--layout", "{films}"], "neither a MedMNIST", id="no layout"
+        ),
+        pytest.param(["time", "chest", "{}", "--core", "9999"], "none of those", id="no such core"),
+        pytest.param(
+            ["study", "markers", "{}", "{}", "--work", "x"],
+            "takes one --table",
+            id="one table alone",
+        ),
+        pytest.param(
+            ["study", "audits", "{}", "{}", "--work", "x"],
+            "takes one --table",
+            id="one table alone here too",
+        ),
     ],
 )
-def test_errors_name_the_way_out(words: list[str], said: str) -> None:
-    code, text = _models(*words)
+def test_errors_name_the_way_out(words: list[str], said: str, site: Path, films: Path) -> None:
+    both = ["--table", str(site), "--images", str(films.parent)]
+    typed = [one for word in words for one in (both if word == "{}" else [word])]
+    code, text = _models(*(word.format(films=films) for word in typed))
     assert code in (1, 2)
-    assert said in text
+    assert said in " ".join(text.replace("│", " ").split())
+
+
+def test_a_plan_without_a_key_is_named(site: Path, films: Path, tmp_path: Path) -> None:
+    raw = json.loads(json.dumps(tiny_plan().raw))
+    del raw["questions"][0]["answers"][0]["positive"]
+    plan = tmp_path / "plan.json"
+    plan.write_text("\ufeff" + json.dumps(raw), encoding="utf-8")
+    words = ("--plan", plan, "--table", site, "--images", films.parent)
+    code, text = _models("train", "--out", tmp_path / "made", *words)
+    assert code == 1
+    assert "has no key 'positive'" in text
 
 
 def test_the_json_of_a_study_with_a_picture_is_json_alone(films: Path, tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ def _evidence(subject: Subject) -> tuple[Outline, ...]:
 
 
 def _percent(value: float) -> str:
+    """Never a certainty that the model does not have."""
+    if 0.995 <= value < 1:
+        return ">99 %"
     return "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
 
 
