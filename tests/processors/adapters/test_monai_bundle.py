@@ -185,8 +185,13 @@ def test_a_film_gets_outlines_and_no_mask(made: Folders) -> None:
         (lambda s: setattr(s[4], "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "geometry"),
         (lambda s: [setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]) for d in s],
          "localizer"),
+        (lambda s: [setattr(d, "ImageType", ["DERIVED", "SECONDARY", "AXIAL", "MIP"]) for d in s],
+         "projection"),
+        (lambda s: [setattr(d, "ImageType", ["DERIVED", "PRIMARY", "PROJECTION IMAGE"]) for d in s],
+         "projection"),
     ],
-    ids=["a slice is missing", "no position", "spacing", "frame of reference", "turned", "scout"],
+    ids=["a slice is missing", "no position", "spacing", "frame of reference", "turned", "scout",
+         "largest values", "projection"],
 )  # fmt: skip
 def test_a_series_that_is_no_volume_is_refused(
     made: Folders, spoil: Callable[[list[Any]], object], kind: str
