@@ -9,11 +9,13 @@ limit both ways, one time limit for the whole answer; what may pass by itself is
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -90,10 +92,10 @@ def _once(way: _Way, question: Question) -> bytes:
             body=question.body,
             headers={**way.headers, **question.headers},
         )
-        sock = link.sock  # the answer keeps it open when the link lets go of it
-        answer = link.getresponse()
+        answer = http.client.HTTPResponse(_Timed(link.sock, until), method="POST")  # type: ignore[arg-type]
+        answer.begin()
         _judge(way, answer)
-        return _read(way, sock, answer, until)
+        return _read(way, answer)
     except ssl.SSLCertVerificationError as error:
         raise EndpointRefuses(
             f"The certificate of {way.shown} is not to be trusted: {error.verify_message}.",
@@ -136,17 +138,30 @@ def _judge(way: _Way, answer: http.client.HTTPResponse) -> None:
         )
 
 
-def _read(way: _Way, sock: socket.socket, answer: http.client.HTTPResponse, until: float) -> bytes:
-    """The body, as long as neither its size nor the time runs out."""
-    found = bytearray()
-    while True:
-        left = until - time.monotonic()
+class _Timed(io.RawIOBase):
+    """What comes in over a socket, headers too, until the time for the whole answer runs out."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock, self._until = sock, until
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
-        sock.settimeout(left)
-        part = answer.read1(CHUNK)
-        if not part:
-            break
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
+
+
+def _read(way: _Way, answer: http.client.HTTPResponse) -> bytes:
+    """The body, as long as its size does not run out."""
+    found = bytearray()
+    while part := answer.read1(CHUNK):
         found += part
         if len(found) > way.settings.largest_answer:
             raise TooLarge(

@@ -249,7 +249,7 @@ class Refusal:
 
     kind: stable word for rules, metrics and tests (view, body-part, modality, age, blank, inverted,
     rotated, out-of-distribution, no-pixels, unreadable, frames, species, contradiction, colour,
-    mode, localizer, derived, sequence, body-part-unknown ...).
+    mode, localizer, derived, projection, sequence, body-part-unknown ...).
     reason: one sentence for the radiologist, in the node's language, without patient data.
     """
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from processors.analysis import Algorithm, BundleError, ModelOutputNotFinite, TryLater
 from processors.bounded import Bounded, DeviceFull, DeviceLost, Networks, Trouble, largest_batch
+from processors.vae.card import check as card_check
 from processors.vae.latent import Array, Row
 
 CHECKSUMS = "checksums.sha256"
@@ -202,6 +203,13 @@ def _arrays(data: bytes, name: str) -> dict[str, NDArray[Any]]:
         raise WeightsCorrupt(f"{name} cannot be read: {error}") from error
 
 
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise WeightsCorrupt(f"configs/metadata.json is no JSON: {error}.") from error
+
+
 class OnnxNetworks:
     """Both networks in ONNX Runtime on the CPU."""
 
@@ -289,7 +297,10 @@ def _check_shapes(card: Mapping[str, Any], head: Head, donors: Mapping[str, Any]
         raise WeightsShape(
             f"The head is {head.weight.shape}, the card has {rows} rows of {channels} channels."
         )
-    for name, values in donors.items():
+    numbers = {"head_weight": head.weight, "head_bias": head.bias, **donors}
+    for name, values in numbers.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsCorrupt(f"{name} of models/donors.npz is not finite.")
         if name.startswith("latents_") and values.shape[1:] != (channels, grid, grid):
             raise WeightsShape(f"Donors {name} are {values.shape[1:]}, not {channels, grid, grid}.")
 
@@ -319,14 +330,14 @@ def open_bundle(
     for needed in ("configs/metadata.json", "models/donors.npz"):
         if needed not in files:
             raise WeightsMissing(f"The bundle lists no {needed}.", then="Restore the bundle.")
-    metadata = json.loads(files["configs/metadata.json"])
+    metadata = card_check(_parsed(files["configs/metadata.json"]), folder.name)
     donors = _arrays(files["models/donors.npz"], "models/donors.npz")
+    card = metadata["dictamen"]
     try:
-        card = metadata["dictamen"]
         head = Head(donors.pop("head_weight"), donors.pop("head_bias"), int(card["frame"]))
         _check_shapes(card, head, donors)
     except KeyError as error:
-        raise WeightsShape(f"The card or donors.npz of {folder.name} lacks {error}.") from error
+        raise WeightsShape(f"models/donors.npz of {folder.name} lacks {error}.") from error
     on_cpu = OnnxNetworks(files, threads)
     _check_networks(card, on_cpu)
     networks = _bounded(files, card, on_cpu, device, memory, on_trouble)

@@ -75,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if mode == "hangs up":
             return
+        if mode in ("slow head", "goes on and on"):
+            self._never_begins(mode)
+            return
         data = self._data(mode, headers, body)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -88,6 +91,18 @@ class Handler(BaseHTTPRequestHandler):
                     time.sleep(0.1)
         except OSError:
             pass  # the node has had enough
+
+    def _never_begins(self, mode: str) -> None:
+        """Something comes all the time, and never the answer."""
+        head = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 40
+        parts = [head[i : i + 1] for i in range(len(head))]
+        parts = [b"HTTP/1.1 100 Continue\r\n\r\n"] * 40 if mode == "goes on and on" else parts
+        try:
+            for part in parts:
+                self.wfile.write(part)
+                time.sleep(0.1)
+        except OSError:
+            pass
 
     def _data(self, mode: str, headers: dict[str, str], body: bytes) -> bytes:
         if mode == "huge":

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from dicom_node.cli import models_check, studies
-from dicom_node.cli.common import JsonOption, err, fail, out
+from dicom_node.cli.common import JsonOption, fail, out
 from dicom_node.cli.models_options import (
     BoardOption,
     BundleArgument,
@@ -25,11 +25,14 @@ from dicom_node.cli.models_options import (
     StepsOption,
     TablesOption,
     ThreadsOption,
+    Width,
     WorkOption,
     figure,
+    file_option,
     flat,
     pairs,
-    without_extra,
+    refused,
+    told,
 )
 from processors import ProcessorError
 
@@ -82,22 +85,19 @@ def train(
     board: BoardOption = None,
 ) -> None:
     """Train a bundle from labelled images; continues where it was stopped."""
-    try:
+    both = pairs(table, images)
+    with refused("training"):
         from processors.training.command import Wanted, train_bundle
 
         wanted = Wanted(plan, steps, seed, threads, start, patience, board)
         place = work or target.with_suffix(".work")
-        written = train_bundle(pairs(table, images), target, place, wanted)
-    except ImportError as error:
-        raise fail(without_extra("training", error)) from error
-    except ValueError as error:
-        raise fail(str(error)) from error
+        written = train_bundle(both, target, place, wanted)
     out.print(f"wrote {written}; measure it with `dictamen models evaluate {written}`")
 
 
 @app.command()
 def pretrain(
-    target: Annotated[Path, typer.Option("--out", help="The weights: a .safetensors file.")],
+    target: Annotated[Path, file_option("--out", what="The weights: a .safetensors file.")],
     table: Annotated[
         list[Path] | None,
         typer.Option("--table", exists=True, help="CSV of images; repeat for several sets."),
@@ -114,9 +114,11 @@ def pretrain(
         list[str] | None,
         typer.Option(help="A set whose labels are not used, by its file's name without ending."),
     ] = None,
-    size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 128,
+    size: Annotated[
+        int, typer.Option(min=32, help="Side of the network's input in pixels, a multiple of 8.")
+    ] = 128,
     channels: Annotated[int, typer.Option(min=1, help="Numbers per latent cell.")] = 16,
-    width: Annotated[str, typer.Option(help="S, M or L.")] = "S",
+    width: Annotated[Width, typer.Option(help="Of the encoder.")] = Width.S,
     work: WorkOption = None,
     steps: StepsOption = None,
     seed: SeedOption = None,
@@ -127,17 +129,15 @@ def pretrain(
     both = pairs(table or [], images or [])
     if not both and not layout:
         raise typer.BadParameter("give at least one --table or one --layout")
-    try:
+    if size % 8:
+        raise typer.BadParameter(f"--size {size} is no multiple of 8")
+    with refused("pre-training"):
         from processors.training.command import Ground, Wanted, pretrain_network
 
-        ground = Ground(both, layout or (), unlabelled or (), size, channels, width)
+        ground = Ground(both, layout or (), unlabelled or (), size, channels, width.value)
         wanted = Wanted(steps=steps, seed=seed, threads=threads, board=board)
         place = work or target.with_suffix(".work")
         written = pretrain_network(ground, target, place, wanted)
-    except ImportError as error:
-        raise fail(without_extra("pre-training", error)) from error
-    except ValueError as error:
-        raise fail(str(error)) from error
     out.print(f"wrote {written}; go on with `dictamen models train --start {written}`")
 
 
@@ -148,11 +148,17 @@ def evaluate(
     images: ImagesOption,
     split: Annotated[str, typer.Option(help="Which rows are judged.")] = "val",
     train_table: Annotated[
-        list[Path] | None, typer.Option(help="Films for the trivial bar; default: --table.")
+        list[Path] | None,
+        typer.Option(exists=True, help="Its `train` teaches the trivial bar; default: --table."),
     ] = None,
-    train_images: Annotated[list[Path] | None, typer.Option()] = None,
-    scores: Annotated[Path | None, typer.Option(help="CSV: path, probability per label.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="The evaluation.")] = None,
+    train_images: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="Tar or folder of those films, one per --train-table."),
+    ] = None,
+    scores: Annotated[
+        Path | None, file_option("--scores", what="CSV: path, probability per label, gate.")
+    ] = None,
+    json_file: Annotated[Path | None, file_option("--json", what="The evaluation.")] = None,
     write_card: Annotated[bool, typer.Option(help="Write metadata and docs/README.md.")] = False,
     strips: Annotated[int, typer.Option(help="Explanations to test per answer.")] = 0,
     witness_steps: Annotated[
@@ -161,19 +167,15 @@ def evaluate(
     variants: Annotated[int | None, typer.Option(help="Variants tried, for the card.")] = None,
 ) -> None:
     """AUC with its 95 % interval beside the trivial bar, per answer."""
-    try:
-        from processors.training.appraise import Asked, evaluate_bundle
-    except ImportError as error:
-        raise fail(f"evaluation needs the extra `train`: {error}") from error
     known = pairs(train_table or table, train_images or images)
     judged = pairs(table, images)
-    asked = Asked(judged, known, split, scores, strips, witness_steps, variants, write_card)
-    try:
-        found = evaluate_bundle(bundle, asked)
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
-    if json_file:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with told("evaluation") as tell:
+        from processors.training.appraise import Asked, evaluate_bundle
+
+        asked = Asked(judged, known, split, scores, strips, witness_steps, variants, write_card)
+        found = evaluate_bundle(bundle, asked, tell)
+        if json_file:
+            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     _print(found)
 
 
@@ -187,7 +189,13 @@ def card(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     except ProcessorError as error:
         raise fail(str(error)) from error
     if as_json:
-        held = json.loads(files["configs/metadata.json"])["dictamen"]
+        try:
+            held = json.loads(files["configs/metadata.json"])["dictamen"]
+        except (ValueError, KeyError, TypeError) as error:
+            said = (
+                "has no card that a program can read, a block `dictamen` of configs/metadata.json"
+            )
+            raise fail(f"{bundle} {said}") from error
         typer.echo(json.dumps(held, indent=2, ensure_ascii=False))
     elif "docs/README.md" in files:
         typer.echo(files["docs/README.md"].decode())
@@ -208,14 +216,10 @@ def gate_(
     as_json: JsonOption = False,
 ) -> None:
     """What a bundle's gate refuses of each class, at what cost, and what misses its floor."""
-    try:
+    with told("measuring a gate"):
         from processors.training.gate_recall import gate_recall, lines
-    except ImportError as error:
-        raise fail(f"measuring a gate needs the extra `train`: {error}") from error
-    try:
+
         found = gate_recall(bundle, images, folds, steps or 0)
-    except (OSError, ProcessorError) as error:
-        raise fail(str(error)) from error
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
 
 
@@ -233,17 +237,13 @@ def probe(
     as_json: JsonOption = False,
 ) -> None:
     """What a model's pictures and explanations are worth: does a strip convince anyone else?"""
-    try:
+    both = pairs(table, images)
+    with told("probing") as tell:
         from processors.training.appraise import probe_bundle
         from processors.training.command import use_threads
-    except ImportError as error:
-        raise fail(f"probing needs the extra `train`: {error}") from error
-    use_threads(threads)
-    both = pairs(table, images)
-    try:
-        found = probe_bundle(bundle, both, both, split, most, witness_steps)
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
+
+        use_threads(threads)
+        found = probe_bundle(bundle, both, both, split, most, witness_steps, tell)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -265,16 +265,11 @@ def audit_bias_(
     as_json: JsonOption = False,
 ) -> None:
     """Does it read the finding, or a mark, the source, the view? For whom does it work worse?"""
-    try:
+    both = pairs(table, images)
+    with told("an audit") as tell:
         from processors.training.audit.command import Asked, audit_bias
-    except ImportError as error:
-        raise fail(without_extra("an audit", error)) from error
-    asked = Asked(pairs(table, images), split, target, language, write_card)
-    try:
-        with err.status("audit") as status:
-            found = audit_bias(bundle, asked, lambda what: status.update(f"audit: {what}"))
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
+
+        found = audit_bias(bundle, Asked(both, split, target, language, write_card), tell)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -290,22 +285,19 @@ def audit_bias_(
 @app.command()
 def sheet(
     bundle: BundleArgument,
-    table: Annotated[Path, typer.Option(exists=True, help="CSV of images.")],
-    images: Annotated[Path, typer.Option(exists=True, help="Tar or folder of the images.")],
-    target: Annotated[Path, typer.Option("--out", help="The picture, a PNG.")],
+    table: TablesOption,
+    images: ImagesOption,
+    target: Annotated[Path, file_option("--out", what="The picture, a PNG.")],
     split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "val",
     count: Annotated[int, typer.Option(min=1, help="Images of each answer.")] = 10,
 ) -> None:
     """One picture for the eye: outlines, strips and what the node withholds, image by image."""
-    try:
+    both = pairs(table, images)
+    with told("a sheet") as tell:
         from processors.training.studies.command import write_sheet
         from reports.lettering import font
 
-        rows = write_sheet(bundle, (table, images), split, count, target, font)
-    except ImportError as error:
-        raise fail(without_extra("a sheet", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
+        rows = write_sheet(bundle, both, split, count, target, font, tell)
     out.print(f"wrote {target}: {rows} images")
 
 
@@ -314,22 +306,18 @@ def shap_summary(
     bundle: BundleArgument,
     table: TablesOption,
     images: ImagesOption,
-    target: Annotated[Path, typer.Option("--out", help="The page, one HTML file.")],
+    target: Annotated[Path, file_option("--out", what="The page, one HTML file.")],
     split: Annotated[str, typer.Option(help="Rows that are averaged.")] = "val",
     most: Annotated[int, typer.Option(min=5, help="Images of each answer, seconds each.")] = 20,
 ) -> None:
     """What a model uses on the whole: mean SHAP maps of each answer, against named averages."""
-    try:
+    both = pairs(table, images)
+    with told("a summary"):
         from processors.training.studies.command import write_shap_summary
 
-        both = pairs(table, images)
         found = write_shap_summary(bundle, both, split, most, target)
-    except ImportError as error:
-        raise fail(without_extra("a summary", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
-    told = ", ".join(f"{name} {count} images" for name, count in found.items())
-    out.print(f"wrote {target}: {told or 'no answer with enough patients'}")
+    counts = ", ".join(f"{name} {count} images" for name, count in found.items())
+    out.print(f"wrote {target}: {counts or 'no answer with enough patients'}")
 
 
 @app.command("export")
@@ -348,14 +336,11 @@ def export_(
     as_json: JsonOption = False,
 ) -> None:
     """Write a bundle again, in 8-bit integers; refused when its answers change too much."""
-    try:
+    both = pairs(table, images)
+    with told("exporting"):
         from processors.training.export_command import export_from_tables
 
-        found = export_from_tables(bundle, target, pairs(table, images), int8, split, most)
-    except ImportError as error:
-        raise fail(without_extra("exporting", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
+        found = export_from_tables(bundle, target, both, int8, split, most)
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
 
 
@@ -380,30 +365,36 @@ def time_(
     as_json: JsonOption = False,
 ) -> None:
     """Milliseconds of answer, decoder, explanation on one core or a GPU; images/s by batch."""
-    try:
+    both = pairs(table, images)
+    with refused("timing"):  # without a spinner, whose thread would be timed as well
         from processors.training.timing import time_bundle
 
-        both = pairs(table, images)
         found = time_bundle(bundle, both, int8, rounds, split, core, method or (), device.value)
-    except ImportError as error:
-        raise fail(without_extra("timing", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
+
+
+def _beside(e: dict[str, Any]) -> str:
+    if "trivial" not in e:
+        return "no trivial bar, since no rows of `train` have both answers"
+    return (
+        f"trivial statistics {figure(e['trivial'])}; gain {figure(e['gain'])}; on equalised input "
+        f"{figure(e['trivial_equalised'])}; gain {figure(e['gain_equalised'])}"
+    )
 
 
 def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
+    if not found["answers"]:
+        typer.echo(
+            "no figures: no question of the bundle has two answers among the labels of these rows "
+            "(its labels: `dictamen models card BUNDLE --json`)"
+        )
     for name, e in found["answers"].items():
         if "positive" not in e:
             typer.echo(f"{name} ({e['n']}): mean AUC {figure(e['auc'])}")
             continue
         ece = f"; ECE {e['ece']:.3f}" if "ece" in e else ""
-        typer.echo(
-            f"{name} ({e['positive']}/{e['n']}): AUC {figure(e['auc'])}; trivial statistics "
-            f"{figure(e['trivial'])}; gain {figure(e['gain'])}; on equalised input "
-            f"{figure(e['trivial_equalised'])}; gain {figure(e['gain_equalised'])}{ece}"
-        )
+        typer.echo(f"{name} ({e['positive']}/{e['n']}): AUC {figure(e['auc'])}; {_beside(e)}{ece}")
         for group, one in e["subgroups"].items():
             count = f"{one['positive']}/{one['n']}"
             typer.echo(f"  {name}, {group} ({count}): AUC {figure(one)}")

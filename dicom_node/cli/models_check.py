@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.settings import Endpoint
-from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.common import JsonOption, err, fail, out
 from dicom_node.cli.models_options import BundleArgument
 from processors import ProcessorError
 
@@ -44,7 +44,8 @@ def check(
         if url:
             post = poster(Endpoint(url=url, trusted=trusted, token_file=token_file))
         wanted = kinds.Wanted("check", bundle, device="cpu", post=post)
-        verdicts = conformance.run(conformance.Subject(kind, wanted), limit)
+        with err.status("asking the model"):
+            verdicts = conformance.run(conformance.Subject(kind, wanted), limit)
     except (ProcessorError, OSError) as error:
         raise fail(str(error)) from error
     except ValidationError as error:

@@ -12,27 +12,28 @@ from typing import Annotated, Any
 
 import typer
 
-from dicom_node.cli.common import JsonOption, fail, out
+from dicom_node.cli.common import JsonOption, out
 from dicom_node.cli.models_options import (
     BundleArgument,
     ImagesOption,
     TablesOption,
     ThreadsOption,
+    file_option,
     flat,
+    only_pair,
     pairs,
-    without_extra,
+    refused,
 )
-from processors import ProcessorError
 
 app = typer.Typer(help="Experiments on the method, with intervals.", no_args_is_help=True)
 
 PlanOption = Annotated[str, typer.Option(help="A shipped plan's name or a JSON file.")]
 KeptOption = Annotated[Path, typer.Option("--work", help="Folder where networks are kept.")]
 CausesOption = Annotated[
-    Path, typer.Option("--table", exists=True, help="CSV of films, bacterial or viral.")
+    list[Path], typer.Option("--table", exists=True, help="CSV of films, bacterial or viral; one.")
 ]
 FilmsOption = Annotated[
-    Path, typer.Option("--images", exists=True, help="Tar or folder of the films.")
+    list[Path], typer.Option("--images", exists=True, help="Tar or folder of the films; one.")
 ]
 StartOption = Annotated[
     Path | None, typer.Option(exists=True, help="Weights of `models pretrain`.")
@@ -42,12 +43,8 @@ SeedsOption = Annotated[list[int], typer.Option("--seed", help="Repeat for sever
 
 
 def _shown(study: Callable[[], dict[str, Any]], as_json: bool) -> None:
-    try:
+    with refused("a study"):
         found = study()
-    except ImportError as error:
-        raise fail(without_extra("a study", error)) from error
-    except (OSError, ProcessorError, ValueError, RuntimeError) as error:
-        raise fail(str(error)) from error
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(flat(found)))
 
 
@@ -78,7 +75,7 @@ def sweep(
     table: TablesOption,
     images: ImagesOption,
     work: KeptOption,
-    picture: Annotated[Path | None, typer.Option(help="PNG of the plot.")] = None,
+    picture: Annotated[Path | None, file_option("--picture", what="PNG of the plot.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 800,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
@@ -216,6 +213,7 @@ def markers(
     as_json: JsonOption = False,
 ) -> None:
     """Does the explanation find a cause that was planted, and leave alone one that is none?"""
+    source = only_pair(table, images)
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
@@ -224,7 +222,7 @@ def markers(
         use_threads(threads)
         wanted = {"seeds": seed, "kinds": kind, "shares": share, "task": task, "steps": steps}
         wanted |= {"split": split, "others": method}
-        return study_markers(table, images, work, start, wanted)
+        return study_markers(*source, work, start, wanted)
 
     _shown(study, as_json)
 
@@ -241,6 +239,7 @@ def audits(
     as_json: JsonOption = False,
 ) -> None:
     """How often `models audit-bias` finds a planted cause, and accuses a clean model (long)."""
+    source = only_pair(table, images)
 
     def study() -> dict[str, Any]:
         from processors.training.command import use_threads
@@ -249,6 +248,6 @@ def audits(
 
         use_threads(threads)
         begun = read_start(start) if start else NOTHING
-        return audits.study(audits.Setting(table, images, work, begun, steps, split))
+        return audits.study(audits.Setting(*source, work, begun, steps, split))
 
     _shown(study, as_json)

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from processors.adapters import card, plain, weights, words
 from processors.adapters.judging import Answer, SiteProcessor, finding_of
-from processors.adapters.network import Input, Network, open_network, stated_input
+from processors.adapters.network import (
+    Input,
+    Network,
+    open_network,
+    stated_channels,
+    stated_input,
+)
 from processors.adapters.outlines import outlines
 from processors.adapters.preparation import WHITE, Preparation, preparation
 from processors.adapters.series import Series, longest, volume
@@ -28,15 +34,22 @@ from processors.analysis import (
     Finding,
     Mask,
     ModelOutputNotFinite,
+    ProcessorError,
     Refusal,
     State,
     Study,
+    TryLater,
 )
 from processors.runtime import WeightsCorrupt, WeightsShape, weights_digest
 
 INFERENCE = "configs/inference.json"
 NO_PLACE = np.eye(4)
+ROUNDING = 1e-3  # by which a number of 0..1 may miss its range
 Values = NDArray[np.float32]
+
+
+class OutputOutOfRange(ProcessorError):
+    """The network's numbers are none of 0..1, as its card says they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +82,34 @@ def _parts(
         raise WeightsShape(
             f"The card names channel {highest} and the network has {network.outputs}."
         )
+    if read.block.activation == "softmax" and network.outputs == 1:
+        raise WeightsShape(
+            "The softmax of one channel is always 1.",
+            then="Say sigmoid or none as dictamen.activation, as the network was taught.",
+        )
+    _same_channels(read)
     if len(given.shape) == 3 and not (network.segments and read.is_volume):
         raise WeightsShape("A network of volumes is taken only for segmentation of CT or MR.")
     prepared = preparation(read, config, given, _is_measured(read))
     return network, prepared, _window(config, given)
+
+
+def _same_channels(read: card.Card) -> None:
+    """What MONAI's metadata call a channel, the site's card must not call another one."""
+    named = [(_plain(name), channel) for channel, name in stated_channels(read.metadata).items()]
+    for label in read.block.labels:
+        ours = {_plain(label.label), _plain(label.name.en)}
+        theirs = sorted(channel for name, channel in named if name in ours)
+        if theirs and label.channel not in theirs:
+            raise WeightsShape(
+                f"The card has {label.label} on channel {label.channel}, and channel_def of "
+                f"configs/metadata.json on channel {theirs[0]}.",
+                then="Correct the one that is wrong.",
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _config(files: Mapping[str, bytes]) -> Mapping[str, Any]:
@@ -122,11 +159,14 @@ class MonaiModel:
         self._measured = _is_measured(read)
 
     def unfit(self, study: Study, accepted: Sequence[str]) -> Refusal | None:
-        """A volume needs slices that say where they lie."""
+        """A volume needs slices that say where they lie; a network of volumes, a straight one."""
         if not self._of_volume:
             return None
         found = volume(study, longest(study, accepted)[0])
-        return words.refusal(found, self._language) if isinstance(found, str) else None
+        if isinstance(found, str):
+            return words.refusal(found, self._language)
+        slanted = found.slanted and not self._slice_by_slice
+        return words.refusal("tilted", self._language) if slanted else None
 
     def answer(self, study: Study, accepted: Sequence[str]) -> Answer:
         if not self.network.segments:
@@ -138,6 +178,10 @@ class MonaiModel:
     @property
     def _of_volume(self) -> bool:
         return self.network.segments and self._card.is_volume
+
+    @property
+    def _slice_by_slice(self) -> bool:
+        return self._window is None or len(self._window.size) == 2
 
     def _read(self, study: Study, uid: str) -> Values:
         """(1, a, b): one image in the order of axes that the network was taught with."""
@@ -151,7 +195,7 @@ class MonaiModel:
 
     def _classified(self, study: Study, uid: str) -> list[Finding]:
         prepared = self._preparation.there(self._read(study, uid), NO_PLACE)
-        values = self._activated(self._run(prepared.image))[0]
+        values = self._run(prepared.image)[0]
         return [
             finding_of(label, uid, float(values[label.channel]))
             for label in self._card.block.labels
@@ -160,7 +204,7 @@ class MonaiModel:
     def _map(self, image: Values, affine: NDArray[np.float64]) -> Values:
         """(1, a, b[, c]) -> (outputs, a, b[, c]), 0..1, on the same grid."""
         prepared = self._preparation.there(image, affine)
-        answer = self._activated(self._run(prepared.image))[0]
+        answer = self._run(prepared.image)[0]
         if answer.shape[1:] != prepared.image.shape[1:]:
             raise WeightsShape(
                 f"The network of {self._card.name} answers {tuple(answer.shape[1:])} to an image "
@@ -173,6 +217,8 @@ class MonaiModel:
         batch = image.as_tensor().float()[None]
         try:
             found = self._windowed(batch)
+        except TryLater:
+            raise
         except Exception as error:  # a network that does not fit an image raises many kinds
             raise WeightsShape(
                 f"The network of {self._card.name} does not take an image of "
@@ -183,7 +229,7 @@ class MonaiModel:
             raise ModelOutputNotFinite(
                 f"The output of model {self._card.name} is not finite.", then="No finding was made."
             )
-        return found
+        return self._activated(found)
 
     def _windowed(self, batch: Tensor) -> Tensor:
         if self._window is None:
@@ -195,9 +241,20 @@ class MonaiModel:
         return found
 
     def _activated(self, found: Tensor) -> Tensor:
+        """0..1. Raises OutputOutOfRange where the card says that the network gives that by itself,
+        and it does not: a score of 7 is no 100 %."""
         if self._card.block.activation == "softmax":
             return torch.softmax(found, 1)
-        return torch.sigmoid(found) if self._card.block.activation == "sigmoid" else found
+        if self._card.block.activation == "sigmoid":
+            return torch.sigmoid(found)
+        low, high = float(found.min()), float(found.max())
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise OutputOutOfRange(
+                f"The output of model {self._card.name} lies between {low:.3g} and {high:.3g}, and "
+                "not between 0 and 1.",
+                then="No finding was made. See dictamen.activation of its card.",
+            )
+        return found.clamp(0, 1)
 
     def _covered(self, values: Values, label: card.Label) -> NDArray[np.bool_]:
         own = values[label.channel]
@@ -237,7 +294,7 @@ class MonaiModel:
     def _volume_map(self, study: Study, series: Series) -> Values:
         """(outputs, a, b, slices), 0..1."""
         slices = [self._read(study, uid) for uid in series.uids]
-        if self._window is None or len(self._window.size) == 2:
+        if self._slice_by_slice:
             return np.stack([self._map(one, NO_PLACE) for one in slices], axis=-1)
         affine = series.affine
         if self._card.block.axes == "rows_first":

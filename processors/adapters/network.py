@@ -19,7 +19,9 @@ from monai.networks import nets
 from torch import Tensor
 
 from processors.adapters import plain, weights
+from processors.analysis import TryLater
 from processors.runtime import UnsafeBundle, WeightsCorrupt, WeightsShape
+from processors.torch_trouble import told
 
 HOME = "monai.networks.nets"
 RESNETS = re.compile(r"resnet(10|18|34|50|101|152|200)")
@@ -70,6 +72,15 @@ def stated_input(metadata: Mapping[str, Any]) -> Input:
     return found
 
 
+def stated_channels(metadata: Mapping[str, Any]) -> dict[int, str]:
+    """channel_def of the first output, where the metadata have one."""
+    try:
+        first = next(iter(metadata["network_data_format"]["outputs"].values()))
+        return {int(channel): str(name) for channel, name in first["channel_def"].items()}
+    except (KeyError, TypeError, ValueError, StopIteration, AttributeError):
+        return {}
+
+
 def _side(stated: Any) -> int:
     """A side in pixels; 16*n and * stand for any, or any multiple."""
     if isinstance(stated, int):
@@ -86,13 +97,17 @@ def open_network(
     name = weights.chosen(files)
     if name == weights.ONNX:
         return _onnx(files[name], given)
-    network = weights.fill(build(config), weights.tensors(name, files[name]), name).to(device)
+    network = weights.fill(build(config), weights.tensors(name, files[name]), name)
+    place = torch.device(device)
+    with told(place):
+        network = network.to(place)
 
     @torch.no_grad()  # a sliding window writes into the answer, which inference mode forbids
     def run(images: Tensor) -> Tensor:
-        found = network(images.to(device))
-        answer: Tensor = found[0] if isinstance(found, tuple | list) else found
-        return answer.float().cpu()
+        with told(place):
+            found = network(images.to(place))
+            answer: Tensor = found[0] if isinstance(found, tuple | list) else found
+            return answer.float().cpu()
 
     return _tried(run, given)
 
@@ -132,6 +147,8 @@ def _tried(run: Run, given: Input) -> Network:
     shape = (1, given.channels, *given.shape)
     try:
         answer = run(torch.zeros(shape))
+    except TryLater:
+        raise
     except Exception as error:  # a network that does not fit its input raises many kinds
         first = str(error).splitlines()[:1]
         raise WeightsShape(

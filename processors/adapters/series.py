@@ -24,12 +24,14 @@ TURNED = 1e-3  # difference of direction cosines that is rounding
 class Series:
     """uids: in order of position. affine: (column, row, slice) -> mm in RAS, (4, 4).
 
-    millilitres: of one voxel.
+    millilitres: of one voxel. slanted: the slices do not lie straight behind each other, as a
+    tilted gantry takes them; then the affine is only that of each slice.
     """
 
     uids: tuple[str, ...]
     affine: NDArray[np.float64]
     millilitres: float
+    slanted: bool = False
 
 
 def longest(study: Study, accepted: Sequence[str]) -> tuple[tuple[str, ...], int]:
@@ -58,13 +60,16 @@ def volume(study: Study, uids: Sequence[str]) -> Series | str:
     if usual <= 0 or np.abs(steps - usual).max() > UNEVEN * usual:
         return "slices"
     origin = placed[ordered[0]]
+    places = np.array([one.origin for uid in ordered if (one := placed[uid]) is not None])
+    aside = np.diff(places, axis=0) - steps[:, None] * normal
     lps = np.eye(4)
     lps[:3, 0] = first.row * first.across
     lps[:3, 1] = first.column * first.down
     lps[:3, 2] = normal * usual
     lps[:3, 3] = origin.origin if origin is not None else 0.0
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
-    return Series(tuple(ordered), affine, first.across * first.down * usual / 1000)
+    slanted = bool(np.linalg.norm(aside, axis=1).max() > UNEVEN * usual)
+    return Series(tuple(ordered), affine, first.across * first.down * usual / 1000, slanted)
 
 
 @dataclass(frozen=True, slots=True)

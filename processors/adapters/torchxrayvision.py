@@ -22,6 +22,7 @@ from processors.adapters import card, weights
 from processors.adapters.judging import Answer, SiteProcessor, finding_of
 from processors.analysis import ModelOutputNotFinite, Pixels, Refusal, Study
 from processors.runtime import WeightsMissing, WeightsShape, weights_digest
+from processors.torch_trouble import told
 
 SIDE = 224  # pixels
 REACH = 1024.0  # black is -REACH, white +REACH
@@ -42,7 +43,9 @@ def open_torchxrayvision(name: str, bundle: str, language: str, device: str) -> 
             then="An ONNX graph is a monai_bundle.",
         )
     network, points = network_of(weights.tensors(chosen, files[chosen]), chosen)
-    model = XrayModel(read, network.to(device), points, device)
+    place = torch.device(device)
+    with told(place):
+        model = XrayModel(read, network.to(place), points, place)
     return SiteProcessor(name, read, model, weights_digest(files), language, ["operating-point"])
 
 
@@ -113,7 +116,7 @@ class XrayModel:
         read: card.Card,
         network: torch.nn.Module,
         points: NDArray[np.float64],
-        device: str,
+        device: torch.device,
     ) -> None:
         self._card, self._network, self._points, self._device = read, network, points, device
         for label in read.block.labels:
@@ -138,8 +141,9 @@ class XrayModel:
 
     @torch.inference_mode()
     def _values(self, picture: Pixels) -> NDArray[np.float32]:
-        image = torch.from_numpy(film_input(picture)).to(self._device)
-        values = torch.sigmoid(self._network(image))[0].cpu()
+        with told(self._device):
+            image = torch.from_numpy(film_input(picture)).to(self._device)
+            values = torch.sigmoid(self._network(image))[0].cpu()
         if not torch.isfinite(values).all():
             raise ModelOutputNotFinite(
                 f"The output of model {self._card.name} is not finite.", then="No finding was made."

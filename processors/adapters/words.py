@@ -59,6 +59,12 @@ REASONS: dict[str, Pair] = {
         "No valorado porque faltan cortes en la serie o no están a la misma distancia.",
         "Not assessed because slices of the series are missing or not equally spaced.",
     ),
+    "tilted": (
+        "No valorado porque los cortes de la serie no están uno detrás de otro, como cuando se "
+        "inclina el gantry, y forman un volumen oblicuo.",
+        "Not assessed because the slices of the series do not lie straight behind each other, as "
+        "with a tilted gantry, and their volume is slanted.",
+    ),
     "burned-in": (
         "No valorado porque la imagen puede llevar texto grabado y no debe salir de esta casa.",
         "Not assessed because the image may carry burned-in text and must not leave this house.",

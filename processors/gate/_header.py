@@ -137,6 +137,11 @@ def _view(header: Dataset, terms: Terms) -> str | None:
     return "view" if stated and terms.views and stated not in terms.views else None
 
 
+def _projected(header: Dataset, terms: Terms) -> str | None:
+    """Of a volume; a film is a projection by nature."""
+    return _mr.projection(header) if terms.volume else None
+
+
 def _only(rule: Callable[[Dataset], str | None]) -> Rule:
     return lambda header, _: rule(header)
 
@@ -156,5 +161,5 @@ OF_ORGAN: dict[str, tuple[Rule, ...]] = {
     "chest": (_only(_views.refused),),
     "brain": tuple(map(_only, _mr.RULES)),
     "breast": tuple(map(_only, _us.RULES)),
-    "any": (_only(_mr.localizer), _view),
+    "any": (_only(_mr.localizer), _projected, _view),
 }

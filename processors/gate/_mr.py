@@ -20,6 +20,7 @@ MAPS = words(
     "ADC DIFFUSION TRACEW TRACE FA PERFUSION CBF CBV RCBF RCBV MTT TTP TMAX MIP PHASE P MAP "
     "SUBTRACT SUBTRACTION SUB PROJECTION VELOCITY"
 )
+PROJECTIONS = words("MIP MINIP MPVR PROJECTION")
 NOT_T1 = words(
     "FLAIR TIRM STIR DWI ADC DTI DIFF DIFFUSION DIFUSION SWI SWAN VENBOLD TOF MRA ANGIO BOLD FMRI "
     "PERF PERFUSION ASL MRS ESPECTROSCOPIA SPECTROSCOPY TRACE TRACEW CISS FIESTA HASTE PD DP "
@@ -61,6 +62,11 @@ def localizer(header: Dataset) -> str | None:
 def _map(header: Dataset) -> str | None:
     """Image Type holds the name of a map after its first two values."""
     return "derived" if _image_type(header) & MAPS else None
+
+
+def projection(header: Dataset) -> str | None:
+    """A slice that is none: the largest or smallest values along many."""
+    return "projection" if _image_type(header) & PROJECTIONS else None
 
 
 def _sequence(header: Dataset) -> str | None:

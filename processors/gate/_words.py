@@ -60,6 +60,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "the image is a calculated map (diffusion, perfusion, phase or another), no anatomical "
         "slice",
     ),
+    "projection": (
+        "la imagen es una proyección de muchos cortes (MIP u otra) y no un corte",
+        "the image is a projection of many slices (MIP or another), and no slice",
+    ),
     "sequence": (
         "según su cabecera, la secuencia no está potenciada en T1 y el modelo solo valora {known}",
         "by its header the sequence is not T1-weighted and the model judges {known} only",

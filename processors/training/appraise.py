@@ -6,7 +6,7 @@ is shipped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,12 @@ def _load(sources: Sources, split: str, card: Mapping[str, Any]) -> ImageSet:
     return join([load(table, images, questions, size, split) for table, images in sources])
 
 
+def _known(sources: Sources, card: Mapping[str, Any]) -> ImageSet | None:
+    """The images of `train` that the trivial bar learns from; None where no table has any."""
+    taught = [s for s in sources if any(one.split == "train" for one in read_table(s[0], ()))]
+    return _load(taught, "train", card) if taught else None
+
+
 def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
     """An independent network per question, taught on the `train` rows as the bundle was: where it
     learnt synthetic slices without a tumour, so does the witness."""
@@ -73,28 +79,45 @@ def _verdicts(bundle: Bundle, sources: Sources, split: str) -> list[str]:
     return found
 
 
-def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
+def evaluate_bundle(
+    path_or_name: str, asked: Asked, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Judges every image of the split; writes what was asked for; returns the evaluation.
 
-    Raises ValueError for a card without strips: it would lose the warning of a one-sided model.
+    tell: hears what is done now. Raises ValueError for a card without strips, which would lose the
+    warning of a one-sided model, and for a card or a witness without images of `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
+    tell("reading the images")
     images = _load(asked.judged, asked.split, bundle.card)
-    known = _load(asked.known, "train", bundle.card)
+    known = _known(asked.known, bundle.card)
+    asking = bool(asked.strips and asked.witness_steps)
+    if known is None and (asked.write_card or asking):
+        raise ValueError(
+            "no table has rows of the split 'train', which a card and the network that judges the "
+            "strips need: name them by --train-table and --train-images"
+        )
+    tell("asking the model")
     scores = score(bundle, images)
+    tell("asking the gate")
     verdicts = _verdicts(bundle, asked.judged, asked.split)
-    asking = asked.strips and asked.witness_steps
-    shown_to = witnesses(bundle, asked.known, asked.witness_steps) if asking else None
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
+    if asking:
+        tell("training the network that judges the strips")
+    shown_to = witnesses(bundle, asked.known, asked.witness_steps) if asking else None
+    tell("measuring")
+    measured = evaluate(bundle, scores, known, tell)
+    if asked.strips:
+        tell("testing the strips")
     found: dict[str, Any] = {
         "bundle": bundle.metadata["name"],
         "sha256": bundle.algorithm.sha256,
         "split": asked.split,
         "sets": [table.name for table, _ in asked.judged],
-        "answers": evaluate(bundle, scores, known),
+        "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
         "explanations": explained(bundle, asked.judged, asked.split, asked.strips, shown_to),
@@ -108,14 +131,27 @@ def evaluate_bundle(path_or_name: str, asked: Asked) -> dict[str, Any]:
 
 
 def probe_bundle(
-    path_or_name: str, judged: Sources, known: Sources, split: str, most: int, steps: int
+    path_or_name: str,
+    judged: Sources,
+    known: Sources,
+    split: str,
+    most: int,
+    steps: int,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """What the bundle's pictures and strips are worth; trains an independent network first."""
+    """What the bundle's pictures and strips are worth; trains an independent network first.
+
+    tell: hears what is done now.
+    """
     bundle = open_bundle(path_or_name, "cpu")
+    tell("reading the images")
     questions, size = questions_of(bundle.card["questions"]), bundle.size
     boxes = place_of({"boxes": 1.0}, size)
     images = join([load(t, i, questions, size, split, boxes) for t, i in judged])
-    return {"split": split, **probe(bundle, images, witnesses(bundle, known, steps), most)}
+    tell("training the independent network")
+    taught = witnesses(bundle, known, steps)
+    tell("asking both")
+    return {"split": split, **probe(bundle, images, taught, most)}
 
 
 def _parameters(folder: Path) -> int:

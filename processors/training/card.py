@@ -119,7 +119,7 @@ def _answer(
 ) -> dict[str, Any]:
     floors, key = card["limits"].get("goals", {}), f"{question['name']}/{answer['label']}"
     found, name = evaluation["answers"].get(key), names[answer["label"]]
-    if found is None:
+    if found is None or "gain" not in found:  # not measured, or beside no trivial bar
         return {**answer, "red": True, "note": _unmeasured(name, question["words"])}
     is_red = red(key, found, floors)
     said = note(name, question["words"], found, key in floors) if is_red else None
@@ -227,7 +227,7 @@ def _results(card: Mapping[str, Any]) -> str:
             continue
         keys = ("auc", "trivial", "gain", "trivial_equalised", "gain_equalised")
         ece = f"{e['ece']:.3f}" if "ece" in e else ""
-        cells = " | ".join(_figure(e[k]) for k in keys)
+        cells = " | ".join(_figure(e[k]) if k in e else "" for k in keys)
         lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
     for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
         lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "

@@ -9,10 +9,10 @@ Never: the network; a file outside the given tar or folder.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from pydicom import dcmread
 
-from processors.pixels import RefusedPixels, render
+from processors.pixels import render
+from processors.training.table import Line, read_lines
 from processors.training.trivial import trivial_statistics
 from processors.training.twins import twins
 from processors.vae.normalise import Image, network_input
 
 TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibrating
 
-
 UNKNOWN = -1
+DEEP = ("I", "F")  # modes of Pillow with more than 8 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,61 +130,43 @@ def is_tuning(patient: str) -> bool:
     return int.from_bytes(digest[:8]) % TUNE_PART == 0
 
 
-def _age(text: str) -> float | None:
-    """Years; None where a source has words instead ("early 40"): no age is better than a guess."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def read_table(table: Path, questions: Sequence[Question]) -> tuple[Sample, ...]:
     """The samples of a table. A row without age belongs to the questions whose labels its table
-    knows; failing that to the first."""
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"path", "split", "labels"} - set(rows[0] if rows else ())
-    if missing:
-        raise ValueError(f"{table} has no column {sorted(missing)[0]!r}")
-    known = {label for row in rows for label in row["labels"].split("|")}
-    ageless = [q for q in questions if known & set(q.negative) and _has_ages(rows, q)]
-    return tuple(_sample(row, questions, ageless or questions[:1]) for row in rows)
+    knows; failing that to the first. Raises ValueError, as `read_lines` does."""
+    lines = read_lines(table)
+    known = {label for line in lines for label in line.labels}
+    ageless = [q for q in questions if known & set(q.negative) and _has_ages(lines, q)]
+    return tuple(_sample(line, questions, ageless or questions[:1]) for line in lines)
 
 
-def _has_ages(rows: Sequence[dict[str, str]], question: Question) -> bool:
-    ages = [age for r in rows if (age := _age(r.get("age", ""))) is not None]
+def _has_ages(lines: Sequence[Line], question: Question) -> bool:
+    ages = [line.age for line in lines if line.age is not None]
     return not ages or any(question.fits(age) for age in ages)
 
 
-def _sample(
-    row: dict[str, str], questions: Sequence[Question], ageless: Sequence[Question]
-) -> Sample:
-    labels = tuple(label for label in row["labels"].split("|") if label)
-    age = _age(row.get("age", ""))
+def _sample(line: Line, questions: Sequence[Question], ageless: Sequence[Question]) -> Sample:
+    age = line.age
     asked = [q.fits(age) if age is not None else q in ageless for q in questions]
     return Sample(
-        path=row["path"],
-        split=row["split"],
-        patient=row.get("patient") or row["path"],
+        path=line.get("path"),
+        split=line.get("split"),
+        patient=line.get("patient") or line.get("path"),
         targets=tuple(
-            q.target(labels) if fits else UNKNOWN for q, fits in zip(questions, asked, strict=True)
+            q.target(line.labels) if fits else UNKNOWN
+            for q, fits in zip(questions, asked, strict=True)
         ),
         group=asked.index(True) if any(asked) else UNKNOWN,
-        labels=labels,
-        sex=row.get("sex", ""),
+        labels=line.labels,
+        sex=line.get("sex"),
         age=age,
-        view=row.get("view", ""),
-        note=row.get("note", ""),
-        source=row.get("source", ""),
-        licence=row.get("licence", ""),
-        boxes=_boxes(row.get("boxes", "")),
-        mask=row.get("mask", ""),
-        geometry=row.get("geometry", ""),
+        view=line.get("view"),
+        note=line.get("note"),
+        source=line.get("source"),
+        licence=line.get("licence"),
+        boxes=line.boxes,
+        mask=line.get("mask"),
+        geometry=line.get("geometry"),
     )
-
-
-def _boxes(text: str) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(v) for v in box.split(",")) for box in text.split(";") if box)
 
 
 def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
@@ -192,17 +175,24 @@ def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
         file = (root / path).resolve()
         if not file.is_relative_to(root):
             raise ValueError(f"{path} lies outside {folder}")
+        if not file.is_file():
+            raise ValueError(f"{path} is not a file of {folder}")
         yield file.read_bytes()
 
 
 def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
-    with tarfile.open(archive) as tar:
-        names = set(tar.getnames())
-        for path in paths:
-            member = tar.extractfile(path) if path in names else None
-            if member is None:
-                raise ValueError(f"{path} is not a file of {archive.name}")
-            yield member.read()
+    try:
+        with tarfile.open(archive) as tar:
+            # `tar -C films -c .` writes ./a.png
+            members = {one.name.removeprefix("./"): one for one in tar.getmembers()}
+            for path in paths:
+                held = members.get(path.removeprefix("./"))
+                opened = tar.extractfile(held) if held else None
+                if opened is None:
+                    raise ValueError(f"{path} is not a file of {archive}")
+                yield opened.read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(f"{archive} is neither a folder nor a whole tar: {error}") from error
 
 
 def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
@@ -213,14 +203,23 @@ def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
     opened = _open_folder(source, paths) if source.is_dir() else _open_tar(source, paths)
     for path, data in zip(paths, opened, strict=True):
         try:
-            yield _rendered(data) if data[128:132] == b"DICM" else _picture(data)
-        except (OSError, RefusedPixels) as error:
-            raise ValueError(f"{path} of {source.name} is no readable picture: {error}") from error
+            picture = _rendered(data) if data[128:132] == b"DICM" else _picture(data)
+        except Exception as error:  # damaged files raise many kinds
+            raise ValueError(f"{path} of {source} is no readable picture: {error}") from error
+        yield picture
 
 
 def _picture(data: bytes) -> Image:
-    grey = Picture.open(io.BytesIO(data)).convert("L")
-    return np.asarray(grey, dtype=np.float32) / np.float32(255)
+    """More than 8 bits are shown from the darkest to the brightest that the picture has, as of a
+    DICOM file without a window: how many of 16 bits are used, no PNG says."""
+    opened = Picture.open(io.BytesIO(data))
+    if not opened.mode.startswith(DEEP):
+        return np.asarray(opened.convert("L"), dtype=np.float32) / np.float32(255)
+    values = np.asarray(opened, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("not every value is a number")
+    low, high = values.min(), values.max()
+    return np.asarray((values - low) / max(high - low, np.float32(1)), dtype=np.float32)
 
 
 def _rendered(data: bytes) -> Image:

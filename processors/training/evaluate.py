@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.analysis import ModelOutputNotFinite
 from processors.explain.subject import Scale, scale_of
 from processors.runtime import Bundle
 from processors.training.data import ImageSet
@@ -52,8 +53,11 @@ def score(bundle: Bundle, images: ImageSet) -> Scores:
     questions = bundle.card["questions"]
     rows = [bundle.row(q, k) for q, e in enumerate(questions) for k in range(len(e["answers"]))]
     logits, found = [], []
-    for pixels in images.inputs:
-        latent = bundle.encode(pixels[None].astype(np.float32) / 255)[0]
+    for sample, pixels in zip(images.samples, images.inputs, strict=True):
+        try:
+            latent = bundle.encode(pixels[None].astype(np.float32) / 255)[0]
+        except ModelOutputNotFinite as error:
+            raise ModelOutputNotFinite(f"{sample.path}: {error}") from error
         cells = [terms(latent, row)[0].ravel() for row in rows]
         totals = [np.logaddexp.reduce(each.astype(np.float64)) for each in cells]
         logits.append(
@@ -203,8 +207,11 @@ def _bar(
     return max(found.items(), key=lambda item: area(task.labels, item[1]))
 
 
-def _one(task: Task, known: Task, images: ImageSet, learnt: ImageSet) -> dict[str, Any]:
-    """The evaluation of one task; known: the same task on the images of `train`."""
+def _one(
+    task: Task, known: Task | None, images: ImageSet, learnt: ImageSet | None
+) -> dict[str, Any]:
+    """The evaluation of one task; known: the same task on the images of `train`, where there are
+    any to learn the trivial bar from."""
     kept = images.where(task.keep)
     patients = [s.patient for s in kept.samples]
     found: dict[str, Any] = {
@@ -213,16 +220,25 @@ def _one(task: Task, known: Task, images: ImageSet, learnt: ImageSet) -> dict[st
         "patients": len(set(patients)),
         "auc": auc(task.labels, task.scores, patients).record(),
     }
+    if known is not None and learnt is not None:
+        found |= _beside_bar(task, known, images, learnt)
+    found["subgroups"] = subgroups(task, kept)
+    return found
+
+
+def _beside_bar(task: Task, known: Task, images: ImageSet, learnt: ImageSet) -> dict[str, Any]:
+    """What trivial statistics reach, of pictures as they are and as the network sees them."""
+    patients = [s.patient for s in images.where(task.keep).samples]
     bars = {
         "": (learnt.trivial, images.trivial),
         "_equalised": (_equalised(learnt), _equalised(images)),
     }
+    found: dict[str, Any] = {}
     for name, features in bars.items():
         classifier, theirs = _bar(task, known, *features)
         reached = auc(task.labels, theirs, patients).record()
         found[f"trivial{name}"] = {"classifier": classifier, **reached}
         found[f"gain{name}"] = auc_gain(task.labels, task.scores, theirs, patients).record()
-    found["subgroups"] = subgroups(task, kept)
     return found
 
 
@@ -240,24 +256,33 @@ def _macro(ours: Sequence[Task], patients: Sequence[str]) -> dict[str, Any]:
     return {"n": len(first), "auc": estimate(mean, patients, first).record()}
 
 
+def _has_both(task: Task) -> bool:
+    return len(set(task.labels.tolist())) == 2
+
+
 def evaluate(
-    bundle: Bundle, scores: Scores, known: ImageSet, tell: Callable[[str], None] = lambda _: None
+    bundle: Bundle,
+    scores: Scores,
+    known: ImageSet | None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Every task that has both classes among the scored images and among those of `train`."""
+    """Every task that has both classes among the scored images.
+
+    known: the images of `train`. The trivial bar stands beside a task that has both classes among
+    them.
+    """
     found: dict[str, Any] = {}
     first = 0
     for number, question in enumerate(bundle.card["questions"]):
         many = len(question["answers"])
         columns = slice(first, first + many)
         first += many
-        targets, learnt = scores.images.answers(number), known.answers(number)
+        targets = scores.images.answers(number)
         asked = tasks(targets, scores.logits[:, columns], question)
-        taught = tasks(learnt, np.zeros((len(learnt), many)), question)
-        for task, lesson in zip(asked, taught, strict=True):
-            if len(set(task.labels.tolist())) < 2 or len(set(lesson.labels.tolist())) < 2:
-                continue
+        lessons = _lessons(known, number, question)
+        for task in filter(_has_both, asked):
             tell(task.name)
-            found[task.name] = _one(task, lesson, scores.images, known)
+            found[task.name] = _one(task, lessons.get(task.name), scores.images, known)
         patients = [s.patient for s in scores.images.samples]
         for k, answer in enumerate(question["answers"]):
             name = f"{question['name']}/{answer['label']}"
@@ -270,6 +295,15 @@ def evaluate(
             names = [p for p, kept in zip(patients, asked[0].keep, strict=True) if kept]
             found[f"{question['name']}/macro"] = _macro(asked[:many], names)
     return found
+
+
+def _lessons(known: ImageSet | None, number: int, question: Mapping[str, Any]) -> dict[str, Task]:
+    """The tasks of a question on the images of `train` that have both classes there."""
+    if known is None:
+        return {}
+    learnt = known.answers(number)
+    taught = tasks(learnt, np.zeros((len(learnt), len(question["answers"]))), question)
+    return {task.name: task for task in taught if _has_both(task)}
 
 
 def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:

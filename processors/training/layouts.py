@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,11 @@ def _target(label: NDArray[np.generic]) -> int:
 
 
 def _medmnist(file: Path) -> tuple[_Rows, tuple[str, ...]]:
-    with np.load(file, allow_pickle=False) as held:
-        images, labels = held["train_images"], held["train_labels"]
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            images, labels = held["train_images"], held["train_labels"]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{file} is no MedMNIST file: {error}") from error
     numbers = [_target(label) for label in np.asarray(labels)]
     rows = ((str(i), _grey(image), numbers[i]) for i, image in enumerate(images))
     return rows, tuple(str(n) for n in range(max(numbers) + 1))

@@ -38,6 +38,9 @@ KEYS = frozenset(
         "start",
     ]
 )
+NEEDED = frozenset(
+    ["name", "version", "size", "channels", "widths", "labels", "questions", "recipe"]
+)
 PLANS = Path(__file__).parent / "plans"
 
 
@@ -68,18 +71,29 @@ def read_plan(path_or_name: str) -> Plan:
     """A shipped plan by name, or any by its path."""
     shipped = PLANS / f"{path_or_name}.json"
     file = shipped if shipped.is_file() else Path(path_or_name)
+    if not file.is_file():
+        known = ", ".join(sorted(one.stem for one in PLANS.glob("*.json")))
+        raise PlanError(f"The plan {file} is no file, nor one of those that ship: {known}.")
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        raw = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise PlanError(f"The plan {file} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise PlanError(f"The plan {file} is no mapping of keys.")
     unknown = sorted(set(raw) - KEYS)
     if unknown:
         raise PlanError(f"The plan {file} has an unknown key {unknown[0]!r}.")
-    missing = {"name", "version", "size", "labels", "questions", "recipe"} - set(raw)
+    missing = NEEDED - set(raw)
     if missing:
         raise PlanError(f"The plan {file} has no key {sorted(missing)[0]!r}.")
-    questions = questions_of(raw["questions"])
-    unnamed = {label for q in questions for label in q.labels} - {e["label"] for e in raw["labels"]}
+    try:
+        questions = questions_of(raw["questions"])
+        named = {entry["label"] for entry in raw["labels"]}
+    except KeyError as error:
+        raise PlanError(f"A label or question of the plan {file} has no key {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"The labels or questions of the plan {file}: {error}.") from error
+    unnamed = {label for q in questions for label in q.labels} - named
     if unnamed:
         raise PlanError(f"The plan {file} asks for {sorted(unnamed)[0]!r}, which no label names.")
     return Plan(raw, questions)

@@ -61,6 +61,9 @@ def one_core(core: int | None = None) -> Iterator[int | None]:
             return
         allowed = os.sched_getaffinity(0)
         chosen = min(allowed) if core is None else core
+        if chosen not in allowed:
+            there = ", ".join(map(str, sorted(allowed)))
+            raise ValueError(f"core {chosen} is none of those this process may use: {there}")
         os.sched_setaffinity(0, {chosen})
         try:
             yield chosen

@@ -27,13 +27,18 @@ def trivial_statistics(image: NDArray[np.float32]) -> NDArray[np.float32]:
     border[edge:-edge, edge:-edge] = False
     rim = image[border]
     halves = (
-        image[: rows // 2].mean() - image[rows // 2 :].mean(),
-        image[:, : columns // 2].mean() - image[:, columns // 2 :].mean(),
+        _mean(image[: rows // 2]) - _mean(image[rows // 2 :]),
+        _mean(image[:, : columns // 2]) - _mean(image[:, columns // 2 :]),
     )
     spread = np.percentile(image, (1, 5, 25, 50, 75, 95, 99))
     sharp = np.log(laplace(image).var() + 1e-8)
     values = [image.mean(), image.std(), *spread, rim.mean(), rim.std(), sharp, columns / rows]
     return np.array([*values, *halves], np.float32)
+
+
+def _mean(part: NDArray[np.float32]) -> np.floating:
+    """0 of what has no pixel: a picture one pixel high has no upper half."""
+    return part.mean() if part.size else np.float32(0)
 
 
 def trivial_scores(

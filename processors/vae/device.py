@@ -6,16 +6,15 @@ is opened on a GPU (or by training), never on the CPU path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load
 
-from processors.bounded import DeviceFull, DeviceLost
 from processors.runtime import WeightsShape
+from processors.torch_trouble import told
 from processors.vae.latent import Array
 from processors.vae.network import Shape, SpatialVAE
 
@@ -39,30 +38,12 @@ def build(weights: bytes, card: Mapping[str, Any]) -> SpatialVAE:
     return model.eval()
 
 
-@contextmanager
-def _told(device: torch.device) -> Iterator[None]:
-    """What torch says of a device that is full or gone, in words of `processors.bounded`.
-
-    torch names its errors of CUDA AcceleratorError since 2.8, and only RuntimeError before.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        said = f"The memory of {device} is full."
-        raise DeviceFull(said, then="It is tried again later.") from error
-    except (RuntimeError, AssertionError) as error:
-        if "CUDA" not in str(error):
-            raise
-        first = str(error).splitlines()[0].rstrip(".")
-        raise DeviceLost(f"{device} was lost: {first}.", then="Look at the driver.") from error
-
-
 class TorchNetworks:
     """Encoder and decoder on a torch device. Raises DeviceFull, DeviceLost."""
 
     def __init__(self, weights: bytes, card: Mapping[str, Any], device: str) -> None:
         self._device = torch.device(device)
-        with _told(self._device):
+        with told(self._device):
             self._model = build(weights, card).to(self._device)
 
     def encode(self, images: Array) -> Array:
@@ -73,7 +54,7 @@ class TorchNetworks:
 
     @torch.inference_mode()
     def _run(self, values: Array, encode: bool) -> Array:
-        with _told(self._device):
+        with told(self._device):
             tensor = torch.from_numpy(values).to(self._device)
             result = self._model.encode(tensor)[0] if encode else self._model.decode(tensor)
             return np.asarray(result.cpu().numpy())

@@ -76,12 +76,48 @@ def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
     [
         pytest.param(["pretrain", "--out", "x"], "at least one", id="nothing to learn from"),
         pytest.param(["card", "chset"], "chset", id="no such bundle"),
+        pytest.param(["card", "impressions", "--json"], "no card", id="no model of images"),
+        pytest.param(
+            ["train", "{}", "--out", "x", "--plan", "chset"],
+            "brain, breast, chest",
+            id="no such plan",
+        ),
+        pytest.param(
+            ["pretrain", "{}", "--out", "x", "--size", "50"], "no multiple of 8", id="size"
+        ),
+        pytest.param(
+            ["pretrain", "--out", "x", "--layout", "{films}"], "neither a MedMNIST", id="no layout"
+        ),
+        pytest.param(["time", "chest", "{}", "--core", "9999"], "none of those", id="no such core"),
+        pytest.param(
+            ["study", "markers", "{}", "{}", "--work", "x"],
+            "takes one --table",
+            id="one table alone",
+        ),
+        pytest.param(
+            ["study", "audits", "{}", "{}", "--work", "x"],
+            "takes one --table",
+            id="one table alone here too",
+        ),
     ],
 )
-def test_errors_name_the_way_out(words: list[str], said: str) -> None:
-    code, text = _models(*words)
+def test_errors_name_the_way_out(words: list[str], said: str, site: Path, films: Path) -> None:
+    both = ["--table", str(site), "--images", str(films.parent)]
+    typed = [one for word in words for one in (both if word == "{}" else [word])]
+    code, text = _models(*(word.format(films=films) for word in typed))
     assert code in (1, 2)
-    assert said in text
+    assert said in " ".join(text.replace("│", " ").split())
+
+
+def test_a_plan_without_a_key_is_named(site: Path, films: Path, tmp_path: Path) -> None:
+    raw = json.loads(json.dumps(tiny_plan().raw))
+    del raw["questions"][0]["answers"][0]["positive"]
+    plan = tmp_path / "plan.json"
+    plan.write_text("\ufeff" + json.dumps(raw), encoding="utf-8")
+    words = ("--plan", plan, "--table", site, "--images", films.parent)
+    code, text = _models("train", "--out", tmp_path / "made", *words)
+    assert code == 1
+    assert "has no key 'positive'" in text
 
 
 def test_the_json_of_a_study_with_a_picture_is_json_alone(films: Path, tmp_path: Path) -> None:
@@ -96,3 +132,87 @@ def test_the_json_of_a_study_with_a_picture_is_json_alone(films: Path, tmp_path:
     assert done.exit_code == 0
     assert len(json.loads(done.stdout)["betas"]) > 1
     assert picture.stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def site(films: Path, tmp_path: Path) -> Path:
+    """Some films of the table to be judged by a bundle; none teaches."""
+    header, *rows = films.read_text().splitlines()
+    table = tmp_path / "site.csv"
+    table.write_text("\n".join([header, *(r.replace("train", "val") for r in rows[:24])]) + "\n")
+    return table
+
+
+def test_films_that_teach_nothing_are_judged_all_the_same(
+    tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    """Whoever tests a model on its own films has no `train`: figures, and no trivial bar."""
+    scores, found = tmp_path / "s.csv", tmp_path / "e.json"
+    words = ("evaluate", tiny, "--table", site, "--images", films.parent)
+    code, text = _models(*words, "--scores", scores, "--json", found)
+    assert code == 0, text
+    assert "children/pneumonia (6/12): AUC" in text
+    assert "no trivial bar" in text
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    assert [row["path"] for row in rows] == [f"{i}.png" for i in range(24)]
+    assert set(rows[0]) == {"path", "pneumonia", "gate"}
+    evaluation = json.loads(found.read_text())
+    assert "gain" not in evaluation["answers"]["adults/pneumonia"]
+    code, text = _models(*words, "--strips", 2, "--write-card")
+    assert code == 1
+    assert "--train-table" in text
+
+
+def test_labels_that_the_bundle_does_not_know_are_said(
+    tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    site.write_text(site.read_text().replace("pneumonia", "Neumonía"), encoding="utf-8")
+    words = ("--table", site, "--images", films.parent, "--scores", tmp_path / "s.csv")
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert "no figures" in text
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 25
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "--scores", "{}/no/s.csv"], "does not exist"),
+        (["evaluate", "--json", "{}/no/e.json"], "does not exist"),
+        (["evaluate", "--json", "{}"], "is a folder"),
+        (["sheet", "--out", "{}/no/sheet.png"], "does not exist"),
+        (["shap-summary", "--out", "{}/no/page.html"], "does not exist"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    words: list[str], said: str, site: Path, films: Path, tmp_path: Path
+) -> None:
+    command, *rest = (word.format(tmp_path) for word in words)
+    code, text = _models(command, "chest", "--table", site, "--images", films.parent, *rest)
+    assert code == 2
+    assert said in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain", "evaluate", "probe", "sheet", "time"])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [("nofile.png,{split},X,pneumonia,3", "nofile.png is not a file of"),
+     ("1.png,{split},X", "line 26, has 3 cells and the header 5")],
+)  # fmt: skip
+def test_a_wrong_table_is_said_in_one_line(
+    command: str, row: str, said: str, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    teaches = command in ("train", "pretrain")
+    text = site.read_text().replace(",val,", ",train,") if teaches else site.read_text()
+    site.write_text(text + row.format(split="train" if teaches else "val") + "\n")
+    bundle = [] if teaches else [tiny]
+    out = ["--out", tmp_path / "out.png"] if teaches or command == "sheet" else []
+    code, text = _models(command, *bundle, "--table", site, "--images", films.parent, *out)
+    assert code == 1
+    assert said in text
+    assert len(text.strip().splitlines()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def test_a_study_with_text_in_it_is_refused_and_not_sent(remote: Remote, card: P
     [
         ("silent", EndpointSilent, "does not answer"),
         ("drips", EndpointSilent, "does not answer"),
+        ("slow head", EndpointSilent, "timed out"),
+        ("goes on and on", EndpointSilent, "timed out"),
         ("hangs up", EndpointSilent, "does not answer"),
         ("cut", EndpointSilent, "does not answer"),
         ("500", EndpointSilent, "HTTP 500"),
@@ -134,9 +137,10 @@ def test_a_study_with_text_in_it_is_refused_and_not_sent(remote: Remote, card: P
 def test_a_bad_answer_fails_with_its_reason(
     remote: Remote, card: Path, mode: str, error: type[Exception], message: str
 ) -> None:
-    remote.mode = mode
+    remote.mode, begin = mode, time.monotonic()
     with pytest.raises(error, match=message):
         asked(remote.url, card).analyse(foreign.study(foreign.film()))
+    assert time.monotonic() - begin < 3  # the limit is one second for the whole answer
 
 
 @pytest.mark.parametrize(

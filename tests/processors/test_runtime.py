@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from processors.runtime import (
     open_bundle,
 )
 from processors.training.bundle import write_checksums
+from processors.vae.card import CardFaulty
 from processors.vae.device import TorchNetworks
 
 
@@ -69,6 +72,13 @@ def test_weights_missing_whole_bundle(tmp_path: Path) -> None:
         open_bundle(str(tmp_path / "nowhere"), "cpu")
 
 
+def _fewer_questions(folder: Path) -> None:
+    file = folder / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    del metadata["dictamen"]["questions"][0]
+    file.write_text(json.dumps(metadata))
+
+
 def _say(**changes: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         file = folder / "configs" / "metadata.json"
@@ -90,7 +100,7 @@ def _other_size(folder: Path) -> None:
     "spoil",
     [
         pytest.param(_say(channels=6), id="channels"),
-        pytest.param(_say(questions=[{"answers": [{"label": "pneumonia"}]}]), id="answers"),
+        pytest.param(_fewer_questions, id="answers"),
         pytest.param(_other_size, id="networks of another size"),
     ],
 )
@@ -109,7 +119,59 @@ def test_a_card_without_a_key_is_named(folder: Path, key: str) -> None:
     del metadata["dictamen"][key]
     file.write_text(json.dumps(metadata))
     write_checksums(folder)
-    with pytest.raises(WeightsShape, match=key):
+    with pytest.raises(CardFaulty, match=key):
+        open_bundle(str(folder), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("questions", 0, "temperature"), -1, "greater than 0"),
+        (("questions", 0, "temperature"), math.nan, "finite"),
+        (("questions", 0, "none"), False, "children has one answer and no other"),
+        (("questions", 0, "high"), 0, "asked of nobody"),
+        (("questions", 1, "answers", 0, "threshold"), 0.9, "does not hold its threshold"),
+        (("questions", 1, "answers", 0, "band"), [0.7, 0.2], "does not hold its threshold"),
+        (("questions", 1, "answers", 0, "band"), [0.4], "at least 2 items"),
+        (("questions", 1, "answers", 0, "offset"), None, "valid number"),
+        (("questions", 1, "answers", 0, "label"), "pneumonía", "no label is called pneumonía"),
+        (("labels", 0, "name", "es"), "", "at least 1 character"),
+        (("labels", 0, "code"), {"value": "1"}, "labels.0.code.scheme"),
+        (("frame",), 2, "a frame of 2 cells leaves none of 4"),
+        (("gate", "shortest_side"), "x", "valid integer"),
+        (("notes",), "x", "valid list"),
+    ],
+)
+def test_a_card_that_cannot_be_meant_is_named_at_the_start(
+    folder: Path, place: tuple[str | int, ...], value: object, said: str
+) -> None:
+    """And not with the first study, as a bug or as an answer that is turned around."""
+    file = folder / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    part = metadata["dictamen"]
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    file.write_text(json.dumps(metadata))
+    write_checksums(folder)
+    with pytest.raises(CardFaulty, match=re.escape(said)):
+        open_bundle(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"dictamen": {}}'])
+def test_metadata_that_are_none_are_named(folder: Path, content: bytes) -> None:
+    (folder / "configs" / "metadata.json").write_bytes(content)
+    write_checksums(folder)
+    with pytest.raises(BundleError, match=r"metadata\.json"):
+        open_bundle(str(folder), "cpu")
+
+
+def test_a_head_of_no_numbers_refuses_the_start(folder: Path) -> None:
+    arrays = dict(np.load(folder / "models" / "donors.npz"))
+    arrays["head_weight"][0, 0] = np.nan
+    np.savez(folder / "models" / "donors.npz", **arrays)
+    write_checksums(folder)
+    with pytest.raises(WeightsCorrupt, match="head_weight"):
         open_bundle(str(folder), "cpu")
 
 

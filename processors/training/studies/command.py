@@ -21,7 +21,7 @@ from processors.training.studies.marker_planting import KINDS
 from processors.training.studies.markers import Asking, study
 from processors.training.studies.methods import methods
 from processors.training.studies.shap_summary import page, summaries
-from processors.training.studies.sheet import sheet
+from processors.training.studies.sheet import Tell, sheet
 from processors.training.studies.sheet_drawing import Letters
 
 
@@ -59,10 +59,16 @@ def study_markers(
 
 
 def write_sheet(
-    path_or_name: str, source: tuple[Path, Path], split: str, count: int, file: Path, font: Letters
+    path_or_name: str,
+    sources: Sources,
+    split: str,
+    count: int,
+    file: Path,
+    font: Letters,
+    tell: Tell = lambda _: None,
 ) -> int:
     """The rows that were drawn."""
-    return sheet(open_bundle(path_or_name, "cpu"), *source, split, count, file, font)
+    return sheet(open_bundle(path_or_name, "cpu"), sources, split, count, file, font, tell)
 
 
 def write_shap_summary(

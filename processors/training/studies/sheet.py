@@ -4,14 +4,14 @@ A row an image: the original with the organ and the place that the table marks; 
 outline as the node draws it; the seven frames of the strip with the model's own probability under
 each; beside them what the table says, what the model says, and whether the node shows the strip or
 withholds it, and why.
-In: a bundle, a table with images, a font. Out: one PNG.
+In: a bundle, tables with images, a font. Out: one PNG.
 Never: an image chosen for its strip. The names of the files choose, among the ill that the model
 calls present, and among those without a finding whatever the model says of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from processors.training.data import UNKNOWN, Sample, read_images, read_table
 from processors.training.explained import subject_of
 from processors.training.places import lot, place_of
 from processors.training.plan import questions_of
-from processors.training.studies.choice import mixes
+from processors.training.studies.choice import Sources, mixes
 from processors.training.studies.sheet_drawing import (
     EVIDENCE,
     GREY,
@@ -63,6 +63,7 @@ LEGEND: tuple[tuple[str, Colour], ...] = (
 )  # fmt: skip
 Said = tuple[tuple[str, Colour], ...]
 Place = tuple[int, int]  # question, answer
+Tell = Callable[[str], None]
 
 
 def _state(found: float, scale: Scale) -> State:
@@ -87,6 +88,9 @@ def _evidence(subject: Subject) -> tuple[Outline, ...]:
 
 
 def _percent(value: float) -> str:
+    """Never a certainty that the model does not have."""
+    if 0.995 <= value < 1:
+        return ">99 %"
     return "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
 
 
@@ -111,13 +115,9 @@ def _placed(subject: Subject) -> bool:
     return subject.inside is None or faithfulness.organ(subject.inside).passed
 
 
-def _said(
-    subject: Subject, sample: Sample, strip: Explanation | None, place: Place, refused: str
-) -> Said:
-    lines: list[tuple[str, Colour]] = [
-        (sample.path, GREY),
-        (f"table: {', '.join(sample.labels).replace('_', ' ')}", TABLE),
-    ]
+def _said(subject: Subject, strip: Explanation | None, place: Place, refused: str) -> Said:
+    """What the model says, and what the node does with it."""
+    lines: list[tuple[str, Colour]] = []
     for k, (name, value, state) in enumerate(_answers(subject.bundle, subject.film, place[0])):
         lines.append((f"{MARKS[state]} {name} {_percent(value)}", WHITE if k == place[1] else GREY))
     lines.append(_fate(strip))
@@ -163,32 +163,55 @@ def _frames(strip: Explanation | None, scale: Scale) -> tuple[Panel, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _Entry:
+    """A row of one of the tables. source: the table's number, which has the images."""
+
+    sample: Sample
+    source: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
     """Where the images are, and how a table's boxes become places."""
 
     bundle: Bundle
-    images: Path
+    sources: Sources
 
-    def pixels(self, paths: Sequence[str]) -> Iterator[Image]:
-        return read_images(self.images, paths)
+    def pixels(self, entries: Sequence[_Entry]) -> Iterator[Image]:
+        """In the order of the entries; each tar is opened once."""
+        opened = {
+            number: read_images(images, [e.sample.path for e in entries if e.source == number])
+            for number, (_, images) in enumerate(self.sources)
+        }
+        return (next(opened[entry.source]) for entry in entries)
 
-    def marked(self, sample: Sample, film: Film, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        place = place_of({"boxes": 1.0}, self.bundle.size)
-        mask = next(self.pixels([sample.mask])) if sample.mask else None
+    def marked(self, entry: _Entry, film: Film, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        place, sample = place_of({"boxes": 1.0}, self.bundle.size), entry.sample
+        images = self.sources[entry.source][1]
+        mask = next(read_images(images, [sample.mask])) if sample.mask else None
         if place is None or not (sample.boxes or sample.mask):
             return np.zeros(film.network.shape, bool)
         return place(sample, shape, mask, film.network)
 
+    def named(self, entry: _Entry) -> str:
+        """The image's path, after its table's name where there are several."""
+        table, path = self.sources[entry.source][0], entry.sample.path
+        return path if len(self.sources) == 1 else f"{table.stem}: {path}"
 
-def _row(source: _Source, sample: Sample, pixels: Image, film: Film, place: Place) -> Row:
-    subject = subject_of(source.bundle, film, place)
+
+def _row(tables: _Tables, entry: _Entry, pixels: Image, film: Film, place: Place) -> Row:
+    subject = subject_of(tables.bundle, film, place)
     present = probability(film.latent, subject.row)
     absent = _state(present, subject.scale) is State.ABSENT
     strip = None if absent else explain(subject, "en")
-    refused = picture_refusal(pixels, source.bundle.card, source.bundle.folder, "en")
+    refused = picture_refusal(pixels, tables.bundle.card, tables.bundle.folder, "en")
+    named = (
+        (tables.named(entry), GREY),
+        (f"table: {', '.join(entry.sample.labels).replace('_', ' ')}", TABLE),
+    )
     return Row(
-        said=_said(subject, sample, strip, place, refused or ""),
-        panels=_panels(subject, strip, source.marked(sample, film, pixels.shape)),
+        said=(*named, *_said(subject, strip, place, refused or "")),
+        panels=_panels(subject, strip, tables.marked(entry, film, pixels.shape)),
     )
 
 
@@ -205,62 +228,76 @@ def _place(bundle: Bundle, sample: Sample, film: Film) -> Place | None:
     return (question, wanted) if present else None
 
 
-def _rows(source: _Source, samples: Sequence[Sample], count: int) -> tuple[tuple[Row, ...], int]:
+def _rows(
+    tables: _Tables, entries: Sequence[_Entry], count: int, tell: Tell
+) -> tuple[tuple[Row, ...], int]:
     """At most `count` rows, and how many images were read for them."""
     found: list[Row] = []
     read = 0
-    for sample, pixels in zip(samples, source.pixels([s.path for s in samples]), strict=True):
+    for entry, pixels in zip(entries, tables.pixels(entries), strict=True):
         read += 1
-        film = read_film(sample.path, pixels, source.bundle)
-        place = _place(source.bundle, sample, film)
+        tell(tables.named(entry))
+        film = read_film(entry.sample.path, pixels, tables.bundle)
+        place = _place(tables.bundle, entry.sample, film)
         if place is not None:
-            found.append(_row(source, sample, pixels, film, place))
+            found.append(_row(tables, entry, pixels, film, place))
         if len(found) == count:
             break
     return tuple(found), read
 
 
-def _group(source: _Source, samples: Sequence[Sample], count: int) -> Group:
-    """The rows of one mix of answers, whose name the first sample tells."""
-    targets, many = samples[0].targets, len(samples)
+def _group(tables: _Tables, entries: Sequence[_Entry], count: int, tell: Tell) -> Group:
+    """The rows of one mix of answers, whose name the first entry tells."""
+    targets, many = entries[0].sample.targets, len(entries)
     question = next((q for q, target in enumerate(targets) if target != UNKNOWN), None)
     if question is None:
-        rows, _ = _rows(source, samples, NEGATIVES)
+        rows, _ = _rows(tables, entries, NEGATIVES, tell)
         return Group(
             f"no question is asked (age or label), {len(rows)} of {many} images; {ANYWAY}", rows
         )
-    entry = source.bundle.card["questions"][question]
-    if targets[question] == len(entry["answers"]):
-        rows, _ = _rows(source, samples, NEGATIVES)
-        return Group(f"{entry['name']}: none, {len(rows)} of {many} images; {ANYWAY}", rows)
-    rows, read = _rows(source, samples, count)
-    label = str(entry["answers"][targets[question]]["label"]).replace("_", " ")
+    asked = tables.bundle.card["questions"][question]
+    if targets[question] == len(asked["answers"]):
+        rows, _ = _rows(tables, entries, NEGATIVES, tell)
+        return Group(f"{asked['name']}: none, {len(rows)} of {many} images; {ANYWAY}", rows)
+    rows, read = _rows(tables, entries, count, tell)
+    label = str(asked["answers"][targets[question]]["label"]).replace("_", " ")
     called = f"called present among the first {read} by the digest of their names"
-    return Group(f"{entry['name']}: {label}, {len(rows)} of {many} images, {called}", rows)
+    return Group(f"{asked['name']}: {label}, {len(rows)} of {many} images, {called}", rows)
 
 
-def _groups(source: _Source, samples: Sequence[Sample], count: int) -> list[Group]:
-    held = [[samples[i] for i in each] for each in mixes(samples).values()]
-    rest = [s for s in samples if all(target == UNKNOWN for target in s.targets)]
-    held += [sorted(rest, key=lambda sample: lot(sample.path))] if rest else []
-    return [_group(source, each, count) for each in held]
+def _groups(tables: _Tables, entries: Sequence[_Entry], count: int, tell: Tell) -> list[Group]:
+    samples = [entry.sample for entry in entries]
+    held = [[entries[i] for i in each] for each in mixes(samples).values()]
+    rest = [e for e in entries if all(target == UNKNOWN for target in e.sample.targets)]
+    held += [sorted(rest, key=lambda entry: lot(entry.sample.path))] if rest else []
+    return [_group(tables, each, count, tell) for each in held]
 
 
 def sheet(
-    bundle: Bundle, table: Path, images: Path, split: str, count: int, file: Path, font: Letters
+    bundle: Bundle,
+    sources: Sources,
+    split: str,
+    count: int,
+    file: Path,
+    font: Letters,
+    tell: Tell = lambda _: None,
 ) -> int:
-    """Draws the sheet of one table into `file` (PNG) and returns the number of its rows.
+    """Draws one sheet of all tables into `file` (PNG) and returns the number of its rows.
 
     count: images of each answer, beside NEGATIVES without a finding and NEGATIVES of which no
     question is asked (age or label). font: the letters of a size in pixels (the reports' font,
-    which is shipped). Raises ValueError for a table without a row of the split.
+    which is shipped). tell: hears which image is drawn. Raises ValueError for a table without a
+    row of the split.
     """
-    questions = questions_of(bundle.card["questions"])
-    samples = [s for s in read_table(table, questions) if s.split == split]
-    if not samples:
-        raise ValueError(f"{table} has no row of the split {split!r}")
-    groups = _groups(_Source(bundle, images), samples, count)
+    questions, entries = questions_of(bundle.card["questions"]), []
+    for number, (table, _) in enumerate(sources):
+        rows = [s for s in read_table(table, questions) if s.split == split]
+        if not rows:
+            raise ValueError(f"{table} has no row of the split {split!r}")
+        entries += [_Entry(sample, number) for sample in rows]
+    groups = _groups(_Tables(bundle, sources), entries, count, tell)
     name, version = bundle.algorithm.name, bundle.algorithm.version
-    title = f"{name} {version} ({bundle.algorithm.sha256[:12]}) on {table.name}, split {split}"
+    on = ", ".join(table.name for table, _ in sources)
+    title = f"{name} {version} ({bundle.algorithm.sha256[:12]}) on {on}, split {split}"
     draw(title, LEGEND, groups, font).save(file, format="PNG")
     return sum(len(group.rows) for group in groups)

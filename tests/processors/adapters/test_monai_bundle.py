@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from safetensors.torch import load_file
 
 from processors import kinds
 from processors.adapters import network
+from processors.adapters.monai_bundle import OutputOutOfRange
 from processors.analysis import BundleError, ModelOutputNotFinite, State, Status
+from processors.bounded import DeviceFull
 from processors.runtime import PickleWeights, WeightsCorrupt, WeightsMissing, WeightsShape
 from processors.training.bundle import write_checksums
 
@@ -182,8 +185,13 @@ def test_a_film_gets_outlines_and_no_mask(made: Folders) -> None:
         (lambda s: setattr(s[4], "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "geometry"),
         (lambda s: [setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]) for d in s],
          "localizer"),
+        (lambda s: [setattr(d, "ImageType", ["DERIVED", "SECONDARY", "AXIAL", "MIP"]) for d in s],
+         "projection"),
+        (lambda s: [setattr(d, "ImageType", ["DERIVED", "PRIMARY", "PROJECTION IMAGE"]) for d in s],
+         "projection"),
     ],
-    ids=["a slice is missing", "no position", "spacing", "frame of reference", "turned", "scout"],
+    ids=["a slice is missing", "no position", "spacing", "frame of reference", "turned", "scout",
+         "largest values", "projection"],
 )  # fmt: skip
 def test_a_series_that_is_no_volume_is_refused(
     made: Folders, spoil: Callable[[list[Any]], object], kind: str
@@ -195,6 +203,21 @@ def test_a_series_that_is_no_volume_is_refused(
     assert processor.analyse(study).status is Status.UNSUITABLE
 
 
+def _tilted() -> list[Any]:
+    """As a gantry tilted by 20 degrees takes a head: the table moves on, the slices lie aslant."""
+    series = foreign.ct_series()
+    for k, dataset in enumerate(series):
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, math.cos(0.35), math.sin(0.35)]
+        dataset.ImagePositionPatient = [0.0, 0.0, 3.0 * k]
+    return series
+
+
+def test_a_slanted_volume_is_refused_by_a_network_of_volumes(made: Folders) -> None:
+    study = foreign.study(*_tilted())
+    assert opened(made("segmenter3d")).accepts(study).kind == "tilted"
+    assert opened(made("segmenter2d")).analyse(study).status is Status.COMPLETED
+
+
 def test_only_the_longest_series_is_judged_and_that_is_said(made: Folders) -> None:
     short = foreign.ct_series(SeriesInstanceUID=foreign.uid("short"))[:6]
     for number, dataset in enumerate(short):
@@ -202,6 +225,74 @@ def test_only_the_longest_series_is_judged_and_that_is_said(made: Folders) -> No
     analysis = opened(made("segmenter2d")).analyse(foreign.study(*foreign.ct_series(), *short))
     assert any("Only the longest series (24 slices)" in note for note in analysis.notes)
     assert not set(analysis.masks[0].planes) & {str(d.SOPInstanceUID) for d in short}
+
+
+# ---- numbers that are not what the card says ----------------------------------------------------
+def test_a_score_is_not_taken_for_a_probability(copied: Folders) -> None:
+    """activation none, and the network gives logits: 7 is no 100 %."""
+    folder = copied("classifier")
+    edit(folder, "metadata", lambda m: m["dictamen"].update(activation="none"))
+    state = load_file(folder / "models" / "model.safetensors")
+    state["class_layers.out.bias"] = torch.tensor([7.0, -7.0])
+    foreign.save(folder, state)
+    write_checksums(folder)
+    with pytest.raises(OutputOutOfRange, match=r"dictamen\.activation"):
+        opened(folder).analyse(foreign.study(foreign.film()))
+
+
+def test_a_softmax_of_one_channel_is_refused(copied: Folders) -> None:
+    """It is 1 whatever the film."""
+    folder = copied("classifier")
+    state = load_file(folder / "models" / "model.safetensors")
+    for name in ("class_layers.out.weight", "class_layers.out.bias"):
+        state[name] = state[name][:1]
+    foreign.save(folder, state)
+    edit(folder, "inference", lambda c: c["network_def"].update(out_channels=1))
+    edit(folder, "metadata", lambda m: m["dictamen"]["labels"].pop())
+    assert opened(folder).algorithm.name == "films"
+    edit(folder, "metadata", lambda m: m["dictamen"].update(activation="softmax"))
+    with pytest.raises(WeightsShape, match="always 1"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("channels", "refused"),
+    [
+        ({"0": "Nodule", "1": "pleural_effusion"}, False),
+        ({"0": "finding", "1": "finding"}, False),
+        ({"0": "pleural effusion", "1": "nodule"}, True),
+        ({"0": "background", "1": "Nodule"}, True),
+    ],
+)
+def test_labels_in_another_order_than_the_network_s_are_refused(
+    copied: Folders, channels: dict[str, str], refused: bool
+) -> None:
+    def stated(metadata: dict[str, Any]) -> None:
+        metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = channels
+
+    folder = copied("classifier")
+    edit(folder, "metadata", stated)
+    if not refused:
+        assert opened(folder).algorithm.name == "films"
+        return
+    with pytest.raises(WeightsShape, match="channel_def"):
+        opened(folder)
+
+
+def test_a_device_that_is_full_is_not_the_image_s_fault(
+    made: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own error is raised where a GPU would raise it: the run waits and is tried again."""
+    processor, study = opened(made("classifier")), foreign.study(foreign.film())
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DenseNet, "forward", full)
+        with pytest.raises(DeviceFull):
+            processor.analyse(study)
+    assert processor.analyse(study).status is Status.COMPLETED
 
 
 # ---- what is never run, and what is not whole ---------------------------------------------------

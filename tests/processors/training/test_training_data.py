@@ -16,6 +16,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from processors.training.data import Question, Sample, is_tuning, load, read_images, read_table
 from processors.training.places import box_mask, place_of
 from processors.training.plan import PlanError
+from processors.training.trivial import trivial_statistics
 
 ILL = ("pneumonia",), (("pneumonia",),)
 CHILDREN = Question("children", 1, 5, *ILL, negative=("normal",))
@@ -144,6 +145,43 @@ def test_a_path_outside_the_folder_is_refused(tmp_path: Path) -> None:
         list(read_images(tmp_path / "in", ["../secret.png"]))
 
 
+def test_a_tar_of_a_whole_folder_is_read(tmp_path: Path) -> None:
+    """`tar -C films -cf films.tar .` names its members ./a.png."""
+    (tmp_path / "a.png").write_bytes(_png(0))
+    with tarfile.open(tmp_path / "films.tar", "w") as tar:
+        tar.add(tmp_path / "a.png", "./a.png")
+    (picture,) = read_images(tmp_path / "films.tar", ["a.png"])
+    assert picture.shape == (40, 30)
+
+
+@pytest.mark.parametrize(("kind", "end"), [("films.tar", 700), ("films.tar.gz", 60), ("a.png", -1)])
+def test_what_is_no_whole_tar_is_named(tmp_path: Path, kind: str, end: int) -> None:
+    (tmp_path / "a.png").write_bytes(_png(0))
+    if kind != "a.png":
+        with tarfile.open(tmp_path / kind, "w:gz" if kind.endswith("gz") else "w") as tar:
+            tar.add(tmp_path / "a.png", "a.png")
+        (tmp_path / kind).write_bytes((tmp_path / kind).read_bytes()[:end])
+    with pytest.raises(ValueError, match=kind):
+        list(read_images(tmp_path / kind, ["a.png"]))
+
+
+@pytest.mark.parametrize("name", ["b.png", "set"])
+def test_a_path_that_the_folder_lacks_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(ValueError, match=f"{name} is not a file of"):
+        list(read_images(tmp_path, [name]))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("png", 4095), ("png", 65535), ("tiff", 0.3)])
+def test_more_than_eight_bits_are_shown_whole(tmp_path: Path, kind: str, most: float) -> None:
+    """Twelve bits in a PNG of sixteen, as a site exports its films: neither white nor black."""
+    shown = np.linspace(0, 1, 1200, dtype=np.float32).reshape(40, 30)
+    deep = np.rint(shown * most).astype(np.uint16) if kind == "png" else shown
+    Image.fromarray(deep).save(tmp_path / f"a.{kind}")
+    (picture,) = read_images(tmp_path, [f"a.{kind}"])
+    np.testing.assert_allclose(picture, shown, atol=1e-3)
+
+
 def test_a_path_that_the_tar_lacks_is_named(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "films.tar", "w"):
         pass
@@ -158,6 +196,12 @@ def test_load(tmp_path: Path) -> None:
     assert images.inputs.shape == (1, 32, 32)
     assert images.trivial.shape == (1, 15)
     assert np.isfinite(images.trivial).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2)])
+def test_the_smallest_pictures_have_statistics(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).random(shape, dtype=np.float32)
+    assert np.isfinite(trivial_statistics(picture)).all()
 
 
 def _dicom(file: Path, pixels: np.ndarray) -> None:
@@ -183,7 +227,17 @@ def test_dicom_files_are_read_as_the_node_reads_them(tmp_path: Path) -> None:
     np.testing.assert_allclose(film, picture, atol=0.01)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", bytes(128) + b"DICM" + bytes(40)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no picture", id="words"),
+        pytest.param(bytes(128) + b"DICM" + bytes(40), id="a DICOM file of zeros"),
+        pytest.param(_png(0)[:20] + b"\xff\xff\xff\xff" + _png(0)[24:], id="a giant by its word"),
+        pytest.param(_png(0)[:60], id="cut"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(40), id="a PNG of zeros"),
+    ],
+)
 def test_an_unreadable_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.dcm").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.dcm"):

@@ -69,7 +69,7 @@ def _drawn(
         return draw(title, legend, groups, letters)
 
     monkeypatch.setattr(sheet, "draw", kept)
-    rows = sheet.sheet(bundle, *_table(place, images), "val", 2, place / "out.png", font)
+    rows = sheet.sheet(bundle, [_table(place, images)], "val", 2, place / "out.png", font)
     assert rows == sum(len(group.rows) for group in seen)
     return seen
 
@@ -148,7 +148,46 @@ def test_a_split_that_no_row_has_is_an_error(
 ) -> None:
     table, folder = _table(tmp_path, images)
     with pytest.raises(ValueError, match="no row of the split"):
-        sheet.sheet(bundle, table, folder, "other", 2, tmp_path / "out.png", font)
+        sheet.sheet(bundle, [(table, folder)], "other", 2, tmp_path / "out.png", font)
+
+
+def test_several_tables_stand_on_one_sheet(
+    bundle: Bundle, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Children in one table, adults in another, their files under the same names."""
+    group = np.array([s.targets[0] >= 0 for s in images.samples])
+    sources = []
+    for name, keep in (("children", group), ("adults", ~group)):
+        (tmp_path / name).mkdir()
+        sources.append(_table(tmp_path / name, images.where(keep)))
+    seen: list[sheet_drawing.Group] = []
+    drawn = sheet_drawing.draw
+
+    def kept(title: str, legend: Any, groups: Any, letters: Any) -> Image.Image:
+        seen.extend(groups)
+        assert "films.csv, films.csv, split val" in title
+        return drawn(title, legend, groups, letters)
+
+    monkeypatch.setattr(sheet, "draw", kept)
+    told: list[str] = []
+    asked = (_called(bundle, 0, 0), sources, "val", 2, tmp_path / "out.png", font, told.append)
+    assert sheet.sheet(*asked) == 2 * (2 + 2) + 2
+    assert [group.heading.split(",")[0] for group in seen] == [
+        "adults: pneumonia",
+        "adults: none",
+        "children: pneumonia",
+        "children: none",
+        "no question is asked (age or label)",
+    ]
+    by_hand = {0: images.where(group), 1: images.where(~group)}
+    tables = sheet._Tables(bundle, sources)
+    entries = [sheet._Entry(replace(images.samples[0], path=f"{i}.png"), t)
+               for i, t in ((3, 1), (0, 0), (1, 1))]  # fmt: skip
+    for entry, pixels in zip(entries, tables.pixels(entries), strict=True):
+        own = by_hand[entry.source].inputs[int(entry.sample.path[:-4])]
+        np.testing.assert_array_equal(np.rint(pixels * 255), own)
+    assert told
+    assert all(one.startswith("films: ") for one in told)
 
 
 def test_the_commands_open_read_and_say_what_was_judged(
@@ -158,6 +197,6 @@ def test_the_commands_open_read_and_say_what_was_judged(
     found = command.study_erased(str(tiny_folder), [source], "val", 4)
     assert (found["split"], len(found["sha256"])) == ("val", 64)
     assert found["n"] == 4 * 4
-    rows = command.write_sheet(str(tiny_folder), source, "val", 1, tmp_path / "out.png", font)
+    rows = command.write_sheet(str(tiny_folder), [source], "val", 1, tmp_path / "out.png", font)
     assert rows >= 5  # two without a finding of each question, one whose label nothing means
     assert (tmp_path / "out.png").is_file()
