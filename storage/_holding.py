@@ -106,17 +106,20 @@ def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:
 
 
 def _plan_again(transaction: Transaction, uid: str) -> None:
-    """A superseded run becomes ready when routing wants it again, one that is set aside not.
+    """A superseded run becomes ready when routing wants it again, one that is set aside not; and
+    one that still waits may read what was left out.
 
-    Nobody plans the run over a message again: it is ready at once, if it is the newest of its kind
-    and its message was not held.
+    Nobody plans the run over a message again: set aside, it is ready at once, if it is the newest
+    of its kind and its message was not held.
     """
     connection = transaction.connection
     newest = select(func.max(runs.c.id)).where(runs.c.study_uid == uid).group_by(runs.c.processor)
     read = set(connection.scalars(select(messages.c.run_id).where(messages.c.run_id.in_(newest))))
-    aside = (runs.c.study_uid == uid, runs.c.state == RunState.SET_ASIDE)
-    for row in connection.execute(select(runs).where(*aside)).all():
-        if not drop(transaction, row.id):
+    stopped = (RunState.SET_ASIDE, RunState.READY, RunState.WAITING)
+    mine = (runs.c.study_uid == uid, runs.c.state.in_(stopped))
+    for row in connection.execute(select(runs).where(*mine).order_by(runs.c.id)).all():
+        over_text = not row.instances
+        if (over_text and row.state != RunState.SET_ASIDE) or not drop(transaction, row.id):
             continue
         values: dict[str, Any] = {"reason": "the study was released"}
         if row.id in read:

@@ -219,6 +219,28 @@ def test_two_contents_are_both_left_out(node: Node) -> None:
     assert columns(storage) == {"not_selected": 1}
 
 
+def test_a_run_that_waited_reads_nothing_that_was_left_out(node: Node) -> None:
+    """Else it fails with "an instance of the study is gone" before routing has planned anew."""
+    storage = node.storage
+    waiting(storage)
+    add(storage, instance(content="other"), on_conflict="keep_both")
+    assert storage.studies.exclude(STUDY, instance().sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    assert storage.runs.claim("worker") is None
+    assert columns(storage) == {"not_selected": 1}
+
+
+def test_a_run_that_waited_goes_on_where_nothing_was_left_out(node: Node) -> None:
+    storage = node.storage
+    first = waiting(storage)
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.release(STUDY, "admin")
+    assert [run.id for run in plan(storage)] == [first.id]
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    assert claimed.id == first.id
+
+
 @pytest.mark.parametrize("rule", ["of", "settled", "open", "unknown"])
 def test_only_instances_of_held_studies_are_left_out(node: Node, rule: str) -> None:
     waiting(node.storage)
