@@ -20,6 +20,7 @@ class Event(StrEnum):
     CLOCK_STORAGE = "clock.storage"
     CLOCK_CRASHED = "clock.crashed"
     STUDY_NOT_SELECTED = "study.not_selected"
+    STUDY_NOT_PLANNED = "study.not_planned"
     RUN_PLANNED = "run.planned"
     RUN_STARTED = "run.started"
     RUN_ENDED = "run.ended"

@@ -251,7 +251,7 @@ def test_two_contents_are_both_left_out(node: Node) -> None:
     assert storage.studies.exclude(STUDY, instance().sop_uid, "admin")
     assert storage.studies.release(STUDY, "admin")
     assert state(storage) is StudyState.SETTLED  # nothing is left to plan
-    assert storage.studies.unplanned() == ()
+    assert tuple(storage.studies.unplanned()) == ()
     assert columns(storage) == {"not_selected": 1}
 
 
@@ -422,7 +422,7 @@ def test_duplicate_study(node: Node) -> None:
     before = storage.audit.list(limit=1000)
     assert add(storage, *everything).kind is AddedAs.REPEAT
     assert state(storage) is StudyState.SETTLED
-    assert storage.studies.unplanned() == ()
+    assert tuple(storage.studies.unplanned()) == ()
     assert plan(storage) == ()
     assert [one.repeats for one in storage.studies.instances(STUDY)] == [1, 1, 1]
     assert len(storage.outbox.list()) == len(storage.runs.list()) == 1
