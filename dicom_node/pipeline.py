@@ -34,6 +34,10 @@ from storage import AuditEntry, DeliveryState, NewReport, Run, RunState, Spool, 
 
 log = structlog.get_logger()
 _AT_ONCE = 4  # reports on their way to the disk: they share its flushes
+# under its old UID a corrected image is a conflict while the one that came first counts
+SENT_AGAIN = (
+    "Before it comes: dictamen studies retry STUDY --without SOP_UID, for each of its images."
+)
 _MOST_SENT = 10_000  # deliveries of one study that are looked at
 _NEVER_CAME = (DeliveryState.REJECTED, DeliveryState.HELD, DeliveryState.GIVEN_UP)
 WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
@@ -234,7 +238,7 @@ def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
 
 def hold(storage: Storage, claimed: Run, reason: str) -> RunState:
     """Nothing is sent; the study waits for a person; held first, so that no kill forgets it."""
-    storage.studies.hold(claimed.study_uid, reason)
+    storage.studies.hold(claimed.study_uid, f"{reason} {SENT_AGAIN}")
     storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
     return RunState.SET_ASIDE
 

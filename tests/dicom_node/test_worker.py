@@ -22,7 +22,7 @@ from storage_fixtures import (  # noqa: F401 - the fixtures that `node` asks for
 from dicom_node import wiring, worker
 from processors import Algorithm, Analysis, Refusal, Study
 from reports import Options
-from storage import Identity, Run, RunState, Storage, StorageError, StorageFull
+from storage import Identity, NewInstance, Run, RunState, Storage, StorageError, StorageFull
 
 
 class Refuses:
@@ -49,8 +49,8 @@ def judges(*names: str) -> wiring.Judges:
 
 
 def one_run(storage: Storage, known: wiring.Judges) -> Run:
-    """Let the product's worker take the one run that is ready; the run as it is then."""
-    (run,) = storage.runs.list()
+    """Let the product's worker take the newest run, which is ready; the run as it is then."""
+    run = storage.runs.list()[-1]
     stopping = threading.Event()
     worker.serve(storage, known, stopping, lease=30.0, filed=stopping.set)
     found = storage.runs.get(run.id)
@@ -77,6 +77,35 @@ def test_a_run_of_a_processor_that_node_yaml_dropped_says_so(
     assert storage.runs.retry(run.id, "a person")
 
 
+def film(storage: Storage, charset: str, content: str = "") -> NewInstance:
+    """A film of a patient whose name needs UTF-8, as the intake files it."""
+    uid = f"{STUDY}.7.1"
+    data = dicom_bytes(uid, study=STUDY).replace(b"ISO_IR 192", charset.encode().ljust(10))
+    path = storage.spool.write("objects", f"film{content}.dcm", data)
+    whose = Identity(STUDY, "P-1", "", "Peña^José", "19700101", "A-1")
+    return instance(path=path, identity=whose, content=content)
+
+
+def test_the_way_out_of_a_name_that_does_not_decode(node: Node) -> None:
+    """What is sent again under its UID counts only once the first one was left out."""
+    storage = node.storage
+    storage.studies.add(film(storage, "ISO_IR 6"), on_conflict="keep_first")
+    plan(storage, STUDY)
+    assert one_run(storage, judges("chest")).state is RunState.SET_ASIDE
+    held = storage.studies.get(STUDY)
+    assert held is not None
+    assert "correct the Specific Character Set" in held.reason
+    assert "dictamen studies retry STUDY --without SOP_UID" in held.reason
+    assert storage.studies.exclude(STUDY, f"{STUDY}.7.1", "a person")
+    assert storage.studies.release(STUDY, "a person")
+    again = storage.studies.add(film(storage, "ISO_IR 192", "2"), on_conflict="keep_first")
+    assert (again.kept, again.held) == (True, "")
+    plan(storage, STUDY)
+    newest = one_run(storage, judges("chest"))
+    assert newest.state is RunState.UNSUITABLE
+    assert [d.destination for d in storage.outbox.list()] == ["pacs"]
+
+
 @pytest.mark.parametrize(
     ("error", "state", "tries"),
     [
@@ -91,10 +120,8 @@ def test_a_full_disk_is_no_attempt_of_the_study(
     node: Node, monkeypatch: pytest.MonkeyPatch, error: Exception, state: str, tries: int
 ) -> None:
     """Else each study in the queue is set aside within three leases, for a worker's silence."""
-    storage, uid = node.storage, f"{STUDY}.7.1"
-    path = storage.spool.write("objects", "film.dcm", dicom_bytes(uid, study=STUDY))
-    whose = Identity(STUDY, "P-1", "", "Peña^José", "19700101", "A-1")
-    storage.studies.add(instance(path=path, identity=whose), on_conflict="keep_first")
+    storage = node.storage
+    storage.studies.add(film(storage, "ISO_IR 192"), on_conflict="keep_first")
     plan(storage, STUDY)
 
     def full(*_: object) -> str:
