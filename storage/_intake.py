@@ -220,8 +220,9 @@ def same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def patient(said: Row[Any] | Identity) -> tuple[str, str]:
-    """Who is meant: patient id and issuer."""
-    return text(said.patient_id).strip(), text(said.issuer).strip()
+    """Who is meant: patient id and issuer; `""`, as worklists hand it on, is none."""
+    number, issuer = text(said.patient_id).strip(), text(said.issuer).strip()
+    return number.replace('""', ""), issuer.replace('""', "")
 
 
 def one_patient(study: Row[Any] | Identity, other: Identity) -> bool:

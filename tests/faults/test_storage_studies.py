@@ -165,6 +165,7 @@ def test_the_same_patient(node: Node, first: tuple[str, str], then: tuple[str, s
     assert add(node.storage, instance(3, patient="P1", issuer="CLINIC")).held
 
 
+@pytest.mark.parametrize("number", ["", '""'])
 @pytest.mark.parametrize(
     ("name", "birth", "held"),
     [
@@ -175,10 +176,12 @@ def test_the_same_patient(node: Node, first: tuple[str, str], then: tuple[str, s
         pytest.param("Muñoz^Ana", "19800101", True, id="another birth date"),
     ],
 )
-def test_patients_without_a_number(node: Node, name: str, birth: str, held: bool) -> None:
+def test_patients_without_a_number(
+    node: Node, number: str, name: str, birth: str, held: bool
+) -> None:
     """Where no number says who it is, the name and the birth date must."""
-    add(node.storage, instance(1, patient="", issuer=""))
-    whose = Identity(STUDY, "", "", name, birth, "A1")
+    add(node.storage, instance(1, patient=number, issuer=""))
+    whose = Identity(STUDY, number, "", name, birth, "A1")
     assert bool(add(node.storage, instance(2, identity=whose)).held) is held
     many = [instance(n, identity=whose, study=STUDY) for n in (3, 4)]
     assert bool(node.storage.studies.add_many(many, on_conflict="keep_first")[-1].held) is held
