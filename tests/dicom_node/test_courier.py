@@ -306,6 +306,34 @@ def test_a_report_of_a_name_corrected_since_is_written_again_by_a_run(tmp_path: 
         assert storage.runs.claim("worker") is None
 
 
+def test_an_older_message_is_not_sent_after_the_newer_one(tmp_path: Path) -> None:
+    """Held by the RIS, sent again by a person when another result had gone: it would hold."""
+
+    with (
+        storage_in(tmp_path) as storage,
+        ris(lambda message, count: ack(message, "AR" if count == 1 else "AA")) as office,
+    ):
+        file_study(storage, 1, [("hl7_oru", ["ris"])])
+        peers = {"ris": to_ris(office.port)}
+        carry_until(storage, peers, lambda: states(storage)["held"])
+        (held,) = storage.outbox.list()
+        again = [PlannedRun("chest", "of more images", ("2.25.7001.1.1",))]
+        storage.studies.plan(
+            held.study_uid, again, trace=(), instances_seen=1, done=True, at=datetime.now(UTC)
+        )
+        newer = storage.runs.claim("worker")
+        assert newer is not None
+        made = courier_bench.report(storage, newer.study_uid, 1, "hl7_oru", ["ris"])
+        storage.runs.finish(newer, state=RunState.COMPLETED, reason="", analysis={}, reports=[made])
+        carry_until(storage, peers, lambda: states(storage)["delivered"])
+        assert storage.outbox.retry(held.id, "a person")
+        carry_until(storage, peers, lambda: states(storage)["rejected"])
+        found = storage.outbox.get(held.id)
+        assert found is not None
+        assert found.answer == f"not sent: run {newer.id}, newer, has been delivered there already"
+        assert len(office.messages) == 2
+
+
 def test_a_writer_that_says_another_name_again_is_stopped(tmp_path: Path) -> None:
     with storage_in(tmp_path) as storage, pacs() as archive:
         file_study(storage, 1, [("overlay", ["pacs"])])
