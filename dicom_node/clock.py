@@ -20,9 +20,10 @@ from config import Settings
 from config.settings import OWN_PROCESSORS
 from dicom_node import metrics, routing
 from dicom_node.events import Event
-from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage
+from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage, StorageError, StudyRecord
 from storage.records import AGREEMENT
 
+_AGAIN = 60.0  # seconds until a study that could not be planned is looked at again
 _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 
 log = structlog.get_logger()
@@ -37,45 +38,76 @@ class Looked:
     wait: float | None
 
 
+# study -> how many instances it had, what was heard of it, until when it waits
+Asleep = dict[str, tuple[int, routing.Heard, datetime]]
+
+
 def settle(
     storage: Storage,
     settings: Settings,
     now: datetime,
     heard: Callable[[str], routing.Heard] = lambda _: routing.ALWAYS,
+    asleep: Asleep | None = None,
 ) -> Looked:
-    """Plan the runs of every study that has settled. heard: by Study Instance UID."""
-    new, waits = 0, list[float]()
+    """Plan the runs of every study that has settled. heard: by Study Instance UID.
+
+    asleep: filled here, so that the next look reads the instances of no study that still waits.
+    A study that cannot be read or planned is logged, and keeps no other from it.
+    """
+    asleep = {} if asleep is None else asleep
+    before, new, waits = dict(asleep), 0, list[float]()
+    asleep.clear()
     for study in storage.studies.unplanned():
-        known = heard(study.uid)
-        if (wait := routing.soonest(settings, study, now, known)) > 0:
-            waits.append(wait)
+        known = study.instances, heard(study.uid)
+        if (entry := before.get(study.uid)) and entry[:2] == known and entry[2] > now:
+            asleep[study.uid] = entry
+            waits.append((entry[2] - now).total_seconds())
             continue
-        instances = storage.studies.instances(study.uid)
-        if not instances:
-            continue
-        choices = routing.choose(settings, instances, study.planned_instances, now, known)
-        waits += [choice.wait for choice in choices if choice.wait > 0]
-        if all(choice.wait > 0 for choice in choices):
-            continue
-        done, wanted = all(choice.wait <= 0 for choice in choices), routing.plan(choices)
-        if not done and not _new(storage, study.uid, wanted):
-            continue  # another processor still waits: nothing to write until it has settled too
-        runs = storage.studies.plan(
-            study.uid,
-            wanted,
-            trace=[choice.trace() for choice in choices],
-            instances_seen=len(instances),
-            done=done,
-            at=now,
-        )
-        new += len(runs)
-        for run in runs:
-            metrics.count(Event.RUN_PLANNED)
-            log.info(Event.RUN_PLANNED, study=study.uid, run=run.id, processor=run.processor)
-        if done and not any(choice.picked for choice in choices):
-            metrics.count(Event.STUDY_NOT_SELECTED)
-            log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
+        try:
+            looked = _settle_one(storage, settings, study, now, known[1])
+        except StorageError:
+            raise
+        except Exception:
+            metrics.count(Event.STUDY_NOT_PLANNED)
+            log.exception(Event.STUDY_NOT_PLANNED, study=study.uid)
+            looked = Looked(0, _AGAIN)
+        new += looked.new
+        if looked.wait is not None:
+            asleep[study.uid] = *known, now + timedelta(seconds=looked.wait)
+            waits.append(looked.wait)
     return Looked(new, min(waits, default=None))
+
+
+def _settle_one(
+    storage: Storage, settings: Settings, study: StudyRecord, now: datetime, known: routing.Heard
+) -> Looked:
+    if (wait := routing.soonest(settings, study, now, known)) > 0:
+        return Looked(0, wait)
+    instances = storage.studies.instances(study.uid)
+    if not instances:
+        return Looked(0, None)
+    choices = routing.choose(settings, instances, study.planned_instances, now, known)
+    wait_more = min((choice.wait for choice in choices if choice.wait > 0), default=None)
+    if all(choice.wait > 0 for choice in choices):
+        return Looked(0, wait_more)
+    done, wanted = wait_more is None, routing.plan(choices)
+    if not done and not _new(storage, study.uid, wanted):
+        return Looked(0, wait_more)  # another processor waits: nothing to write until it settled
+    runs = storage.studies.plan(
+        study.uid,
+        wanted,
+        trace=[choice.trace() for choice in choices],
+        instances_seen=len(instances),
+        done=done,
+        at=now,
+    )
+    for run in runs:
+        metrics.count(Event.RUN_PLANNED)
+        log.info(Event.RUN_PLANNED, study=study.uid, run=run.id, processor=run.processor)
+    if done and not any(choice.picked for choice in choices):
+        metrics.count(Event.STUDY_NOT_SELECTED)
+        log.info(Event.STUDY_NOT_SELECTED, study=study.uid)
+    return Looked(len(runs), wait_more)
 
 
 def read_texts(storage: Storage, settings: Settings, now: datetime) -> int:

@@ -32,7 +32,9 @@ def run(storage: Storage, claimed: Run, scribe: Scribe) -> RunState:
     if found.run is None and found.waits:
         return pipeline.postpone(storage, claimed, _WAITS)
     try:
-        text = narrative.of_run(storage, claimed, scribe.processing)
+        text = narrative.of_claimed(storage, claimed, scribe.processing)
+    except narrative.Disowned:
+        return RunState.SET_ASIDE
     except ProcessorError as error:
         return _end(storage, claimed, RunState.FAILED, str(error))
     if found.run is None:

@@ -31,7 +31,8 @@ HELD_BYTES = 32 * 2**20  # of reports in memory, before they are sent and the ne
 FAREWELL = 15.0  # seconds that sends under way get at a stop, within the service's 20
 _IDLE = 1.0  # seconds until a lane looks again, where all that waits is not yet due
 DAMAGED, UNKNOWN_STUDY = "report damaged", "study unknown"
-NOT_CARRIED = "not carried"
+NOT_CARRIED, OUTDATED = "not carried", "outdated"
+_CORRECTED = frozenset({"patient_name", "birth_date", "accession"})  # at the source, since it ran
 
 log = structlog.get_logger()
 OnEvent = Callable[[str], None]
@@ -57,7 +58,7 @@ class Event(StrEnum):
     STILL_SENDING = "courier.still_sending"
 
 
-_OUR_OWN = frozenset({MISMATCH, DAMAGED, UNKNOWN_STUDY, NOT_CARRIED})
+_OUR_OWN = frozenset({MISMATCH, DAMAGED, UNKNOWN_STUDY, NOT_CARRIED, OUTDATED})
 _EVENTS = {
     DeliveryState.DELIVERED: Event.DELIVERED,
     DeliveryState.WAITING: Event.WAITS,
@@ -250,11 +251,20 @@ class Lane:
             return Outcome(delivery.id, Fate.HELD, words, status=UNKNOWN_STUDY, alarm=True)
         if study.state is StudyState.HELD:  # since the claim; it waits until a person releases it
             return _untried(delivery)
+        if report.kind == "hl7_oru" and (newer := self._storage.outbox.overtaken(delivery)):
+            # a person's retry: a RIS shows what came last as the result that holds
+            words = f"not sent: run {newer}, newer, has been delivered there already"
+            return Outcome(delivery.id, Fate.REJECTED, words, status=OUTDATED)
         names = [field.name for field in fields(identity.SourceIdentity)]
         source = identity.SourceIdentity(**{name: getattr(study.identity, name) for name in names})
         differences = identity.matches(payload, report.kind, source)
         if differences:
-            words = f"not sent: differs from the study in {', '.join(differences)}"
+            told = ", ".join(differences)
+            again = _CORRECTED.issuperset(differences) and self._storage.runs.renew(delivery.run_id)
+            if again:
+                words = f"not sent: {told} of the study changed since; run {again} writes it again"
+                return Outcome(delivery.id, Fate.REJECTED, words, status=OUTDATED)
+            words = f"not sent: differs from the study in {told}"
             return Outcome(delivery.id, Fate.HELD, words, status=MISMATCH, alarm=True)
         return Parcel(
             delivery.id,
@@ -268,7 +278,8 @@ class Lane:
         )
 
     def _record(self, delivery: Delivery, outcome: Outcome) -> DeliveryState:
-        wait = 0.0 if outcome.peer_wide else backoff(delivery.attempts, False, self._rng)
+        # its own wait outlasts the lane's pause: the next ones get their turn before it
+        wait = 0.0 if outcome.peer_wide else 2 * backoff(delivery.attempts, False, self._rng)
         found = judge(delivery, outcome, datetime.now(UTC), self._patience, wait)
         exported = self._destination.carries("hl7_oru")  # no PACS does
         entry = audit_entry(delivery, outcome, found, exported=exported)

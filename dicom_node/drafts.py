@@ -19,7 +19,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from dicom_node import metrics, narrative, pipeline
 from dicom_node.events import Event
-from dicom_node.narrative import Narrative
+from dicom_node.narrative import Disowned, Narrative
 from dicom_node.pipeline import Judged
 from dicom_node.routing import TEXT_REPORTS
 from processors.analysis import (
@@ -106,6 +106,8 @@ def run(storage: Storage, claimed: Run, scribe: Scribe) -> RunState:
         judged = _judge(storage, claimed, scribe)
     except IdentityUnclear as error:
         return pipeline.hold(storage, claimed, str(error))
+    except Disowned:
+        return RunState.SET_ASIDE
     except (ProcessorError, ReportError) as error:
         failed = Analysis(
             claimed.study_uid, IMPRESSIONS, scribe.algorithm, Status.FAILED, str(error)
@@ -117,7 +119,7 @@ def run(storage: Storage, claimed: Run, scribe: Scribe) -> RunState:
 
 
 def _judge(storage: Storage, claimed: Run, scribe: Scribe) -> Judged:
-    text = narrative.of_run(storage, claimed, scribe.processing)
+    text = narrative.of_claimed(storage, claimed, scribe.processing)
     study, known = _study(storage, claimed.study_uid, text)
     options = pipeline.with_predecessor(storage, claimed, scribe.options)
     began = time.perf_counter()

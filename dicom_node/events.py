@@ -21,6 +21,7 @@ class Event(StrEnum):
     CLOCK_CRASHED = "clock.crashed"
     STATUS_FAILED = "status.failed"
     STUDY_NOT_SELECTED = "study.not_selected"
+    STUDY_NOT_PLANNED = "study.not_planned"
     RUN_PLANNED = "run.planned"
     RUN_STARTED = "run.started"
     RUN_ENDED = "run.ended"

@@ -10,16 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from pydicom.dataset import Dataset
 
+from dicom_node import metrics
 from dicom_node.inbox import structured
+from dicom_node.inbox.desk import renewed
+from dicom_node.inbox.events import EventName
 from dicom_node.inbox.message import Dictation, Refused, read
 from dicom_node.pipeline import InputMissing
 from processors.analysis import ProcessorError
 from processors.impressions.sections import Sections
 from processors.pixels import read_dataset
 from reports.identity import quiet
-from storage import MessageRecord, Run, Storage
+from storage import MessageRecord, NewMessage, Run, Storage
+
+log = structlog.get_logger()
 
 _SENT_AGAIN = "Send the report again, then: dictamen runs retry."
 
@@ -28,9 +34,16 @@ class UnreadableText(ProcessorError):
     """What was taken at the door can no longer be read as a report."""
 
 
+class Disowned(Exception):
+    """The study is another patient's by now; message and run are put aside already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Narrative:
-    """source: control id or SOP Instance UID. language: en, es, or "" where the text says none."""
+    """source: control id or SOP Instance UID. language: en, es, or "" where the text says none.
+
+    message: as the inbox took it; None of an SR, whose patient its own instance names.
+    """
 
     source: str
     sections: Sections
@@ -38,6 +51,19 @@ class Narrative:
     reader: str
     header: Dataset
     received_at: datetime
+    message: NewMessage | None = None
+
+
+def of_claimed(storage: Storage, claimed: Run, processing: str) -> Narrative:
+    """What a claimed run reads, if it is still of its study's patient: a person may have decided
+    otherwise since it was planned. Raises InputMissing, UnreadableText, Disowned, LeaseLost.
+    """
+    text = of_run(storage, claimed, processing)
+    if text.message and (reason := storage.inbox.disowned(claimed, text.message)):
+        metrics.count(EventName.HELD)
+        log.error(EventName.HELD, run=claimed.id, study=claimed.study_uid, why=reason, alarm=True)
+        raise Disowned(reason)
+    return text
 
 
 def of_run(storage: Storage, run: Run, processing: str) -> Narrative:
@@ -71,6 +97,7 @@ def _of_message(storage: Storage, run: Run, message: MessageRecord, processing: 
         said.reader,
         header(said, run.study_uid),
         message.received_at,
+        renewed(said, message),
     )
 
 

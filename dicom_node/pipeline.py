@@ -30,10 +30,16 @@ from processors.pixels import colour, read_dataset, render, values
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_each
 from reports.identity import of
 from reports.result import result
-from storage import AuditEntry, NewReport, Run, RunState, Spool, Storage
+from storage import AuditEntry, DeliveryState, NewReport, Run, RunState, Spool, Storage
 
 log = structlog.get_logger()
 _AT_ONCE = 4  # reports on their way to the disk: they share its flushes
+# under its old UID a corrected image is a conflict while the one that came first counts
+SENT_AGAIN = (
+    "Before it comes: dictamen studies retry STUDY --without SOP_UID, for each of its images."
+)
+_MOST_SENT = 10_000  # deliveries of one study that are looked at
+_NEVER_CAME = (DeliveryState.REJECTED, DeliveryState.HELD, DeliveryState.GIVEN_UP)
 WAIT = timedelta(minutes=1)  # of a run whose worker has not the means for it now
 INTERNAL = {
     "en": "Not assessed because of an internal error; the log has the details.",
@@ -209,12 +215,13 @@ def with_predecessor(storage: Storage, claimed: Run, options: Options) -> Option
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)
-    first = [report for report in older if report.index == 0]
-    messages = {r.index: r.uid for r in older if r.kind == "hl7_oru"}
+    first = [report for report in older if report.index == 0 and report.kind != "hl7_oru"]
     named = {
-        f"hl7_oru:{receiver.destination}": messages[index]
-        for index, receiver in enumerate(options.receivers)
-        if index in messages
+        f"hl7_oru:{sent.destination}": sent.report.uid
+        for sent in storage.outbox.list(study_uid=claimed.study_uid, limit=_MOST_SENT)
+        if sent.run_id == claimed.predecessor
+        and sent.report.kind == "hl7_oru"
+        and sent.state not in _NEVER_CAME
     }
     return replace(
         options,
@@ -231,7 +238,7 @@ def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
 
 def hold(storage: Storage, claimed: Run, reason: str) -> RunState:
     """Nothing is sent; the study waits for a person; held first, so that no kill forgets it."""
-    storage.studies.hold(claimed.study_uid, reason)
+    storage.studies.hold(claimed.study_uid, f"{reason} {SENT_AGAIN}")
     storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
     return RunState.SET_ASIDE
 

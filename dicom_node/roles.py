@@ -106,7 +106,8 @@ def _worker(settings: Settings, stopping: threading.Event) -> None:
         notices.say(devices.words)
         with closing(Bell(settings.node.data_dir, Topic.PLANNED)) as planned:
             worker.serve(
-                storage, judges, stopping, lease=settings.workers.lease, wait=planned.wait,
+                storage, judges, stopping, lease=settings.workers.lease,
+                max_attempts=settings.workers.max_attempts, wait=planned.wait,
                 filed=lambda: bell.ring(settings.node.data_dir, Topic.FILED),
             )  # fmt: skip
     except ProcessorError as error:

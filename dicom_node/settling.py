@@ -36,6 +36,8 @@ class Settling:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _released: dict[str, datetime] = field(default_factory=dict)
     _looked: datetime | None = None
+    _asleep: clock.Asleep = field(default_factory=dict)
+    _settings: Settings | None = None
 
     def run(self, guarded: Callable[[str, Callable[[], object]], Callable[[], None]]) -> None:
         """guarded: makes a look that logs what fails and returns."""
@@ -62,7 +64,10 @@ class Settling:
         settings, now = self.settings(), datetime.now(UTC)
         self._mind_the_clock(now)
         texts = clock.read_texts(self.storage, settings, now)
-        looked = clock.settle(self.storage, settings, now, self._heard)
+        if settings is not self._settings:  # other rules: other waits
+            self._settings = settings
+            self._asleep.clear()
+        looked = clock.settle(self.storage, settings, now, self._heard, self._asleep)
         if looked.new or texts:
             bell.ring(settings.node.data_dir, Topic.PLANNED)
         return LOST if looked.wait is None else min(LOST, looked.wait)
@@ -72,6 +77,7 @@ class Settling:
         self.since = min(self.since, now)
         if self._looked is not None and now < self._looked:
             self._released.clear()
+            self._asleep.clear()
         self._looked = now
 
     def released(self, study_uid: str) -> None:

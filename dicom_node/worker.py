@@ -22,12 +22,22 @@ from dicom_node.events import Event
 from dicom_node.wiring import Judge, Judges
 from processors import TryLater
 from processors.bounded import DeviceLost
-from storage import LeaseLost, Run, Storage, StorageError
+from storage import (
+    LeaseLost,
+    Run,
+    Storage,
+    StorageBusy,
+    StorageError,
+    StorageFull,
+    StorageIOError,
+    StorageReadOnly,
+)
 from storage.records import AGREEMENT, IMPRESSIONS
 
 log = structlog.get_logger()
 _OVER_TEXTS = {IMPRESSIONS: drafts.run, AGREEMENT: comparison.run}
 POLL = 0.25  # seconds until a look for a run that nobody rang for
+_NOT_THE_STUDY_S = (StorageBusy, StorageFull, StorageReadOnly, StorageIOError)
 
 
 def owner() -> str:
@@ -68,6 +78,7 @@ def serve(
     stopping: threading.Event,
     *,
     lease: float,
+    max_attempts: int = 3,
     wait: Callable[[float], object] | None = None,
     filed: Callable[[], None] = lambda: None,
 ) -> None:
@@ -87,11 +98,11 @@ def serve(
         if claimed is None:
             wait(POLL)
             continue
-        _carry(storage, judges, claimed, lease)
+        _carry(storage, judges, claimed, lease, max_attempts)
         filed()
 
 
-def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None:
+def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float, max_attempts: int) -> None:
     log.info(Event.RUN_STARTED, study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
     try:
         with _beating(storage, claimed, lease / 3):
@@ -104,11 +115,33 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float) -> None
         metrics.count(Event.RUN_LEASE_LOST)
         log.warning(Event.RUN_LEASE_LOST, run=claimed.id, attempt=claimed.attempt)
     except StorageError as error:
-        # The lease runs out and the run is taken up again; nothing of it was filed.
         log.warning(Event.RUN_STORAGE, run=claimed.id, error=type(error).__name__)
-    except Exception:
+        _put_off(storage, claimed, error)
+    except Exception as error:
         metrics.count(Event.RUN_CRASHED)
         log.exception(Event.RUN_CRASHED, run=claimed.id)
+        _free(storage, claimed, f"internal error: {type(error).__name__}", max_attempts)
+
+
+def _put_off(storage: Storage, claimed: Run, error: StorageError) -> None:
+    """Nothing was filed. A disk or a database that fails is no attempt of the study's.
+
+    Where not even that can be written, the lease runs out and the run is taken up again.
+    """
+    if not isinstance(error, _NOT_THE_STUDY_S):
+        return
+    try:
+        pipeline.postpone(storage, claimed, str(error))
+    except StorageError as again:
+        log.warning(Event.RUN_STORAGE, run=claimed.id, error=type(again).__name__)
+
+
+def _free(storage: Storage, claimed: Run, why: str, max_attempts: int) -> None:
+    """At once and for what it was: the lease would say, later, that the worker was silent."""
+    try:
+        storage.runs.release(claimed, why, max_attempts=max_attempts)
+    except StorageError as error:
+        log.warning(Event.RUN_STORAGE, run=claimed.id, error=type(error).__name__)
 
 
 def _judge(storage: Storage, judge: Judge, claimed: Run) -> None:

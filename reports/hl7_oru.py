@@ -77,7 +77,7 @@ def write(
 
 def obstacle(identity: SourceIdentity) -> bool:
     """Whether no message can name the patient (PID-3 is required)."""
-    return not identity.patient_id
+    return not escape(identity.patient_id)
 
 
 def _replaced(options: Options, receiver: Receiver) -> list[str]:

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from processors.analysis import Code
 from reports import header, uids
-from reports.hl7_text import escape, person_name
+from reports.hl7_text import escape, known, person_name
 from reports.identity import UNKNOWN_AUTHORITY, SourceIdentity
 from reports.model import Options, Receiver
 from reports.wording import words
@@ -105,14 +105,15 @@ def orders(source: Dataset, identity: SourceIdentity) -> tuple[str, str]:
     """
     placer = from_request(source, "PlacerOrderNumberImagingServiceRequest")
     filler = from_request(source, "FillerOrderNumberImagingServiceRequest")
-    return placer, filler or identity.accession or uids.filler_number(identity.study_uid)
+    number = filler or known(identity.accession)
+    return placer, number or uids.filler_number(identity.study_uid)
 
 
 def from_request(source: Dataset, keyword: str) -> str:
     """A value of the study's request; none if it has several, because the study is of no one."""
     requests = list(source.get("RequestAttributesSequence") or ())
     found = header.plain_text(requests[0], keyword, source) if len(requests) == 1 else ""
-    return found or header.plain_text(source, keyword)
+    return known(found) or known(header.plain_text(source, keyword))
 
 
 def orc(source: Dataset, identity: SourceIdentity) -> str:

@@ -11,13 +11,22 @@ import re
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
 _PLAIN = {sequence: char for char, sequence in _ESCAPES.items()}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")  # CR ends a segment, 0x0B and 0x1C frame MLLP
+NULL = '""'
 _REPRESENTATION = "AIP"  # alphabetic, ideographic, phonetic (table 0465)
 
 
 def escape(text: str) -> str:
-    """A text as field content; control characters, line ends among them, become one blank."""
-    clean = _CONTROL.sub(" ", text).strip()
+    """A text as field content; control characters, line ends among them, become one blank.
+
+    A text that is `""`, as worklists hand it on, stays out: in HL7 it would delete a value.
+    """
+    clean = known(_CONTROL.sub(" ", text).strip())
     return "".join(_ESCAPES.get(char, char) for char in clean)
+
+
+def known(text: str) -> str:
+    """A text, or nothing where it is `""`."""
+    return "" if text.strip() == NULL else text
 
 
 def unescape(text: str) -> str:

@@ -177,10 +177,9 @@ def matches(payload: bytes, kind: str, identity: SourceIdentity) -> tuple[str, .
 
 
 def _comparable(identity: SourceIdentity) -> dict[str, object]:
-    values: dict[str, object] = {
-        field.name: getattr(identity, field.name).strip() for field in fields(identity)
-    }
-    values["patient_name"] = name_groups(identity.patient_name)
+    texts = {field.name: getattr(identity, field.name).strip() for field in fields(identity)}
+    values: dict[str, object] = {name: hl7_text.known(text) for name, text in texts.items()}
+    values["patient_name"] = name_groups(identity.patient_name.replace(hl7_text.NULL, ""))
     values["birth_date"] = valid_date(identity.birth_date.strip())
     return values
 

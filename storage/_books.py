@@ -24,6 +24,7 @@ COLUMNS = ("completed", "unsuitable", "failed", "set_aside", "not_selected", "he
 TELLING = (RunState.COMPLETED, RunState.UNSUITABLE, RunState.SET_ASIDE, RunState.FAILED)
 _NO_RULE = "no rule picked it"
 _IN_SHADOW = "in shadow, sent nowhere"
+_LEFT_OUT = "a person left all of its instances out"
 _ORPHANED = "superseded, and not planned again"
 
 
@@ -49,7 +50,9 @@ def tally(connection: Connection, since: datetime | None, until: datetime | None
         ended[row.study_uid].append(row)
     numbers: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {column: Counter() for column in COLUMNS}
-    chosen = (studies.c.uid, studies.c.state, studies.c.reason, studies.c.trace)
+    chosen = tuple(
+        studies.c[name] for name in ("uid", "state", "reason", "trace", "instances", "forgotten_at")
+    )
     for study in connection.execute(received(select(*chosen), since, until)):
         column, reason = place(study, ended.get(study.uid, []))
         numbers[column] += 1
@@ -75,7 +78,8 @@ def place(study: Row[Any], its_runs: Sequence[Row[Any]]) -> tuple[str, str]:
         return "not_selected", not_selected_because(study.trace)
     newest = {(r.processor, r.mode): r for r in its_runs if r.state != RunState.SUPERSEDED}
     if not newest:
-        return "failed", _ORPHANED
+        left = study.instances or study.forgotten_at
+        return ("failed", _ORPHANED) if left else ("not_selected", _LEFT_OUT)
     order = sorted(newest.values(), key=_rank)
     first, others = order[0], order[1:]
     differing = [f"{_name(run)}: {_ending(run)}" for run in others if run.state != first.state]

@@ -16,7 +16,7 @@ from storage._finish import drop
 from storage._intake import corrections, lock, patient, same_patient
 from storage.database import Transaction
 from storage.records import AuditEntry, Identity, RunState, StudyState
-from storage.tables import instances, runs, studies
+from storage.tables import instances, messages, runs, studies
 
 TWO_PATIENTS = (
     "the images name two patients: see which with `dictamen studies show`, leave those of the "
@@ -106,12 +106,27 @@ def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:
 
 
 def _plan_again(transaction: Transaction, uid: str) -> None:
-    """A superseded run becomes ready when routing wants it again, one that is set aside not."""
-    aside = (runs.c.study_uid == uid, runs.c.state == RunState.SET_ASIDE)
-    for row in transaction.connection.execute(select(runs).where(*aside)).all():
-        if not drop(transaction, row.id):
+    """A superseded run becomes ready when routing wants it again, one that is set aside not; and
+    one that still waits may read what was left out.
+
+    Nobody plans the run over a message again: set aside, it is ready at once, if it is the newest
+    of its kind and its message was not held.
+    """
+    connection = transaction.connection
+    newest = select(func.max(runs.c.id)).where(runs.c.study_uid == uid).group_by(runs.c.processor)
+    read = set(connection.scalars(select(messages.c.run_id).where(messages.c.run_id.in_(newest))))
+    stopped = (RunState.SET_ASIDE, RunState.READY, RunState.WAITING)
+    mine = (runs.c.study_uid == uid, runs.c.state.in_(stopped))
+    for row in connection.execute(select(runs).where(*mine).order_by(runs.c.id)).all():
+        over_text = not row.instances
+        if (over_text and row.state != RunState.SET_ASIDE) or not drop(transaction, row.id):
             continue
-        values = {"state": RunState.SUPERSEDED, "reason": "the study was released"}
-        transaction.connection.execute(update(runs).where(runs.c.id == row.id).values(values))
+        values: dict[str, Any] = {"reason": "the study was released"}
+        if row.id in read:
+            values |= {"state": RunState.READY, "tries": 0, "owner": "", "ended_at": None}
+        else:
+            values["state"] = RunState.SUPERSEDED
+        connection.execute(update(runs).where(runs.c.id == row.id).values(values))
         details = {"run": row.id, "processor": row.processor}
-        transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))
+        kind = "run.retried" if row.id in read else "run.superseded"
+        transaction.audit(AuditEntry("110100", "E", 0, kind, uid, details=details))

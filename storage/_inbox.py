@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, exists, func, insert, select, update
 
-from storage import _matching, _planning, _rows
+from storage import _finish, _matching, _planning, _rows
 from storage._fates import Again
 from storage._intake import lock, patient, patient_hash
 from storage._plain import text
@@ -31,6 +31,8 @@ from storage.records import (
     MessageState,
     NewMessage,
     PlannedRun,
+    Run,
+    RunState,
     StudyState,
     Taken,
     TakenAs,
@@ -59,6 +61,14 @@ class Inbox:
         return self._database.write(
             lambda transaction: _reconsider(transaction, message_id, again, who)
         )
+
+    def disowned(self, run: Run, again: NewMessage) -> str:
+        """Why the text of a claimed run is not of the run's study any more, or "".
+
+        again: its message, read once more. A person may have decided meanwhile that the study is
+        of another patient: then the message is held, and the run ends set aside. Raises LeaseLost.
+        """
+        return self._database.write(lambda transaction: _disowned(transaction, run, again))
 
     def get(self, message_id: int) -> MessageRecord | None:
         """One message."""
@@ -182,18 +192,37 @@ def _place(transaction: Transaction, new: NewMessage) -> dict[str, Any]:
     elif not any(getattr(study, name) for name in NAMING):
         study = _name_again(transaction, uid, new)
     elif reason := _matching.other_patient(study, new):
-        details = {
-            "patient_of_study": patient_hash(transaction.key, patient(study)),
-            "patients_received": [patient_hash(transaction.key, one) for one in new.patients],
-            "sender": new.sender,
-            "control_id": new.control_id,
-            "address": new.address,
-        }
-        transaction.audit(AuditEntry("110113", "E", 8, "identity.mismatch", uid, details=details))
+        _alarm(transaction, study, new)
         return _values(MessageState.HELD, reason, uid, None)
     planned = PlannedRun(_PROCESSORS[new.kind], new.digest, (), urgent=new.urgent)
     run_id = _planning.plan_one(transaction, study, planned, new.received_at)
     return _values(MessageState.TAKEN, "", uid, run_id)
+
+
+def _alarm(transaction: Transaction, study: Row[Any], new: NewMessage, **more: Any) -> None:
+    details = {
+        "patient_of_study": patient_hash(transaction.key, patient(study)),
+        "patients_received": [patient_hash(transaction.key, one) for one in new.patients],
+        "sender": new.sender,
+        "control_id": new.control_id,
+        "address": new.address,
+        **more,
+    }
+    transaction.audit(AuditEntry("110113", "E", 8, "identity.mismatch", study.uid, details=details))
+
+
+def _disowned(transaction: Transaction, run: Run, again: NewMessage) -> str:
+    study = lock(transaction, run.study_uid)
+    reason = _matching.other_patient(study, again) if study is not None else ""
+    if study is None or not reason:
+        return ""
+    _finish.finish(transaction, run, _finish.Result(RunState.SET_ASIDE, reason, None, ()))
+    held = update(messages).where(messages.c.run_id == run.id)
+    values = _values(MessageState.HELD, reason, study.uid, None)
+    rows = transaction.connection.execute(held.values(values).returning(messages)).all()
+    for row in rows:
+        _alarm(transaction, study, again, message=row.id)
+    return reason
 
 
 def _values(

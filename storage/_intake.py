@@ -3,6 +3,7 @@
 Whose study it is, is what its first instance said. An instance that names another patient puts
 the study on hold, whether its bytes are kept or not: nobody but a person can say which of the
 two is right. An empty issuer agrees with any; the first one that is said counts from then on.
+Where no number names the patient, name and birth date must agree.
 Name, birth date and accession number of the same patient may be corrected at the source: the
 newest instance that is kept says them, and what was reported before stays as it was.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +29,7 @@ from storage.tables import instances, series, studies
 
 POLICIES = ("keep_first", "keep_both", "refuse")
 OTHER_PATIENT = "an instance names another patient than the study's first one"
+MOVED = "an instance of it came again with other bytes, in another study and of another patient"
 TWO_CONTENTS = "one SOP Instance UID came with two different contents"
 
 _UNCLEAR = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\\]")
@@ -81,7 +84,9 @@ def file(transaction: Transaction, new: NewInstance, on_conflict: str) -> Added:
         held = _enter(transaction, study, new, ordinal=counting[-1].ordinal + 1)
         held = _hold_both(transaction, {uid, counting[0].study_uid}) or held
         return Added(AddedAs.CONFLICT, kept=True, held=held)
-    held = _compare(transaction, study, new) if study is not None else ""
+    held = _compare(transaction, study, new)
+    if counting[0].study_uid != uid:  # moved to another study, or taken from the wrong one
+        held = _compare(transaction, lock(transaction, counting[0].study_uid), new, MOVED) or held
     return Added(AddedAs.CONFLICT, kept=False, refused=on_conflict == "refuse", held=held)
 
 
@@ -103,7 +108,7 @@ def _enter(transaction: Transaction, study: Row[Any] | None, new: NewInstance, o
     else:
         study = _name_again(transaction, study, new.identity)
         held = _compare(transaction, study, new)
-        if same_patient(patient(study), patient(new.identity)):
+        if one_patient(study, new.identity):
             _correct(transaction, study, new)
         stays = held or study.state == StudyState.HELD
         state = StudyState.HELD if stays else StudyState.OPEN
@@ -186,23 +191,27 @@ def instance_row(new: NewInstance, ordinal: int) -> dict[str, Any]:
     }
 
 
-def _compare(transaction: Transaction, study: Row[Any], new: NewInstance) -> str:
+def _compare(
+    transaction: Transaction, study: Row[Any] | None, new: NewInstance, why: str = OTHER_PATIENT
+) -> str:
     """Hold the study if `new` names another patient; returns why it is held, or ''."""
-    if same_patient(patient(study), patient(new.identity)):
+    if study is None:
+        return ""
+    if one_patient(study, new.identity):
         return str(study.reason) if study.state == StudyState.HELD else ""
     uid = study.uid
     details = {
         "sop_uid": new.sop_uid,
-        "patient_of_study": patient_hash(transaction.key, patient(study)),
-        "patient_received": patient_hash(transaction.key, patient(new.identity)),
+        "patient_of_study": patient_hash(transaction.key, _told_apart(study)),
+        "patient_received": patient_hash(transaction.key, _told_apart(new.identity)),
         "calling_ae": new.calling_ae,
         "address": new.address,
     }
     transaction.audit(AuditEntry("110113", "E", 8, "identity.mismatch", uid, details=details))
     if study.state == StudyState.HELD:
         return str(study.reason)
-    hold(transaction, uid, OTHER_PATIENT)
-    return OTHER_PATIENT
+    hold(transaction, uid, why)
+    return why
 
 
 def same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -211,8 +220,29 @@ def same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def patient(said: Row[Any] | Identity) -> tuple[str, str]:
-    """Who is meant: patient id and issuer."""
-    return text(said.patient_id).strip(), text(said.issuer).strip()
+    """Who is meant: patient id and issuer; `""`, as worklists hand it on, is none."""
+    number, issuer = text(said.patient_id).strip(), text(said.issuer).strip()
+    return number.replace('""', ""), issuer.replace('""', "")
+
+
+def one_patient(study: Row[Any] | Identity, other: Identity) -> bool:
+    """Whether both name one patient: by number; where neither has one, by name and birth date."""
+    if not same_patient(patient(study), patient(other)):
+        return False
+    return bool(patient(other)[0]) or all(
+        one == two or not one or not two
+        for one, two in zip(_person(study), _person(other), strict=True)
+    )
+
+
+def _person(said: Row[Any] | Identity) -> tuple[str, str]:
+    """Name (its first group, without case, accents and separators) and birth date."""
+    name = unicodedata.normalize("NFKD", text(said.patient_name).partition("=")[0])
+    return "".join(filter(str.isalnum, name)).casefold(), text(said.birth_date).strip()
+
+
+def _told_apart(said: Row[Any] | Identity) -> tuple[str, ...]:
+    return patient(said) if patient(said)[0] else (*patient(said), *_person(said))
 
 
 def _correct(transaction: Transaction, study: Row[Any], new: NewInstance) -> None:
@@ -284,7 +314,7 @@ def _event(new: NewInstance, action: str, kind: str) -> AuditEntry:
     return AuditEntry("110104", action, 0, kind, new.identity.study_uid, details=details)
 
 
-def patient_hash(key: bytes, patient: tuple[str, str]) -> str:
+def patient_hash(key: bytes, patient: tuple[str, ...]) -> str:
     """One audit message may name one patient only (PS3.15 A.5): both are told apart, not named."""
     said = "\n".join(("patient", *patient)).encode("utf-8", "replace")
     return hmac.new(key, said, hashlib.sha256).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Decides which study a received report is about, and whether it is of the same patient.
 
-By what the message names, in this order: its Study Instance UID; an accession number that exactly
+By what the message names, in this order: its Study Instance UID (but for a second order of that
+study, which is kept by its own numbers); an accession number that exactly
 one received study of this patient has; an order number of earlier findings of this patient; else a
 key made of patient and order. A final report looks for its draft's order first, since that may have
 been made before the study was known. Never: a match by name, or across patients.
@@ -28,6 +29,8 @@ def study_of(transaction: Transaction, new: NewMessage) -> str:
     """The study that a message is about; one of another patient only where it names it itself."""
     named = text(new.identity.study_uid)
     final = new.kind is MessageKind.FINAL
+    if named and _is_a_second_order(transaction, named, new):
+        return _order_key(new)
     if named and (not final or has_runs(transaction, named)):
         return named
     same_order = _of_same_order(transaction, new)
@@ -36,6 +39,23 @@ def study_of(transaction: Transaction, new: NewMessage) -> str:
     by_accession = _with_accession(transaction, new)
     found = [*same_order, *by_accession] if final else [*by_accession, *same_order]
     return found[0] if found else _order_key(new)
+
+
+def _is_a_second_order(transaction: Transaction, named: str, new: NewMessage) -> bool:
+    """Whether the study was dictated under another accession number, its own, already.
+
+    One examination may be of two orders with a report each. The second is kept by its order: in
+    the study its draft would go out under the other's accession number, and say to replace it.
+    """
+    accession, connection = text(new.identity.accession).strip(), transaction.connection
+    study = connection.execute(select(studies).where(studies.c.uid == named)).one_or_none()
+    if study is None or not _is_one_of(study, new):
+        return False
+    if not accession or study.accession.strip() in ("", accession):
+        return False
+    same = (messages.c.study_uid == named, messages.c.kind == MessageKind.FINDINGS)
+    dictated = exists().where(*same, messages.c.accession == study.accession)
+    return bool(transaction.connection.scalar(select(dictated)))
 
 
 def _of_same_order(transaction: Transaction, new: NewMessage) -> list[str]:

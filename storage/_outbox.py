@@ -17,7 +17,7 @@ from storage._plain import text
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import AuditEntry, CommitmentState, Delivery, DeliveryState, StudyState
-from storage.tables import commitments, deliveries, reports, studies
+from storage.tables import commitments, deliveries, reports, runs, studies
 
 FAR = timedelta(days=1)
 OUTCOMES = {
@@ -157,6 +157,28 @@ class Outbox:
         with self._database.read() as connection:
             query = select(deliveries.c.id).where(deliveries.c.id == delivery_id)
             return next(iter(_load(connection, query)), None)
+
+    def overtaken(self, delivery: Delivery) -> int | None:
+        """A newer run of the same processor over the same study whose report of that kind has been
+        delivered there already, or None.
+        """
+        own, newer = runs.alias("own"), runs.alias("newer")
+        query = (
+            select(newer.c.id)
+            .join_from(deliveries, reports)
+            .join(newer, newer.c.id == deliveries.c.run_id)
+            .join(own, own.c.id == delivery.run_id)
+            .where(newer.c.id > own.c.id, newer.c.processor == own.c.processor)
+            .where(deliveries.c.study_uid == delivery.study_uid)
+            .where(deliveries.c.destination == delivery.destination)
+            .where(deliveries.c.state == DeliveryState.DELIVERED)
+            .where(reports.c.kind == delivery.report.kind)
+            .order_by(newer.c.id.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            found: int | None = connection.scalar(query)
+            return found
 
     def counts(self) -> Mapping[tuple[str, DeliveryState], int]:
         """How many deliveries each destination has in each state."""

@@ -16,13 +16,15 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from storage import _rows
-from storage._intake import lock
+from storage._intake import lock, patient_hash
 from storage._plain import plain
+from storage._retention import NAMING
 from storage.database import Transaction
 from storage.records import UNFINISHED, AuditEntry, PlannedRun, Run, RunState, StudyState
-from storage.tables import runs, studies
+from storage.tables import messages, runs, studies
 
 ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
+_CONTENT = 54  # characters of a digest that say what is read; behind them, how it is named anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,53 @@ def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at:
     planned = replace(planned, digest=_once_more(planned.digest, known))
     if run := _enter(transaction, study, planned, known, at):
         return run.id
-    return next(int(row.id) for row in known if row.digest == planned.digest)
+    return next(int(row.id) for row in reversed(known) if _alike(row.digest, planned.digest))
+
+
+def renew(transaction: Transaction, run_id: int) -> int | None:
+    """The run that writes the result of `run_id` again, under what its study's row says now.
+
+    A newer one of the same processor, or one that is planned here; None where there is nothing to
+    be done: this very run was planned for these words already, so its writer is at fault.
+    """
+    connection = transaction.connection
+    old = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    study = None if old is None else lock(transaction, old.study_uid)
+    if old is None or study is None or study.state == StudyState.HELD:
+        return None
+    mine = (runs.c.study_uid == study.uid, runs.c.processor == old.processor)
+    known = connection.execute(
+        select(runs).where(*mine).order_by(runs.c.id).with_for_update()
+    ).all()
+    newest = max(row.id for row in known if row.state != RunState.SUPERSEDED or row.id == run_id)
+    if newest != run_id:
+        return int(newest)
+    words = patient_hash(transaction.key, tuple(getattr(study, name) for name in NAMING))
+    digest = f"{_content(old.digest)}~{words[: 63 - _CONTENT]}"
+    if digest in {row.digest for row in known}:
+        return None
+    planned = PlannedRun(
+        old.processor, digest, tuple(old.instances), mode=old.mode, urgent=old.urgent
+    )
+    run = _insert(transaction, study.uid, planned, old.id, transaction.now)
+    connection.execute(update(messages).where(messages.c.run_id == old.id).values(run_id=run.id))
+    details = {"run": run.id, "processor": run.processor, "digest": digest, "writes_again": old.id}
+    transaction.audit(_event("run.planned", study.uid, details))
+    return run.id
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two digests are of the same content."""
+    return _content(one) == _content(other)
+
+
+def _content(digest: str) -> str:
+    return digest.partition("~")[0][:_CONTENT]
 
 
 def _once_more(digest: str, known: Sequence[Row[Any]]) -> str:
     """The digest of a run over what another content came after; as it is where none did."""
-    if digest not in {row.digest for row in known[:-1]} or known[-1].digest == digest:
+    if digest not in {row.digest for row in known[:-1]} or _alike(known[-1].digest, digest):
         return digest
     # what the newest run but one made of it, in case the newest one is its own repetition
     of_newest, new = (
@@ -92,8 +135,8 @@ def _enter(
 ) -> Run | None:
     uid = study.uid
     mine = [row for row in known if row.processor == planned.processor]
-    _supersede(transaction, [row for row in mine if row.digest != planned.digest], at)
-    same = next((row for row in mine if row.digest == planned.digest), None)
+    _supersede(transaction, [row for row in mine if not _alike(row.digest, planned.digest)], at)
+    same = next((row for row in reversed(mine) if _alike(row.digest, planned.digest)), None)
     if same is None:
         before = [row.id for row in mine if _may_be_replaced(row, study.forgotten_at)]
         older = max(before, default=None) if planned.mode == "live" else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Select, exists, func, or_, select, update
 
-from storage import _finish, _retention, _rows
+from storage import _finish, _planning, _retention, _rows
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import (
@@ -178,6 +178,13 @@ class Runs:
         What it had written is dropped, unless something of it has been delivered: then False.
         """
         return self._database.write(lambda transaction: _retry(transaction, run_id, who))
+
+    def renew(self, run_id: int) -> int | None:
+        """Its study's row names patient or order otherwise by now: the run that writes them anew.
+
+        A newer one that is there already, or one that is planned; None if neither would help.
+        """
+        return self._database.write(lambda transaction: _planning.renew(transaction, run_id))
 
     def get(self, run_id: int) -> Run | None:
         """One run."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, select, update
+from sqlalchemy import Select, delete, exists, literal, select, tuple_, update
 
 from storage import _books, _holding, _intake, _planning, _retention, _rows, _together
 from storage.database import Database, Transaction
@@ -27,7 +27,7 @@ from storage.records import (
     StudyRecord,
     StudyState,
 )
-from storage.tables import deliveries, instances, reports, runs, series, studies
+from storage.tables import UID, Moment, deliveries, instances, reports, runs, series, studies
 
 _PAGE = 1000
 
@@ -103,10 +103,19 @@ class Studies:
         with self._database.read() as connection:
             return tuple(_rows.instance(row) for row in connection.execute(query))
 
-    def unplanned(self, limit: int = 200) -> tuple[StudyRecord, ...]:
-        """Open studies, the longest known first."""
+    def unplanned(self, page: int = 200) -> Iterator[StudyRecord]:
+        """Open studies, the longest known first; read page by page."""
+        place = (studies.c.first_received, studies.c.uid)
         query = select(studies).where(studies.c.state == StudyState.OPEN, studies.c.instances > 0)
-        return self._records(query.order_by(studies.c.first_received, studies.c.uid).limit(limit))
+        query = query.order_by(*place).limit(page)
+        found = self._records(query)
+        while found:
+            yield from found
+            last = found[-1]
+            after = tuple_(*place) > tuple_(
+                literal(last.first_received, Moment), literal(last.uid, UID)
+            )
+            found = self._records(query.where(after)) if len(found) == page else ()
 
     def plan(
         self,

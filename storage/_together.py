@@ -70,7 +70,7 @@ def _only_adds(study: Row[Any], new: NewInstance) -> bool:
     """Whether the instance changes nothing of its study but number and time."""
     if study.state != StudyState.OPEN or study.forgotten_at is not None:
         return False
-    if not _intake.same_patient(_intake.patient(study), _intake.patient(new.identity)):
+    if not _intake.one_patient(study, new.identity):
         return False
     said = _intake.corrections(new.identity, new.headers)
     return all(getattr(study, field) == value for field, value in said.items())

@@ -27,6 +27,7 @@ from storage import Identity, MessageKind
 _PRELIMINARY, _FINAL = frozenset("PRA"), frozenset("FC")
 _STUDY = frozenset({"113014", "110180"})  # DCM: DICOM Study, Study Instance UID
 _TEXTS = frozenset({"TX", "FT", "ST", ""})
+_WITHDRAWN = frozenset("DWX")  # table 0085: deleted, posted as wrong, not obtained
 _URGENT = frozenset({"S", "A"})  # stat, as soon as possible
 # what hl7apy raises beside its own errors over somebody else's bytes
 _UNREADABLE = (HL7apyException, ValueError, LookupError, AttributeError, TypeError)
@@ -194,7 +195,7 @@ def _order(
     for segment in lines:
         if segment.name == "OBR":
             groups.append((segment, []))
-        elif segment.name == "OBX" and groups:
+        elif segment.name == "OBX" and groups and Field.of(segment, 11).text not in _WITHDRAWN:
             groups[-1][1].append(segment)
     if not groups:
         raise _no("AE", "100", "OBR", "no OBR: the report names no order")
@@ -205,6 +206,7 @@ def _order(
     except Undecodable as error:
         raise _no("AE", "102", "OBX-5", f"in an escape of bytes: {error}") from None
     if not telling:
+        _kind(*groups[0])  # a cancelled order is refused as one
         raise _no("AE", "101", "OBX", "no findings section: no observation holds a text")
     if len(telling) > 1:
         raise _no("AE", "100", "OBR", "several orders with texts: send one message for each")

@@ -20,6 +20,7 @@ _STOPS = re.compile(r"[;:]|\.\s")
 _COMMA = re.compile(r"[,;.]")
 _ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
 _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
+_SHORT = re.compile(r"(?: \w+){0,2} *[,;] *(?:\w+ )?")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -147,6 +148,24 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     return None
 
 
+def _after_all(
+    sentence: str, start: int, end: int, words: Lexicon, said: tuple[Assertion, Assertion | None]
+) -> Assertion | None:
+    """What a denial leaves there: the other one of two, what nobody saw go, a smaller one."""
+    before, after = said
+    cut = max((m.end() for m in _STOPS.finditer(sentence, 0, start)), default=0)
+    if after is Assertion.ABSENT and before is not Assertion.ABSENT:
+        parts = words.part_of.finditer(sentence, cut, start)
+        if any(_WORDS.fullmatch(f"{sentence[m.end() : start].strip()} ") for m in parts):
+            return Assertion.PRESENT  # "one of the two nodules has resolved"
+    if after is before is Assertion.ABSENT and words.not_that.search(sentence, cut, start):
+        return Assertion.UNCERTAIN  # "no evidence that the effusion has resolved"
+    left = words.left_open.search(sentence, end)
+    if left and _SHORT.fullmatch(sentence, end, left.start()):
+        return Assertion.UNCERTAIN  # "no central embolism, subsegmental not excluded"
+    return None
+
+
 def _opposed(sentence: str, start: int, end: int, words: Lexicon) -> bool:
     """Whether the span is set against another thing: "X versus Y"."""
     return any(
@@ -164,7 +183,7 @@ def assertion(sentence: str, start: int, end: int, language: str) -> Assertion |
     before = _before(sentence, start, end, words)
     after = _after(sentence, end, words)
     if Assertion.ABSENT in (before, after):
-        return Assertion.ABSENT
+        return _after_all(sentence, start, end, words, (before, after)) or Assertion.ABSENT
     asked = sentence.lstrip().startswith("?") or "¿" in sentence[:start] or "?" in sentence[end:]
     if asked or _opposed(sentence, start, end, words) or Assertion.UNCERTAIN in (before, after):
         return Assertion.UNCERTAIN

@@ -150,6 +150,19 @@ def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
     return found
 
 
+def _beside_a_list(denied: str, own: str, words: Lexicon) -> bool:
+    """Whether what is on both sides stands behind a list of denials that had its "or", or, named
+    so before its noun, behind a single one: "no pneumothorax or mass, bilateral effusions"."""
+    side = words.sides.search(own)
+    if side is None:
+        return False
+    clause = re.split(r"[.;:]", denied)[-1]
+    cue = words.before.search(clause)
+    listed = clause[cue.end() if cue else 0 :]
+    single = "," not in listed and not own[: side.start()].strip(" ,")
+    return single or words.joins.search(listed) is not None
+
+
 def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     """Whether what a denial seems to reach is told beside what it denies: "no effusion left rib
     fracture". It has a side (behind no comma also a degree) of its own and no list goes on."""
@@ -169,8 +182,8 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     listed = words.disjoined.search(folded, hit.end, ended.start() if ended else len(folded))
     if gone or listed or words.joins.search(between) or "/" in between:
         return False
-    if _MARK.search(between):  # "no pneumothorax, left effusion"
-        return sided and "," in between
+    if _MARK.search(between):  # "no pneumothorax, left effusion", "..., bilateral effusions"
+        return "," in between and (sided or _beside_a_list(folded[: last.end], own, words))
     return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
 
 

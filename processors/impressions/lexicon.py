@@ -89,6 +89,9 @@ class Lexicon:
     unnamed: re.Pattern[str]
     all_well: re.Pattern[str]
     lasting: re.Pattern[str]
+    part_of: re.Pattern[str]
+    not_that: re.Pattern[str]
+    left_open: re.Pattern[str]
     instead: re.Pattern[str]
     splits: re.Pattern[str]
     clause_ends: re.Pattern[str]
@@ -121,6 +124,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting"),
+    *("part_of", "not_that", "left_open"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )

@@ -171,6 +171,24 @@ def test_the_slower_processor_is_waited_for_and_nothing_is_written_meanwhile(nod
     assert node.storage.studies.get(STUDY).state is StudyState.SETTLED
 
 
+def test_two_hundred_studies_that_wait_keep_no_other_from_being_judged(node: Node):
+    """A processor that waits long for more keeps a morning's studies open."""
+    slow = {"name": "slow", "settle": {"quiet": "30min", "longest": "1h"}}
+    many = [instance(study=f"1.2.{number}") for number in range(205)]
+    node.storage.studies.add_many(many, on_conflict="keep_first")
+    assert settle(node.storage, settings({}, slow), after(11)).new == 205
+    add(node.storage, instance(study="1.3", at=after(20)))
+    assert settle(node.storage, settings({}, slow), after(31)).new == 1
+
+
+def test_a_study_that_cannot_be_read_keeps_no_other_from_being_judged(node: Node, capsys):
+    add(node.storage, instance(study="1.1"), instance(study="1.2", at=after(1)))
+    node.sql("UPDATE instances SET headers = '[[1]]' WHERE study_uid = '1.1'")
+    assert settle(node.storage, settings(), after(12)).new == 1
+    assert "study.not_planned" in capsys.readouterr().out
+    assert node.storage.studies.get("1.1").state is StudyState.OPEN
+
+
 def test_a_study_that_no_rule_picks_is_settled_and_says_why(node: Node):
     add(node.storage, instance(headers={"Modality": "CT"}))
     settle(node.storage, settings(), after(11))

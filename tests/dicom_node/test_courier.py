@@ -39,11 +39,22 @@ from destination_peers import (
     ris,
     wait_until,
 )
+from storage_fixtures import instance
 
 from dicom_node import courier, logs, verdict
 from dicom_node.destinations import Destination, Fate, Outcome, Parcel
 from dicom_node.destinations.build import build
-from storage import Delivery, DeliveryState, NewReport, ReportRecord, Storage, StorageBusy
+from storage import (
+    Delivery,
+    DeliveryState,
+    Identity,
+    NewReport,
+    PlannedRun,
+    ReportRecord,
+    RunState,
+    Storage,
+    StorageBusy,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -262,6 +273,80 @@ def test_another_patients_report_is_never_sent(tmp_path: Path, kind: str, peer: 
         assert alert.entry.outcome == 8
         assert alert.entry.details["report"] == uid
         assert beside.count(courier.Event.MISMATCH) == 1
+
+
+def correct_name(storage: Storage, name: str = "Peña Gil^José") -> None:
+    """A document of the same study arrives that no processor reads, and says the name better."""
+    whose = Identity("2.25.7001", "P-1", "", name, "19700101", "A-1")
+    said = {"SpecificCharacterSet": "ISO_IR 192", "Modality": "SR"}
+    new = instance(9, study="2.25.7001", identity=whose, headers=said)
+    assert storage.studies.add(new, on_conflict="keep_first").held == ""
+
+
+def test_a_report_of_a_name_corrected_since_is_written_again_by_a_run(tmp_path: Path) -> None:
+    """The PACS was away when it was made. Nobody could have it sent: neither retry helps."""
+    with storage_in(tmp_path) as storage, pacs() as archive, ris() as office:
+        uids = file_study(storage, 1, [("overlay", ["pacs"]), ("hl7_oru", ["ris"])])
+        correct_name(storage)
+        peers = {"pacs": to_pacs(archive.port), "ris": to_ris(office.port)}
+        carry_until(storage, peers, lambda: states(storage)["rejected"] == 2)
+        assert archive.stored == office.messages == []
+        old, new = storage.runs.list()
+        words = f"not sent: patient_name of the study changed since; run {new.id} writes it again"
+        assert {of(storage, uid).answer for uid in uids.values()} == {words}
+        assert audit(storage, "110113") == []
+        assert (new.instances, new.predecessor) == (old.instances, old.id)
+        planned = [PlannedRun("chest", old.digest, old.instances)]  # the study settles again
+        storage.studies.plan(
+            old.study_uid, planned, trace=(), instances_seen=2, done=True, at=datetime.now(UTC)
+        )
+        claimed = storage.runs.claim("worker")
+        assert claimed is not None
+        assert claimed.id == new.id
+        assert storage.runs.claim("worker") is None
+
+
+def test_an_older_message_is_not_sent_after_the_newer_one(tmp_path: Path) -> None:
+    """Held by the RIS, sent again by a person when another result had gone: it would hold."""
+
+    with (
+        storage_in(tmp_path) as storage,
+        ris(lambda message, count: ack(message, "AR" if count == 1 else "AA")) as office,
+    ):
+        file_study(storage, 1, [("hl7_oru", ["ris"])])
+        peers = {"ris": to_ris(office.port)}
+        carry_until(storage, peers, lambda: states(storage)["held"])
+        (held,) = storage.outbox.list()
+        again = [PlannedRun("chest", "of more images", ("2.25.7001.1.1",))]
+        storage.studies.plan(
+            held.study_uid, again, trace=(), instances_seen=1, done=True, at=datetime.now(UTC)
+        )
+        newer = storage.runs.claim("worker")
+        assert newer is not None
+        made = courier_bench.report(storage, newer.study_uid, 1, "hl7_oru", ["ris"])
+        storage.runs.finish(newer, state=RunState.COMPLETED, reason="", analysis={}, reports=[made])
+        carry_until(storage, peers, lambda: states(storage)["delivered"])
+        assert storage.outbox.retry(held.id, "a person")
+        carry_until(storage, peers, lambda: states(storage)["rejected"])
+        found = storage.outbox.get(held.id)
+        assert found is not None
+        assert found.answer == f"not sent: run {newer.id}, newer, has been delivered there already"
+        assert len(office.messages) == 2
+
+
+def test_a_writer_that_says_another_name_again_is_stopped(tmp_path: Path) -> None:
+    with storage_in(tmp_path) as storage, pacs() as archive:
+        file_study(storage, 1, [("overlay", ["pacs"])])
+        correct_name(storage)
+        carry_until(storage, {"pacs": to_pacs(archive.port)}, lambda: states(storage)["rejected"])
+        again = storage.runs.claim("worker")
+        assert again is not None
+        made = courier_bench.report(storage, again.study_uid, 0, "overlay", ["pacs"])
+        storage.runs.finish(again, state=RunState.COMPLETED, reason="", analysis={}, reports=[made])
+        carry_until(storage, {"pacs": to_pacs(archive.port)}, lambda: states(storage)["held"])
+        (alert,) = audit(storage, "110113")
+        assert alert.entry.details["run"] == again.id
+        assert len(storage.runs.list()) == 2
 
 
 def file_foreign(storage: Storage, kind: str, peer: str) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from courier_bench import file_study, storage_in
-from inbox_lab import findings, impression, oru
+from destination_peers import dicom_bytes
+from inbox_lab import STUDY, findings, impression, oru
 from inbox_lab import settings as settings_at
+from storage_fixtures import instance
 
 from config.settings import Impressions, MllpDestination
 from dicom_node import comparison, drafts, wiring
@@ -20,7 +22,7 @@ from dicom_node.inbox.desk import Desk
 from processors.analysis import Impression, Sentence
 from processors.impressions.drafting import Draft, Refused, Request
 from reports import hl7_text
-from storage import Run, RunState, Storage
+from storage import Identity, MessageState, Run, RunState, Storage
 
 TEXT = "Silueta cardíaca normal. Derrame pleural derecho. Neumotórax izquierdo pequeño."
 
@@ -156,6 +158,27 @@ def test_a_newer_draft_names_the_one_that_it_replaces(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        pytest.param(("emr", "ris"), [False, True], id="another receiver before it"),
+        pytest.param(("emr",), [False], id="another receiver in its place"),
+    ],
+)
+def test_a_receiver_is_told_of_no_message_that_another_one_got(
+    room: Room, then: tuple[str, ...], told: list[bool]
+) -> None:
+    room.take(oru(findings("Cardiomegalia.")))
+    older = room.storage.runs.reports(room.run().id)[0].uid
+    peers = {name: MllpDestination(kind="mllp", host="h", application=name.upper(), facility="H")
+             for name in ("ris", "emr")}  # fmt: skip
+    changes = {"destinations": peers, "impressions": Impressions(send_to=then)}
+    room.scribe = wiring.scribe(room.desk.settings.model_copy(update=changes))
+    room.take(oru(findings("Cardiomegalia. Derrame pleural derecho.")))
+    sent = room.sent(room.run())
+    assert [older in message for message in sent] == told
+
+
+@pytest.mark.parametrize(
     ("drafter", "reason"),
     [
         pytest.param(Speaker(), "ninguna frase", id="nothing left"),
@@ -261,6 +284,70 @@ def test_a_message_whose_file_is_gone_fails_with_a_reason(room: Room) -> None:
     run = room.run()
     assert run.state is RunState.FAILED
     assert "Send the report again" in run.reason
+
+
+def image_of(
+    room: Room,
+    patient: str,
+    number: int = 1,
+    charset: str = "ISO_IR 192",
+    name: str = "Muñoz^Ángela",
+) -> str:
+    """An image of the messages' study, as the intake files it; its SOP Instance UID."""
+    uid = f"{STUDY}.7.{number}"
+    data = dicom_bytes(uid, study=STUDY).replace(b"P-1 ", patient.encode().ljust(4))
+    data = data.replace(b"ISO_IR 192", charset.encode().ljust(10))
+    path = room.storage.spool.write("objects", f"{uid}.dcm", data)
+    whose = Identity(STUDY, patient, "", name, "19700101", "A1")
+    new = instance(study=STUDY, identity=whose, path=path)
+    room.storage.studies.add(new, on_conflict="keep_first")
+    return uid
+
+
+def test_findings_of_another_patient_than_the_released_study_are_held(room: Room) -> None:
+    """The images contradict the message that was there first; a person sides with the images."""
+    room.take(oru(findings(TEXT), patient="P1^^^^MR"))
+    image_of(room, "P-2")
+    assert room.storage.runs.claim("worker") is None  # held
+    assert room.storage.studies.release(STUDY, "a person")
+    study = room.storage.studies.get(STUDY)
+    assert study is not None
+    assert study.identity.patient_id == "P-2"
+    run = room.run()
+    assert run.state is RunState.SET_ASIDE
+    assert room.storage.runs.reports(run.id) == ()
+    (message,) = room.storage.inbox.list()
+    assert (message.state, message.run_id) == (MessageState.HELD, None)
+    assert message.reason == run.reason == "the message names another patient than its study"
+    alarms = [r.entry for r in room.storage.audit.list(limit=99) if r.entry.event == "110113"]
+    assert alarms[-1].details["message"] == message.id
+
+
+def test_a_draft_is_written_again_under_the_name_that_its_images_say(room: Room) -> None:
+    room.take(oru(findings(TEXT), patient="P-1^^^^MR"))
+    older = room.run()
+    image_of(room, "P-1", name="Peña^José")
+    new = room.storage.runs.renew(older.id)
+    assert new is not None
+    assert room.storage.runs.renew(older.id) == new
+    newer = room.run()
+    assert (newer.id, newer.state) == (new, RunState.COMPLETED)
+    assert room.storage.runs.renew(newer.id) is None
+    old, message = (room.sent(run)[0] for run in (older, newer))
+    assert segments(message, "PID")[0][5].startswith("Peña^José")
+    assert segments(message, "MSH")[0][9] != segments(old, "MSH")[0][9]
+    room.take(oru(findings(TEXT), patient="P-1^^^^MR"))  # the same findings: no second draft
+    assert [run.id for run in room.storage.runs.list()] == [older.id, newer.id]
+
+
+def test_a_draft_that_held_its_study_is_made_after_the_release(room: Room) -> None:
+    """Routing plans the images anew; a run over a message is planned by nobody else."""
+    room.take(oru(findings(TEXT), patient="P-1^^^^MR"))
+    unclear = image_of(room, "P-1", charset="ISO_IR 6")
+    assert room.run().state is RunState.SET_ASIDE  # the name of the image cannot be decoded
+    assert room.storage.studies.exclude(STUDY, unclear, "a person")
+    assert room.storage.studies.release(STUDY, "a person")
+    assert room.run().state is RunState.COMPLETED
 
 
 def test_no_log_line_holds_what_was_dictated(room: Room, capsys: Any) -> None:

@@ -99,6 +99,23 @@ def test_ds_duplicate_other_in_another_study(node: Node) -> None:
     assert state(storage) is state(storage, "1.2.3") is StudyState.HELD
 
 
+@pytest.mark.parametrize("rule", ["keep_first", "refuse"])
+@pytest.mark.parametrize(("patient", "held"), [("P2", True), ("P1", False)])
+def test_an_image_that_comes_again_as_another_patient_s_in_another_study(
+    node: Node, rule: str, patient: str, held: bool
+) -> None:
+    """Sent as the wrong patient's first, or now: whose it is, is a person's decision."""
+    storage, uid = node.storage, "1.2.99"
+    completed(storage)
+    add(storage, instance(sop_uid=uid))
+    moved = instance(study="1.2.3", sop_uid=uid, patient=patient)
+    found = add(storage, moved, on_conflict=rule)
+    assert (found.kept, bool(found.held)) == (False, held)
+    assert (state(storage) is StudyState.HELD) is held
+    alerts = [r.entry for r in storage.audit.list(limit=99) if r.entry.event == "110113"]
+    assert [(one.study_uid, one.details["sop_uid"]) for one in alerts] == [(STUDY, uid)] * held
+
+
 @pytest.mark.parametrize(
     ("patient", "issuer"),
     [
@@ -146,6 +163,28 @@ def test_the_same_patient(node: Node, first: tuple[str, str], then: tuple[str, s
     add(node.storage, instance(2, patient=then[0], issuer=then[1]))
     assert state(node.storage) is StudyState.OPEN
     assert add(node.storage, instance(3, patient="P1", issuer="CLINIC")).held
+
+
+@pytest.mark.parametrize("number", ["", '""'])
+@pytest.mark.parametrize(
+    ("name", "birth", "held"),
+    [
+        pytest.param("Muñoz^Ana", "19700101", False, id="all the same"),
+        pytest.param("Muñoz^Ana^^^", "", False, id="a birth date not said again"),
+        pytest.param("", "19700101", False, id="a name not said again"),
+        pytest.param("Ruiz^Eva", "19700101", True, id="another name"),
+        pytest.param("Muñoz^Ana", "19800101", True, id="another birth date"),
+    ],
+)
+def test_patients_without_a_number(
+    node: Node, number: str, name: str, birth: str, held: bool
+) -> None:
+    """Where no number says who it is, the name and the birth date must."""
+    add(node.storage, instance(1, patient=number, issuer=""))
+    whose = Identity(STUDY, number, "", name, birth, "A1")
+    assert bool(add(node.storage, instance(2, identity=whose)).held) is held
+    many = [instance(n, identity=whose, study=STUDY) for n in (3, 4)]
+    assert bool(node.storage.studies.add_many(many, on_conflict="keep_first")[-1].held) is held
 
 
 def test_two_patients(node: Node) -> None:
@@ -215,8 +254,30 @@ def test_two_contents_are_both_left_out(node: Node) -> None:
     assert storage.studies.exclude(STUDY, instance().sop_uid, "admin")
     assert storage.studies.release(STUDY, "admin")
     assert state(storage) is StudyState.SETTLED  # nothing is left to plan
-    assert storage.studies.unplanned() == ()
+    assert tuple(storage.studies.unplanned()) == ()
     assert columns(storage) == {"not_selected": 1}
+
+
+def test_a_run_that_waited_reads_nothing_that_was_left_out(node: Node) -> None:
+    """Else it fails with "an instance of the study is gone" before routing has planned anew."""
+    storage = node.storage
+    waiting(storage)
+    add(storage, instance(content="other"), on_conflict="keep_both")
+    assert storage.studies.exclude(STUDY, instance().sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    assert storage.runs.claim("worker") is None
+    assert columns(storage) == {"not_selected": 1}
+
+
+def test_a_run_that_waited_goes_on_where_nothing_was_left_out(node: Node) -> None:
+    storage = node.storage
+    first = waiting(storage)
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.release(STUDY, "admin")
+    assert [run.id for run in plan(storage)] == [first.id]
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    assert claimed.id == first.id
 
 
 @pytest.mark.parametrize("rule", ["of", "settled", "open", "unknown"])
@@ -364,7 +425,7 @@ def test_duplicate_study(node: Node) -> None:
     before = storage.audit.list(limit=1000)
     assert add(storage, *everything).kind is AddedAs.REPEAT
     assert state(storage) is StudyState.SETTLED
-    assert storage.studies.unplanned() == ()
+    assert tuple(storage.studies.unplanned()) == ()
     assert plan(storage) == ()
     assert [one.repeats for one in storage.studies.instances(STUDY)] == [1, 1, 1]
     assert len(storage.outbox.list()) == len(storage.runs.list()) == 1

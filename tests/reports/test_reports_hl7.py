@@ -27,7 +27,7 @@ from report_cases import (
 )
 
 from processors.analysis import Impression, Sentence
-from reports import Receiver, Report, hl7_oru, hl7_text, uids
+from reports import Receiver, Report, hl7_oru, hl7_text, identity, uids
 from reports.wording import exact, not_assessed, words
 
 DANGEROUS = "a|b^c&d~e\\f\rg\nh\x0bi\x1cj\x1c\rk <b>ñ</b> \\X0D\\ \\.br\\"
@@ -223,6 +223,20 @@ def test_label_and_reasons_in_notes():
     assert any(note.startswith("EXPLANATION NOT SHOWN") for note in notes)
     at = next(n for n, row in enumerate(rows) if row[0] == "OBR")
     assert rows[at + 1][:2] == ["NTE", "1"]
+
+
+def test_a_null_of_the_worklist_deletes_nothing_at_the_ris():
+    """`""` in an HL7 field means: delete what you have (2.5.3); scanners hand it on."""
+    null = '""'
+    image = source(AccessionNumber=null, PatientName=f"Ruiz^{null}", AdmissionID=null)
+    (report,) = hl7_oru.write(full(study(image), image), study(image), OPTIONS, MADE_AT)
+    assert null not in report.payload.decode()
+    rows = segments(report)
+    assert field(rows, "OBR", 3).startswith("ST")
+    assert field(rows, "ORC", 3) == field(rows, "OBR", 3)
+    assert identity.matches(report.payload, "hl7_oru", identity.of(image)) == ()
+    nobody = source(PatientID=null)
+    assert hl7_oru.write(full(study(nobody), nobody), study(nobody), OPTIONS, MADE_AT) == ()
 
 
 @pytest.mark.parametrize("key", ["hl7_oru", "hl7_oru:ris"])

@@ -141,6 +141,11 @@ def test_the_books_of_a_day(node: Node) -> None:
     assert node.storage.studies.books(NOON, NOON).received == 0
 
 
+def _study(state: StudyState = StudyState.SETTLED, **changes: Any) -> Any:
+    known = {"reason": "", "trace": [], "instances": 1, "forgotten_at": None}
+    return SimpleNamespace(state=state, **(known | changes))
+
+
 def _run(processor: str, state: RunState, number: int = 1, mode: str = "live") -> Any:
     return SimpleNamespace(id=number, processor=processor, state=state, reason="", mode=mode)
 
@@ -155,9 +160,19 @@ def _run(processor: str, state: RunState, number: int = 1, mode: str = "live") -
     ],
 )
 def test_runs_of_one_processor(states: list[RunState], column: str) -> None:
-    study: Any = SimpleNamespace(state=StudyState.SETTLED, reason="", trace=[])
     runs = [_run("chest", state, number) for number, state in enumerate(states)]
-    assert place(study, runs)[0] == column
+    assert place(_study(), runs)[0] == column
+
+
+@pytest.mark.parametrize(
+    ("study", "column"),
+    [
+        pytest.param({"instances": 0}, "not_selected", id="a person left all out"),
+        pytest.param({"instances": 0, "forgotten_at": NOON}, "failed", id="retention took all"),
+    ],
+)
+def test_a_superseded_run_of_nothing(study: dict[str, Any], column: str) -> None:
+    assert place(_study(**study), [_run("chest", RunState.SUPERSEDED)])[0] == column
 
 
 LIVE_FAILED = _run("chest", RunState.FAILED)
@@ -178,14 +193,13 @@ WAS_LIVE = _run("next", RunState.UNSUITABLE, 1)
     ],
 )
 def test_a_result_that_nobody_got_hides_no_other(runs: list[Any], stands: tuple[str, str]) -> None:
-    study: Any = SimpleNamespace(state=StudyState.SETTLED, reason="", trace=[])
-    assert place(study, runs) == stands
+    assert place(_study(), runs) == stands
 
 
 @pytest.mark.parametrize("state", RunState)
 @pytest.mark.parametrize("study", StudyState)
 def test_no_state_is_without_a_column(study: StudyState, state: RunState) -> None:
-    row: Any = SimpleNamespace(state=study, reason="why", trace=[])
+    row = _study(study, reason="why")
     books = {"completed", "unsuitable", "failed", "set_aside", "not_selected", "held", "waiting"}
     assert place(row, [_run("chest", state)])[0] in books
     assert place(row, [])[0] in books
@@ -213,7 +227,8 @@ def test_lists(node: Node) -> None:
     assert [study.uid for study in studies.list(state=StudyState.SETTLED)] == ["1.2"]
     since, until = NOON + timedelta(hours=3), NOON + timedelta(hours=5)
     assert [study.uid for study in studies.list(since=since, until=until)] == ["1.4", "1.3"]
-    assert [study.uid for study in studies.unplanned(3)] == ["1.1", "1.3", "1.4"]
+    for page in (1, 2, 3, 200):
+        assert [study.uid for study in studies.unplanned(page)] == ["1.1", "1.3", "1.4", "1.5"]
     assert studies.get("1.99") is None
 
 
@@ -303,7 +318,7 @@ def test_a_held_study_stays_held(node: Node, reason: str) -> None:
     assert node.storage.studies.hold(STUDY, reason)
     add(node.storage, instance(2))
     assert [study.state for study in node.storage.studies.list()] == [StudyState.HELD]
-    assert node.storage.studies.unplanned() == ()
+    assert tuple(node.storage.studies.unplanned()) == ()
 
 
 def test_a_held_study_that_nobody_knows(node: Node) -> None:

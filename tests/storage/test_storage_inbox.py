@@ -228,6 +228,35 @@ def test_a_final_report_finds_its_draft(
     assert {run.processor for run in node.storage.runs.list()} == {"impressions", "agreement"}
 
 
+def test_two_orders_of_one_study_are_drafted_apart(node: Node) -> None:
+    """Chest and abdomen in one examination: the second neither ends nor replaces the first."""
+    first = taken(node, message("C1", filler="F1")).message
+    second = taken(node, message("C2", filler="F2", accession="A2")).message
+    again = taken(node, message("C3", filler="F2", accession="A2")).message
+    assert first.study_uid == STUDY
+    assert second.study_uid == again.study_uid != STUDY
+    states = {run.id: run.state for run in node.storage.runs.list()}
+    assert states == {
+        first.run_id: RunState.READY,
+        second.run_id: RunState.SUPERSEDED,
+        again.run_id: RunState.READY,
+    }
+    study = node.storage.studies.get(second.study_uid or "")
+    assert study is not None
+    assert study.identity.accession == "A2"
+    final = taken(node, message("C4", FINAL, filler="F2", accession="A2")).message
+    assert final.study_uid == second.study_uid
+    foreign = taken(node, message("C5", filler="F3", accession="A3", patient="P2")).message
+    assert (foreign.state, foreign.study_uid) == (MessageState.HELD, STUDY)
+
+
+def test_one_order_whose_images_say_another_accession_number_keeps_its_study(node: Node) -> None:
+    add(node.storage, instance())  # A1
+    for control in ("C1", "C2"):
+        found = taken(node, message(control, filler="F1", accession="HOSPITAL-A1")).message
+        assert found.study_uid == STUDY
+
+
 def test_a_final_report_without_a_draft_is_kept_and_plans_nothing(node: Node) -> None:
     found = taken(node, message("C2", FINAL)).message
     assert (found.state, found.run_id) == (MessageState.UNMATCHED, None)

@@ -208,3 +208,14 @@ def test_a_name_is_its_first_subcomponent_whole(sent: str, name: str) -> None:
 def test_an_issuer_is_its_first_subcomponent_whole() -> None:
     said = taken(oru(patient="P1^^^A\\T\\B&1.2.3&ISO^MR"))
     assert said.patients == (("P1", "A&B"),)
+
+
+@pytest.mark.parametrize("status", ["D", "W", "X"])
+def test_a_text_that_its_author_withdrew_is_not_read(status: str) -> None:
+    """W above all: posted under the wrong patient (table 0085)."""
+    message = oru(findings("Uno."), findings("Dos."), status="C")
+    withdrawn = message.replace("Uno.||||||C", f"Uno.||||||{status}")
+    assert withdrawn != message
+    assert taken(withdrawn).sections == Sections("Dos.")
+    nothing = oru(findings("Uno.")).replace("Uno.||||||P", f"Uno.||||||{status}")
+    assert isinstance(read(nothing.encode(), "P"), Refused)

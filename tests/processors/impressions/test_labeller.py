@@ -111,6 +111,38 @@ def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
     assert all(text[s.start :].startswith(s.text) for s in sentences(text))
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "concept", "state"),
+    [
+        ("en", "No evidence that the effusion has resolved.", "pleural_effusion", "uncertain"),
+        ("en", "No evidence that suggests an effusion.", "pleural_effusion", "absent"),
+        ("es", "Sin datos de que el derrame se haya resuelto.", "pleural_effusion", "uncertain"),
+        ("es", "Sin datos de derrame.", "pleural_effusion", "absent"),
+        ("en", "One of the two nodules has resolved.", "nodule", "present"),
+        ("en", "None of the nodules has resolved.", "nodule", "absent"),
+        ("en", "The two nodules have resolved.", "nodule", "absent"),
+        ("es", "Uno de los dos nódulos ha desaparecido.", "nodule", "present"),
+        (
+            "en",
+            "No pneumothorax or consolidation, bilateral effusions.",
+            "pleural_effusion",
+            "present",
+        ),
+        ("en", "No pneumothorax, bilateral effusions or mass.", "pleural_effusion", "absent"),
+        ("en", "No pneumothorax, bilateral effusions.", "pleural_effusion", "present"),
+        ("en", "No pneumothorax, nodules, bilateral effusions.", "pleural_effusion", "absent"),
+        ("es", "Sin neumotórax ni masas, derrames bilaterales.", "pleural_effusion", "present"),
+        ("es", "Sin neumotórax, derrames bilaterales ni masas.", "pleural_effusion", "absent"),
+        ("es", "Se descarta TEP central, no se descarta segmentario.", "embolism", "uncertain"),
+        ("es", "Se descarta TEP, no se descarta neumonía.", "embolism", "absent"),
+        ("en", "No central PE, subsegmental cannot be excluded.", "embolism", "uncertain"),
+        ("en", "No central PE, small effusion cannot be excluded.", "embolism", "absent"),
+    ],
+)
+def test_what_a_denial_leaves_there(language: str, text: str, concept: str, state: str) -> None:
+    assert {m.state.value for m in read(text, language) if m.concept == concept} == {state}
+
+
 def test_folding_keeps_every_character_in_its_place() -> None:
     text = "Neumotórax ÑANDÚ, XXXX ½ ﬁ ẞ"
     assert len(fold(text)) == len(text)
