@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reports.lettering import cut, ems, font, text_size, wrapped
+from reports.lettering import cut, ems, font, text_size, wrapped, write
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
@@ -286,7 +286,7 @@ def _panels(canvas: Image.Image, layout: Layout) -> int:
         canvas.paste(picture, (left + (width - picture.width) // 2, top))
         text = cut(title, width / size)
         middle = left + width / 2 - ems(text) * size / 2
-        pen.text((middle, top + picture.height + 2), text, font=font(size), fill=GREY)
+        write(pen, (middle, top + picture.height + 2), text, size, GREY)
         bottom = max(bottom, top + picture.height + _title_height(canvas.height) + GAP)
         top, left = (bottom, left) if layout.stacked else (top, left + width + GAP)
     return bottom
@@ -313,23 +313,16 @@ def _caption(canvas: Image.Image, lines: Sequence[Line], top: int, bar: Extra | 
         top += tall
     for one in _set(lines, canvas.width, canvas.height):
         line, size, left, right = one.line, one.size, one.left, canvas.width - one.right
-        face, stroke = font(size), max(1, size // 28) if line.bold else 0
+        stroke = max(1, size // 28) if line.bold else 0
         indent = round(size * 1.1) if line.marker else 0
         if line.marker:
             _marker(pen, line, (left, top), size)
         if line.right:
-            small = font(_beside(size))
-            at = (right - small.getlength(line.right), top + (size - _beside(size)) * 0.9)
-            pen.text(at, line.right, font=small, fill=WHITE)
+            small = _beside(size)
+            at = (right - font(small).getlength(line.right), top + (size - small) * 0.9)
+            write(pen, at, line.right, small, WHITE)
         for text in one.texts:
-            pen.text(
-                (left + indent, top),
-                text,
-                font=face,
-                fill=line.colour,
-                stroke_width=stroke,
-                stroke_fill=line.colour,
-            )
+            write(pen, (left + indent, top), text, size, line.colour, stroke=stroke)
             top += round(size * LEADING)
 
 
@@ -339,10 +332,6 @@ def _marker(pen: ImageDraw.ImageDraw, line: Line, at: tuple[int, int], size: int
     side = round(size * 0.8)
     pen.rectangle((x, y + size * 0.2, x + side, y + size * 0.2 + side), fill=line.marker)
     if line.number:
-        face = font(round(size * 0.7))
-        pen.text(
-            (x + side / 2 - face.getlength(line.number) / 2, y + size * 0.2),
-            line.number,
-            font=face,
-            fill=(0, 0, 0),
-        )
+        small = round(size * 0.7)
+        middle = x + side / 2 - font(small).getlength(line.number) / 2
+        write(pen, (middle, y + size * 0.2), line.number, small, (0, 0, 0))
