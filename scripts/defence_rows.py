@@ -155,7 +155,7 @@ ROWS = (
         "    if years is not None and not any(", "    if False and not any(",
         f"{GATE}::test_paediatric"),
     Row("blank-image", "processors/gate/__init__.py",
-        "    if is_blank(picture):", "    if False:",
+        "    if is_blank(image):", "    if False:",
         f"{GATE}::test_blank_image"),
     Row("inverted", "processors/gate/__init__.py",
         "    \"inverted\": \"inverted\",\n", "",
