@@ -255,7 +255,7 @@ def _set(lines: Sequence[Line], width: int, height: float) -> list[_Set]:
         at_foot = below < FOOT * height
         left, right = (max(GAP, round(at_foot * share * width)) for share in CORNERS)
         room = _room(line, size, width - left - right)
-        found.append(_Set(line, size, left, right, (*wrapped(line.text, size, room, line.most),)))
+        found.append(_Set(line, size, left, right, wrapped(line.text, size, room, line.most)))
         below += found[-1].height
     return found[::-1]
 

@@ -37,7 +37,8 @@ def ems(text: str) -> float:
     return font(REFERENCE).getlength(text) / REFERENCE * 1.02
 
 
-def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
+@lru_cache(maxsize=1024)
+def wrapped(text: str, size: int, width: float, most: int) -> tuple[str, ...]:
     """The text in at most `most` lines of `width` pixels, cut with an ellipsis."""
     lines: list[str] = []
     room, used, gap = width / size, 0.0, ems(" ")
@@ -52,7 +53,7 @@ def wrapped(text: str, size: int, width: float, most: int) -> list[str]:
             used = wide
     if len(lines) > most:
         lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
-    return [cut(line, room) for line in lines]
+    return tuple(cut(line, room) for line in lines)
 
 
 def cut(line: str, room: float) -> str:
