@@ -36,6 +36,7 @@ TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 LEAST_SHARE = 0.25  # of the height, for the panels: paragraphs that yield are cut before that
 GAP = 12
+_LINES = 64  # of a film that are brought to grey together: they stay at hand from step to step
 _BLEND = 8  # pixels beside a contour that are drawn finer too, so that no edge shows
 
 
@@ -59,11 +60,14 @@ class Line:
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
     """Values 0..1 as an 8-bit picture; what is not a number is dark."""
-    scaled = np.clip(pixels, 0, 1)
-    scaled *= np.float32(255)
-    if np.isnan(scaled.min()):
-        scaled[np.isnan(scaled)] = 0
-    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
+    made = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), _LINES):
+        scaled = np.clip(pixels[start : start + _LINES], 0, 1)
+        scaled *= np.float32(255)
+        if np.isnan(scaled.min()):
+            scaled[np.isnan(scaled)] = 0
+        made[start : start + _LINES] = np.rint(scaled, out=scaled)
+    return Image.fromarray(made)
 
 
 def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Image.Image:
