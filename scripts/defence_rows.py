@@ -436,7 +436,7 @@ ROWS = (
         "            pass",
         f"{STOW}::test_wire_slowloris_by_web"),
     Row("commit-missing", "dicom_node/courier.py",
-        "                    commitment=self._commits,\n", "",
+        ", commitment=self._commits)", ")",
         f"{COMMITMENT}::test_commit_missing_first_then_kept"),
     Row("commit-retention", "storage/_retention.py",
         ", ~going, ~_uncommitted())", ", ~going)",
