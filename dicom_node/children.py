@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from config import Settings
-from dicom_node import interpreter, notices
+from dicom_node import interpreter, memory, notices
 from dicom_node.child import PARENT
 from dicom_node.events import Event
 from dicom_node.roles import Role
@@ -143,6 +143,7 @@ def _spawn(child: Child, settings: Settings) -> None:
         interpreter.module("dicom_node.child", child.role),
         stdin=subprocess.PIPE,
         env={
+            **(memory.KEPT if child.role == "worker" else {}),
             **os.environ,
             "OMP_NUM_THREADS": "1",  # one core a worker, or they take each other's
             "TCP_NODELAY": "1",

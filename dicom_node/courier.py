@@ -24,7 +24,7 @@ import structlog
 from dicom_node.destinations import Destination, Fate, Outcome, Parcel
 from dicom_node.verdict import MISMATCH, Verdict, audit_entry, backoff, judge, refusals_so_far
 from reports import identity
-from storage import Delivery, DeliveryState, LeaseLost, Storage, StorageError, StudyState
+from storage import Delivery, DeliveryState, Ending, Storage, StorageError, StudyRecord, StudyState
 
 BATCH = 20  # deliveries in one association; while a peer is down one is enough to ask
 HELD_BYTES = 32 * 2**20  # of reports in memory, before they are sent and the next are read
@@ -195,14 +195,13 @@ class Lane:
         try:
             outcomes = self._send(claimed)
         except StorageError:
-            for delivery in claimed:
-                self._record(delivery, _untried(delivery))
+            self._record(claimed, {each.id: _untried(each) for each in claimed})
             raise
         except Exception as error:  # a bug in a sender: its parcels wait apart from the others
             log.exception(Event.FAILED, destination=self.name)
             self._notice(Event.FAILED)
             outcomes = {each.id: _failed(each, error) for each in claimed}
-        states = [self._record(each, outcomes[each.id]) for each in claimed]
+        states = self._record(claimed, outcomes)
         self._gave_up = DeliveryState.GIVEN_UP in states
         self._judge_peer([outcomes[each.id] for each in claimed])
         return True
@@ -211,8 +210,12 @@ class Lane:
         """One outcome of each; no more of their bytes are held at a time than HELD_BYTES."""
         outcomes = {each.id: _untried(each) for each in claimed}
         parcels: list[Parcel] = []
+        studies: dict[str, StudyRecord | None] = {}
         for delivery in claimed:
-            found = self._ready(delivery)
+            uid = delivery.study_uid
+            if uid not in studies:
+                studies[uid] = self._storage.studies.get(uid)
+            found = self._ready(delivery, studies[uid])
             if isinstance(found, Outcome):
                 outcomes[delivery.id] = found
                 continue
@@ -220,7 +223,7 @@ class Lane:
             if sum(len(one.payload) for one in parcels) >= HELD_BYTES:
                 if not self._try(parcels, outcomes):
                     return outcomes  # the rest keeps its place
-                parcels = []
+                parcels, studies = [], {}
         if parcels:
             self._try(parcels, outcomes)
         return outcomes
@@ -231,8 +234,8 @@ class Lane:
         outcomes.update((outcome.delivery_id, outcome) for outcome in found)
         return not any(outcome.peer_wide for outcome in found) and not self._stopping.is_set()
 
-    def _ready(self, delivery: Delivery) -> Parcel | Outcome:
-        """The parcel, or why it must not leave."""
+    def _ready(self, delivery: Delivery, study: StudyRecord | None) -> Parcel | Outcome:
+        """The parcel, or why it must not leave; study: as it is just before the send."""
         report = delivery.report
         if not self._destination.carries(report.kind):
             words = f"destination {self.name} carries no {report.kind}"
@@ -245,7 +248,6 @@ class Lane:
         if hashlib.sha256(payload).hexdigest() != report.sha256:
             words = "report file damaged: its bytes are not those that were written"
             return Outcome(delivery.id, Fate.HELD, words, status=DAMAGED, alarm=True)
-        study = self._storage.studies.get(delivery.study_uid)
         if study is None:
             words = "the study of this report is no longer known"
             return Outcome(delivery.id, Fate.HELD, words, status=UNKNOWN_STUDY, alarm=True)
@@ -277,33 +279,42 @@ class Lane:
             refusals_so_far(delivery),
         )
 
-    def _record(self, delivery: Delivery, outcome: Outcome) -> DeliveryState:
-        # its own wait outlasts the lane's pause: the next ones get their turn before it
-        wait = 0.0 if outcome.peer_wide else 2 * backoff(delivery.attempts, False, self._rng)
-        found = judge(delivery, outcome, datetime.now(UTC), self._patience, wait)
+    def _record(
+        self, claimed: Sequence[Delivery], outcomes: Mapping[int, Outcome]
+    ) -> list[DeliveryState]:
+        """Enter how each try ended, in one transaction; their new states."""
+        found = [self._verdict(each, outcomes[each.id]) for each in claimed]
         exported = self._destination.carries("hl7_oru")  # no PACS does
-        entry = audit_entry(delivery, outcome, found, exported=exported)
+        endings = [
+            Ending(
+                each,
+                verdict.state,
+                verdict.answer,
+                verdict.next_try,
+                (audit_entry(each, outcomes[each.id], verdict, exported=exported),),
+            )
+            for each, verdict in zip(claimed, found, strict=True)
+        ]
         while True:
             try:
-                self._storage.outbox.record(
-                    delivery,
-                    found.state,
-                    answer=found.answer,
-                    next_try=found.next_try,
-                    audit=(entry,),
-                    commitment=self._commits,
-                )
-                break
-            except LeaseLost:
-                log.error(Event.LOST, delivery=delivery.id, destination=self.name)
+                lost = self._storage.outbox.record_all(endings, commitment=self._commits)
                 break
             except StorageError as error:
-                # The peer has it: what we know must reach the row, else it goes a second time.
+                # The peer has it: what we know must reach the rows, else it goes a second time.
                 log.error(Event.NO_STORAGE, destination=self.name, error=type(error).__name__)
                 if self._stopping.wait(_IDLE):
+                    lost = ()
                     break
-        self._tell(delivery, outcome, found)
-        return found.state
+        for each in lost:
+            log.error(Event.LOST, delivery=each.id, destination=self.name)
+        for each, verdict in zip(claimed, found, strict=True):
+            self._tell(each, outcomes[each.id], verdict)
+        return [verdict.state for verdict in found]
+
+    def _verdict(self, delivery: Delivery, outcome: Outcome) -> Verdict:
+        # its own wait outlasts the lane's pause: the next ones get their turn before it
+        wait = 0.0 if outcome.peer_wide else 2 * backoff(delivery.attempts, False, self._rng)
+        return judge(delivery, outcome, datetime.now(UTC), self._patience, wait)
 
     def _tell(self, delivery: Delivery, outcome: Outcome, found: Verdict) -> None:
         event = _EVENTS[found.state]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from dicom_node import comparison, drafts, metrics, notices, pipeline
+from dicom_node import comparison, drafts, memory, metrics, notices, pipeline
 from dicom_node.events import Event
 from dicom_node.wiring import Judge, Judges
 from processors import TryLater
@@ -37,6 +37,7 @@ from storage.records import AGREEMENT, IMPRESSIONS
 log = structlog.get_logger()
 _OVER_TEXTS = {IMPRESSIONS: drafts.run, AGREEMENT: comparison.run}
 POLL = 0.25  # seconds until a look for a run that nobody rang for
+REST = 20  # looks in vain, after which memory is given back
 _NOT_THE_STUDY_S = (StorageBusy, StorageFull, StorageReadOnly, StorageIOError)
 
 
@@ -89,6 +90,7 @@ def serve(
     wait = wait or stopping.wait
     me, mine = owner(), {*judges.processors, *(_OVER_TEXTS if judges.scribe else ())}
     log.info(Event.WORKER_READY, processors=sorted(judges.processors))
+    in_vain = 0
     while not stopping.is_set():
         try:
             claimed = storage.runs.claim(me, mine)
@@ -96,8 +98,12 @@ def serve(
             log.warning(Event.WORKER_STORAGE, error=type(error).__name__)
             claimed = None
         if claimed is None:
+            in_vain += 1
+            if in_vain == REST:
+                memory.give_back()
             wait(POLL)
             continue
+        in_vain = 0
         _carry(storage, judges, claimed, lease, max_attempts)
         filed()
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reports.lettering import cut, ems, font, text_size, wrapped
+from reports.lettering import cut, ems, font, text_size, wrapped, write
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
@@ -36,6 +36,7 @@ TITLE = 1 / 42  # letters of a panel's title, as part of the height
 NARROWEST = 1.35  # width over height at least: long lines leave the anatomy its room
 LEAST_SHARE = 0.25  # of the height, for the panels: paragraphs that yield are cut before that
 GAP = 12
+_LINES = 64  # of a film that are brought to grey together: they stay at hand from step to step
 _BLEND = 8  # pixels beside a contour that are drawn finer too, so that no edge shows
 
 
@@ -59,11 +60,14 @@ class Line:
 
 def grey(pixels: NDArray[np.float32]) -> Image.Image:
     """Values 0..1 as an 8-bit picture; what is not a number is dark."""
-    scaled = np.clip(pixels, 0, 1)
-    scaled *= np.float32(255)
-    if np.isnan(scaled.min()):
-        scaled[np.isnan(scaled)] = 0
-    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
+    made = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), _LINES):
+        scaled = np.clip(pixels[start : start + _LINES], 0, 1)
+        scaled *= np.float32(255)
+        if np.isnan(scaled.min()):
+            scaled[np.isnan(scaled)] = 0
+        made[start : start + _LINES] = np.rint(scaled, out=scaled)
+    return Image.fromarray(made)
 
 
 def panel(picture: Image.Image, box: tuple[int, int], aspect: float = 1.0) -> Image.Image:
@@ -255,7 +259,7 @@ def _set(lines: Sequence[Line], width: int, height: float) -> list[_Set]:
         at_foot = below < FOOT * height
         left, right = (max(GAP, round(at_foot * share * width)) for share in CORNERS)
         room = _room(line, size, width - left - right)
-        found.append(_Set(line, size, left, right, (*wrapped(line.text, size, room, line.most),)))
+        found.append(_Set(line, size, left, right, wrapped(line.text, size, room, line.most)))
         below += found[-1].height
     return found[::-1]
 
@@ -286,7 +290,7 @@ def _panels(canvas: Image.Image, layout: Layout) -> int:
         canvas.paste(picture, (left + (width - picture.width) // 2, top))
         text = cut(title, width / size)
         middle = left + width / 2 - ems(text) * size / 2
-        pen.text((middle, top + picture.height + 2), text, font=font(size), fill=GREY)
+        write(pen, (middle, top + picture.height + 2), text, size, GREY)
         bottom = max(bottom, top + picture.height + _title_height(canvas.height) + GAP)
         top, left = (bottom, left) if layout.stacked else (top, left + width + GAP)
     return bottom
@@ -313,23 +317,16 @@ def _caption(canvas: Image.Image, lines: Sequence[Line], top: int, bar: Extra | 
         top += tall
     for one in _set(lines, canvas.width, canvas.height):
         line, size, left, right = one.line, one.size, one.left, canvas.width - one.right
-        face, stroke = font(size), max(1, size // 28) if line.bold else 0
+        stroke = max(1, size // 28) if line.bold else 0
         indent = round(size * 1.1) if line.marker else 0
         if line.marker:
             _marker(pen, line, (left, top), size)
         if line.right:
-            small = font(_beside(size))
-            at = (right - small.getlength(line.right), top + (size - _beside(size)) * 0.9)
-            pen.text(at, line.right, font=small, fill=WHITE)
+            small = _beside(size)
+            at = (right - font(small).getlength(line.right), top + (size - small) * 0.9)
+            write(pen, at, line.right, small, WHITE)
         for text in one.texts:
-            pen.text(
-                (left + indent, top),
-                text,
-                font=face,
-                fill=line.colour,
-                stroke_width=stroke,
-                stroke_fill=line.colour,
-            )
+            write(pen, (left + indent, top), text, size, line.colour, stroke=stroke)
             top += round(size * LEADING)
 
 
@@ -339,10 +336,6 @@ def _marker(pen: ImageDraw.ImageDraw, line: Line, at: tuple[int, int], size: int
     side = round(size * 0.8)
     pen.rectangle((x, y + size * 0.2, x + side, y + size * 0.2 + side), fill=line.marker)
     if line.number:
-        face = font(round(size * 0.7))
-        pen.text(
-            (x + side / 2 - face.getlength(line.number) / 2, y + size * 0.2),
-            line.number,
-            font=face,
-            fill=(0, 0, 0),
-        )
+        small = round(size * 0.7)
+        middle = x + side / 2 - font(small).getlength(line.number) / 2
+        write(pen, (middle, y + size * 0.2), line.number, small, (0, 0, 0))

@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from pydicom import dcmwrite
 from pydicom.datadict import dictionary_VR
@@ -61,6 +60,7 @@ _LOSSY_SYNTAXES = {
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
     "1.2.840.10008.1.2.4.81": "ISO_14495_1",
 }
+_PIXEL_DATA = 0x7FE00010
 _ANALYSIS = "Automated image analysis"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
@@ -250,8 +250,11 @@ def lossy(headers: list[Dataset]) -> Mapping[str, object]:
     return found
 
 
-def encode(made: Dataset) -> bytes:
-    """The data set as a Part 10 file, the same bytes each time."""
+def encode(made: Dataset, pixels: Sequence[bytes] = ()) -> bytes:
+    """The data set as a Part 10 file, the same bytes each time.
+
+    pixels: the frames of its PixelData (OB), which are no part of it: a strip is copied once.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = made.SOPClassUID
     meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
@@ -261,25 +264,16 @@ def encode(made: Dataset) -> bytes:
     plain = Dataset()
     plain.update({element.tag: element for element in made})
     plain.file_meta = meta
-    pixels = plain.pop("PixelData") if _pixels_are_last(plain) else None
-    data: Any = pixels.value if pixels else b""
     buffer = io.BytesIO()
     with quiet():
         dcmwrite(buffer, plain, enforce_file_format=True)
-    if pixels is None:
+    if not pixels:
         return buffer.getvalue()
-    # copied once and not three times: a strip has 18 MB
-    head = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OW" if pixels.VR == "OW" else b"OB", len(data))
-    return b"".join((buffer.getvalue(), head, data))
-
-
-def _pixels_are_last(made: Dataset) -> bool:
-    """Whether PixelData ends the data set, in bytes of an even number."""
-    if "PixelData" not in made:
-        return False
-    held = made["PixelData"]
-    whole = held.VR in ("OB", "OW") and isinstance(held.value, bytes) and len(held.value) % 2 == 0
-    return whole and max(made.keys()) == held.tag
+    if max(plain.keys()) >= _PIXEL_DATA:
+        raise ValueError("the pixels end a data set")
+    length = sum(map(len, pixels))
+    head = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OB", length + length % 2)
+    return b"".join((buffer.getvalue(), head, *pixels, b"\0" * (length % 2)))
 
 
 def procedure(header: Dataset) -> Code:

@@ -17,7 +17,7 @@ from processors.analysis import Analysis, Explanation, Finding, Frame, State, St
 from reports import content, drawing
 from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WARNING, WHITE, YELLOW, Line
 from reports.identity import quiet
-from reports.lettering import ems, font
+from reports.lettering import ems, font, write
 from reports.model import Options
 from reports.wording import Words, percent, words
 
@@ -278,8 +278,8 @@ def _slider(
     face = font(size)
     start = left + face.getlength(language.less) + size
     end = right - face.getlength(language.more) - size
-    pen.text((left, middle - size * 0.6), language.less, font=face, fill=BLUE)
-    pen.text((end + size, middle - size * 0.6), language.more, font=face, fill=ORANGE)
+    write(pen, (left, middle - size * 0.6), language.less, size, BLUE)
+    write(pen, (end + size, middle - size * 0.6), language.more, size, ORANGE)
     pen.line((start, middle, end, middle), fill=GREY, width=4)
     centre = (start + end) / 2
     pen.line((centre, middle - size * 0.4, centre, middle + size * 0.4), fill=GREY, width=4)
@@ -326,7 +326,6 @@ def _cell(picture: Image.Image, said: str, language: Words) -> Image.Image:
     made = Image.new("RGB", (picture.width, picture.height + round(size * 2.6)))
     made.paste(picture, (0, 0))
     pen = ImageDraw.Draw(made)
-    pen.text((4, picture.height), language.synthetic, font=font(size), fill=YELLOW)
-    at = (4, picture.height + size * 1.2)
-    pen.text(at, said, font=font(letters), fill=WHITE)
+    write(pen, (4, picture.height), language.synthetic, size, YELLOW)
+    write(pen, (4, picture.height + size * 1.2), said, letters, WHITE)
     return made

@@ -102,10 +102,8 @@ def _report(
     header.equipment(made, analysis, options, made_at)
     _secondary_capture(made, shot, analysis, options, when)
     _derivation(made, shot, origin.header, options)
-    _pixels(made, shot)
-    return Report(
-        shot.kind, made.SOPInstanceUID, header.encode(made), shot.index, str(made.SOPClassUID)
-    )
+    payload = header.encode(made, _pixels(made, shot))
+    return Report(shot.kind, made.SOPInstanceUID, payload, shot.index, str(made.SOPClassUID))
 
 
 def _secondary_capture(
@@ -156,7 +154,8 @@ def _orientation(source: Dataset) -> list[str] | str:
     return parts if valid else ""
 
 
-def _pixels(made: Dataset, shot: _Shot) -> None:
+def _pixels(made: Dataset, shot: _Shot) -> list[bytes]:
+    """The frames' own bytes; their shape goes into the data set."""
     colour = [one if one.mode == "RGB" else one.convert("RGB") for one in shot.frames]
     sizes = {one.size for one in colour}
     if len(sizes) > 1:
@@ -172,5 +171,4 @@ def _pixels(made: Dataset, shot: _Shot) -> None:
         made.NumberOfFrames = len(shot.frames)
         made.FrameIncrementPointer = _FRAME_LABELS
         made.FrameLabelVector = list(shot.labels)
-    data = b"".join(one.tobytes() for one in colour)
-    made.add_new("PixelData", "OB", data + b"\0" if len(data) % 2 else data)
+    return [one.tobytes() for one in colour]

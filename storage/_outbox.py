@@ -16,7 +16,14 @@ from storage import _commitments, _rows
 from storage._plain import text
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
-from storage.records import AuditEntry, CommitmentState, Delivery, DeliveryState, StudyState
+from storage.records import (
+    AuditEntry,
+    CommitmentState,
+    Delivery,
+    DeliveryState,
+    Ending,
+    StudyState,
+)
 from storage.tables import commitments, deliveries, reports, runs, studies
 
 FAR = timedelta(days=1)
@@ -65,16 +72,31 @@ class Outbox:
         Without `audit` the event is written from what is known here. Raises LeaseLost if the
         delivery is no longer in this try.
         """
-        if state not in OUTCOMES:
-            raise ValueError(f"a try cannot end as {state.value}")
+        ending = Ending(delivery, state, answer, next_try, tuple(audit))
+        if self.record_all([ending], commitment=commitment):
+            said = f"Delivery {delivery.id}, try {delivery.attempts}, is no longer ours."
+            raise LeaseLost(said)
 
-        def work(transaction: Transaction) -> None:
-            _record(transaction, delivery, (state, text(answer)[:_MOST], next_try))
-            if commitment and state is DeliveryState.DELIVERED:
-                _commitments.want(transaction, delivery.id, delivery.destination)
-            transaction.audit(*(audit or (_tried(delivery, state, answer),)))
+    def record_all(
+        self, endings: Sequence[Ending], *, commitment: bool = False
+    ) -> tuple[Delivery, ...]:
+        """As `record`, of several tries at once; returns those that are no longer in their try."""
+        for one in endings:
+            if one.state not in OUTCOMES:
+                raise ValueError(f"a try cannot end as {one.state.value}")
 
-        self._database.write(work)
+        def work(transaction: Transaction) -> tuple[Delivery, ...]:
+            lost = []
+            for one in endings:
+                if not _record(transaction, one):
+                    lost.append(one.delivery)
+                    continue
+                if commitment and one.state is DeliveryState.DELIVERED:
+                    _commitments.want(transaction, one.delivery.id, one.delivery.destination)
+                transaction.audit(*(one.audit or (_tried(one),)))
+            return tuple(lost)
+
+        return self._database.write(work)
 
     def recover(self) -> int:
         """At a courier's start: what was being sent when the last one died waits again."""
@@ -256,26 +278,21 @@ def _take(transaction: Transaction, chosen: list[int], now: datetime) -> tuple[D
     return tuple(going)
 
 
-def _record(
-    transaction: Transaction,
-    delivery: Delivery,
-    ended: tuple[DeliveryState, str, datetime | None],
-) -> None:
-    state, answer, next_try = ended
-    waits = state is DeliveryState.WAITING
+def _record(transaction: Transaction, ending: Ending) -> bool:
+    """Whether the delivery was still in this try."""
+    waits = ending.state is DeliveryState.WAITING
     values = {
-        "state": state,
-        "answer": answer,
-        "next_try": next_try or transaction.now,
+        "state": ending.state,
+        "answer": text(ending.answer)[:_MOST],
+        "next_try": ending.next_try or transaction.now,
         "ended_at": None if waits else transaction.now,
     }
     statement = update(deliveries).where(
-        deliveries.c.id == delivery.id,
+        deliveries.c.id == ending.delivery.id,
         deliveries.c.state == DeliveryState.SENDING,
-        deliveries.c.attempts == delivery.attempts,
+        deliveries.c.attempts == ending.delivery.attempts,
     )
-    if transaction.connection.execute(statement.values(values)).rowcount != 1:
-        raise LeaseLost(f"Delivery {delivery.id}, try {delivery.attempts}, is no longer ours.")
+    return transaction.connection.execute(statement.values(values)).rowcount == 1
 
 
 def _load(connection: Connection, ids: list[int] | Select[Any]) -> tuple[Delivery, ...]:
@@ -299,7 +316,8 @@ def _begin(going: Sequence[Delivery]) -> AuditEntry:
     return AuditEntry(event, "E", 0, "delivery.sending", first.study_uid, details=details)
 
 
-def _tried(delivery: Delivery, state: DeliveryState, answer: str) -> AuditEntry:
+def _tried(ending: Ending) -> AuditEntry:
+    delivery, state = ending.delivery, ending.state
     event = "110104" if delivery.report.sop_class else "110106"
     details = {
         "destination": delivery.destination,
@@ -307,7 +325,7 @@ def _tried(delivery: Delivery, state: DeliveryState, answer: str) -> AuditEntry:
         "report": delivery.report.uid,
         "kind": delivery.report.kind,
         "attempt": delivery.attempts,
-        "answer": answer[:_MOST],
+        "answer": ending.answer[:_MOST],
     }
     kind = f"delivery.{state.value}"
     return AuditEntry(event, "R", OUTCOMES[state], kind, delivery.study_uid, details=details)

@@ -339,6 +339,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How one try of a delivery ended; see `Outbox.record`."""
+
+    delivery: Delivery
+    state: DeliveryState
+    answer: str
+    next_try: datetime | None = None
+    audit: tuple[AuditEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Uncommitted:
     """A delivery whose commitment is to be asked for. asked: how often it was."""
 

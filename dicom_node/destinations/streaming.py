@@ -4,16 +4,19 @@ pynetdicom decodes an instance, encodes it anew and hands each PDU through two t
 strip of 18 MB. Here `send_c_store` gets the header alone, and where it would send its message the
 file's own bytes go out, PDU by PDU, many in one write. Negotiation, message numbers, answers and
 time-outs stay the library's. Only for bytes whose transfer syntax the peer accepted.
-Private names of pynetdicom: `Association.dimse`, `DIMSEServiceProvider.send_msg`,
-`get_msg`, `DULServiceProvider.socket`, `_idle_timer`, `_run_loop_delay`. With a version that nobody
-tried nothing is streamed.
+Private names of pynetdicom: `Association.dimse`, `_reactor_checkpoint`,
+`DIMSEServiceProvider.send_msg`, `get_msg`, `DULServiceProvider.socket`, `_idle_timer`,
+`_run_loop_delay`. With a version that nobody tried nothing is streamed.
 """
 
 from __future__ import annotations
 
 import struct
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -103,8 +106,17 @@ def answers_for_us(association: Association) -> Iterator[None]:
 
 def rest(association: Association, resting: bool) -> None:
     """Let the library look less often for what comes over an association that nobody uses."""
-    if usable():
-        association.dul._run_loop_delay = _SELDOM if resting else _OFTEN
+    if not usable():
+        return
+    association.dul._run_loop_delay = _SELDOM if resting else _OFTEN
+    # The association's own loop has no such delay, yet passes this point in each turn.
+    passed = association._reactor_checkpoint
+    passed.wait = partial(_slowly, passed) if resting else partial(threading.Event.wait, passed)
+
+
+def _slowly(passed: threading.Event) -> bool:
+    time.sleep(_SELDOM)
+    return threading.Event.wait(passed)
 
 
 def _data_set_at(payload: bytes) -> int:

@@ -82,27 +82,25 @@ class _Last:
     pixels: NDArray[np.uint8]
     answer: float
 
-    @property
-    def cells(self) -> float:
-        return float(self.found.taken.mean())
-
 
 def _last(subject: Subject, own: Array) -> _Last:
     """As clearly absent as true cases are, if that takes few cells; else the least that flips."""
     film, scale = subject.film, subject.scale
     donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
-    tried: list[_Last] = []
     goals = (scale.typical, *(scale.goal - deeper for deeper in DEEPER))
     way = paths(film.latent, subject.row, donors, min(goals))
-    for goal in goals:
-        found = way.at(goal)
-        change = changes(subject, [found.latent], own)[0]
+    found = [way.at(goal) for goal in goals]
+    # Each try is drawn and read again, which costs: first those that are taken if they flip.
+    few = [one for one in found if one.taken.mean() <= FEW]
+    many = [one for one in found if one.taken.mean() > FEW]
+    tried: list[_Last] = []
+    for one in (*few, *sorted(many, key=lambda one: one.taken.mean())):
+        change = changes(subject, [one.latent], own)[0]
         frame = pictures(film, change[None])
-        tried.append(_Last(found, change, frame[0], subject.judge(frame)[0]))
-        if tried[-1].answer < scale.band[0] and tried[-1].cells <= FEW:
+        tried.append(_Last(one, change, frame[0], subject.judge(frame)[0]))
+        if tried[-1].answer < scale.band[0]:
             return tried[-1]
-    flipped = [one for one in tried if one.answer < scale.band[0]]
-    return min(flipped, key=lambda one: one.cells) if flipped else tried[-1]
+    return next(last for last in tried if last.found is found[-1])
 
 
 def less(subject: Subject) -> tuple[Exchange, Array]:

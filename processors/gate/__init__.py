@@ -26,7 +26,16 @@ from processors.gate import _mr, _views, _words
 from processors.gate._age import OLDEST, age_in_years
 from processors.gate._card import Terms, terms
 from processors.gate._header import is_colour, refused_kind, rules
-from processors.gate._picture import Sight, Weights, is_blank, load_weights, passes, see, with_terms
+from processors.gate._picture import (
+    Sight,
+    Weights,
+    image_of,
+    is_blank,
+    load_weights,
+    passes,
+    see,
+    with_terms,
+)
 
 __all__ = ["Verdict", "age_in_years", "check", "judge", "picture_refusal", "warm"]
 
@@ -153,12 +162,13 @@ def _by_pixels(study: Study, uid: str, allowed: Terms, folder: Path, language: s
 
 def _strange(picture: Pixels, header: Dataset, allowed: Terms, folder: Path) -> str:
     """The kind of refusal of a picture, empty when it may be judged."""
-    if is_blank(picture):
+    image = image_of(picture)
+    if is_blank(image):
         return "blank"
     if not allowed.file:
         return ""
     weights = _weights(allowed, folder)
-    sight = see(picture, weights)
+    sight = see(image, weights)
     return "" if passes(sight, weights) else _kind_of_sight(sight, header)
 
 

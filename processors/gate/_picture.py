@@ -58,15 +58,22 @@ class Weights:
     farthest: float
 
 
-def small(picture: Pixels) -> Pixels:
+def image_of(picture: Pixels | Image.Image) -> Image.Image:
+    """The picture as Pillow resamples it; made once, everything here takes it: a film has 20 MB."""
+    if isinstance(picture, Image.Image):
+        return picture
+    return Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32))
+
+
+def small(picture: Pixels | Image.Image) -> Pixels:
     """(64, 64) float32 in 0..1 of a rendered picture: margins off, resampled, stretched."""
     return stretched(resized(without_margins(picture), SIDE))
 
 
-def resized(picture: Pixels, side: int) -> Pixels:
+def resized(picture: Pixels | Image.Image, side: int) -> Pixels:
     """(side, side) by area averaging; the aspect ratio is given up on purpose."""
-    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
+    image = image_of(picture).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(image, dtype=np.float32)
 
 
 def stretched(picture: Pixels) -> Pixels:
@@ -76,19 +83,21 @@ def stretched(picture: Pixels) -> Pixels:
     return np.asarray(np.clip(shown, 0.0, 1.0), dtype=np.float32)
 
 
-def without_margins(picture: Pixels) -> Pixels:
+def without_margins(picture: Pixels | Image.Image) -> Image.Image:
     """The picture without constant black or white lines at its four sides."""
-    look = resized(picture, LOOK)
+    image = image_of(picture)
+    look = resized(image, LOOK)
     rows, columns = _kept(look), _kept(look.T)
-    high, wide = picture.shape[0] / LOOK, picture.shape[1] / LOOK
-    cut: Pixels = picture[
-        int(rows[0] * high) : max(int(np.ceil(rows[1] * high)), 1),
-        int(columns[0] * wide) : max(int(np.ceil(columns[1] * wide)), 1),
-    ]
-    return cut if min(cut.shape) >= 8 else picture
+    high, wide = image.height / LOOK, image.width / LOOK
+    left, right = int(columns[0] * wide), max(int(np.ceil(columns[1] * wide)), 1)
+    upper, lower = int(rows[0] * high), max(int(np.ceil(rows[1] * high)), 1)
+    whole = (right - left, lower - upper) == image.size
+    if whole or min(right - left, lower - upper) < 8:
+        return image
+    return image.crop((left, upper, right, lower))
 
 
-def is_blank(picture: Pixels) -> bool:
+def is_blank(picture: Pixels | Image.Image) -> bool:
     """Nothing on it: one grey, a bare exposure (a smooth slope) or noise alone."""
     grey = resized(picture, SIDE)
     low, high = np.percentile(grey, (1, 99))
@@ -102,7 +111,7 @@ def is_blank(picture: Pixels) -> bool:
     return min(beside, below) < NOISY or _explained_by_slope(resized(grey, COARSE)) > SMOOTH
 
 
-def see(picture: Pixels, weights: Weights) -> Sight:
+def see(picture: Pixels | Image.Image, weights: Weights) -> Sight:
     """The network's opinion of a rendered picture."""
     seen = features(picture, weights)
     scores = weights.output[0] @ seen + weights.output[1]
@@ -119,7 +128,7 @@ def passes(sight: Sight, weights: Weights) -> bool:
     return likely and sight.distance <= weights.farthest
 
 
-def features(picture: Pixels, weights: Weights) -> Pixels:
+def features(picture: Pixels | Image.Image, weights: Weights) -> Pixels:
     """The hidden layer's answer to a rendered picture."""
     values = (small(picture) - np.float32(0.5))[None]
     for kernel, bias in weights.convolutions:

@@ -7,7 +7,7 @@ keep: robust percentiles of what is visible take its place, as for an object wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ GROUPS = (
 ANGIOGRAPHY = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2")
 DARK, BRIGHT = 0.5, 99.5  # percentiles that stand in for a window
 SAMPLE = 1_000_000  # pixels that are enough for a percentile
+IN_CACHE = 1 << 16  # pixels on which one step follows another while they are at hand
+Shown = Callable[[Pixels], Pixels]  # from values, which may be used up, to greys 0..1
 
 
 def attributes_of_frame(dataset: Dataset, frame: int) -> Dataset:
@@ -125,21 +127,25 @@ def _table_is_for_measuring(attributes: Dataset) -> bool:
 
 
 def _voi(values: Pixels, attributes: Dataset, visible: NDArray[np.bool_]) -> Pixels:
-    shown = _by_table(values, attributes)
-    if shown is None:
-        shown = _by_window(values, attributes)
-    if shown is None or (_flat(shown, visible) and not _flat(values, visible)):
-        shown = _by_percentiles(values, visible)
-    return shown
+    """The picture of these values, which are used up."""
+    shown = _by_table(values, attributes) or _by_window(attributes)
+    if shown is None or _hides(shown, _sample(values, visible)):
+        return _by_percentiles(values, visible)
+    return shown(values)
 
 
-def _flat(values: Pixels, visible: NDArray[np.bool_]) -> bool:
-    seen = _sample(values, visible)
-    return bool(seen.size == 0 or seen.min() == seen.max())
+def _hides(shown: Shown, seen: Pixels) -> bool:
+    """Whether what is not one grey would become one; asked of a sample, which is used up."""
+    if seen.size == 0 or seen.min() == seen.max():
+        return False
+    made = shown(seen)
+    return bool(made.min() == made.max())
 
 
 def _sample(values: Pixels, visible: NDArray[np.bool_]) -> Pixels:
     step = max(1, int(np.sqrt(values.size / SAMPLE)))
+    if visible.all():
+        return values[::step, ::step].copy()
     seen: Pixels = values[::step, ::step][visible[::step, ::step]]
     return seen if seen.size else values[visible]
 
@@ -153,13 +159,10 @@ def _by_percentiles(values: Pixels, visible: NDArray[np.bool_]) -> Pixels:
         low, high = float(seen.min()), float(seen.max())
     if high <= low:
         return np.zeros_like(values)
-    shown = values - np.float32(low)
-    shown /= np.float32(high - low)
-    np.clip(shown, 0.0, 1.0, out=shown)
-    return shown
+    return _ramp(values, low, high - low, at=0.0)
 
 
-def _by_window(values: Pixels, attributes: Dataset) -> Pixels | None:
+def _by_window(attributes: Dataset) -> Shown | None:
     """The first window, by the function it names (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     centres, widths = (_numbers(attributes, f"Window{part}") for part in ("Center", "Width"))
     if not centres or not widths:
@@ -169,24 +172,30 @@ def _by_window(values: Pixels, attributes: Dataset) -> Pixels | None:
     if width <= 0 or (function == "LINEAR" and width < 1):
         return None
     if function == "SIGMOID":
-        steep = np.clip(-4.0 * (values - centre) / width, -80.0, 80.0)
-        return np.asarray(1.0 / (1.0 + np.exp(steep)), dtype=np.float32)
+        return lambda values: _sigmoid(values, centre, width)
     if function == "LINEAR_EXACT":
-        return _ramp(values, centre, width)
+        return lambda values: _ramp(values, centre, width)
     if width == 1:
-        return (values > centre - 0.5).astype(np.float32)
-    return _ramp(values, centre - 0.5, width - 1)
+        return lambda values: (values > centre - 0.5).astype(np.float32)
+    return lambda values: _ramp(values, centre - 0.5, width - 1)
 
 
-def _ramp(values: Pixels, centre: float, width: float) -> Pixels:
-    shown = values - np.float32(centre)  # in place from here: a film has 20 MB
-    shown /= np.float32(width)
-    shown += np.float32(0.5)
-    np.clip(shown, 0.0, 1.0, out=shown)
-    return shown
+def _sigmoid(values: Pixels, centre: float, width: float) -> Pixels:
+    steep = np.clip(-4.0 * (values - centre) / width, -80.0, 80.0)
+    return np.asarray(1.0 / (1.0 + np.exp(steep)), dtype=np.float32)
 
 
-def _by_table(values: Pixels, attributes: Dataset) -> Pixels | None:
+def _ramp(values: Pixels, centre: float, width: float, at: float = 0.5) -> Pixels:
+    """In place; at: the grey of the centre."""
+    for rows in np.array_split(values, max(1, values.size // IN_CACHE)):
+        rows -= np.float32(centre)
+        rows /= np.float32(width)
+        rows += np.float32(at)
+        np.clip(rows, 0.0, 1.0, out=rows)
+    return values
+
+
+def _by_table(values: Pixels, attributes: Dataset) -> Shown | None:
     table = _table(attributes, "VOILUTSequence", values)
     if table is None:
         return None
@@ -196,8 +205,12 @@ def _by_table(values: Pixels, attributes: Dataset) -> Pixels | None:
         whitest = float(entries.max())
     if whitest <= 0:
         return None
-    index = np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)
-    return (entries / np.float32(whitest))[index]
+
+    def shown(values: Pixels) -> Pixels:
+        index = np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)
+        return np.asarray((entries / np.float32(whitest))[index])
+
+    return shown
 
 
 def _table(attributes: Dataset, keyword: str, values: Pixels) -> tuple[Pixels, int, int] | None:

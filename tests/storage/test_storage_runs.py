@@ -23,6 +23,7 @@ from storage import (
     AuditEntry,
     Delivery,
     DeliveryState,
+    Ending,
     LeaseLost,
     NewReport,
     PlannedRun,
@@ -287,6 +288,21 @@ def several(run: Run, number: int) -> list[NewReport]:
         NewReport("strip", index, f"2.25.{run.id}{index}", "ab" * 32, 1, "p", "1.2", ("pacs",))
         for index in range(number)
     ]
+
+
+def test_tries_end_together_and_what_is_no_longer_ours_keeps_its_state(node: Node) -> None:
+    outbox = node.storage.outbox
+    waiting(node.storage)
+    run = claimed(node.storage)
+    finish(node.storage, run, reports=several(run, 3))
+    sent = outbox.claim("pacs", NOON)
+    outbox.record(sent[1], DeliveryState.REJECTED, answer="0xC000")
+    ends = [Ending(one, DeliveryState.DELIVERED, "0x0000") for one in sent]
+    assert outbox.record_all(ends) == (sent[1],)
+    assert [one.state for one in outbox.list()] == ["delivered", "rejected", "delivered"]
+    assert outbox.record_all(ends) == sent
+    assert kinds(node.storage).count("delivery.delivered") == 2
+    assert node.storage.audit.verify() == ()
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,31 @@ def test_only_who_waits_for_an_answer_takes_it() -> None:
         link.release()
 
 
+def test_an_association_that_nobody_uses_hardly_wakes_the_process() -> None:
+    with pacs() as seen:
+        entity = AE("TEST")
+        entity.add_requested_context(VERIFICATION)
+        link = entity.associate("127.0.0.1", seen.port, ae_title="PACS")
+        looks, stock = [], link.dimse.get_msg
+
+        def counted(block: bool = False) -> object:
+            looks.append(block)
+            return stock(block)
+
+        link.dimse.get_msg = counted
+        streaming.rest(link, True)
+        time.sleep(0.1)
+        looks.clear()
+        time.sleep(0.5)
+        assert 1 <= len(looks) <= 10
+        for _ in range(2):
+            streaming.rest(link, False)
+            assert link.send_c_echo().Status == 0  # a nap that began before steals no answer
+            streaming.rest(link, True)
+        seen.entity.shutdown()
+        wait_until(lambda: not link.is_established)
+
+
 def test_the_classes_of_our_reports_are_proposed_together() -> None:
     with pacs() as seen:
         to = sender(seen.port)

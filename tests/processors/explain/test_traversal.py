@@ -15,7 +15,10 @@ from processors.analysis import Explanation
 from processors.explain.subject import Film, Scale, Subject, Witnessed, donors_of, read_film
 from processors.explain.traversal import (
     ALPHAS,
+    DEEPER,
+    FEW,
     LIFT,
+    NEAREST,
     changes,
     control,
     enlarged,
@@ -25,7 +28,7 @@ from processors.explain.traversal import (
     pictures,
 )
 from processors.runtime import Bundle, open_bundle
-from processors.vae.latent import margin, traverse
+from processors.vae.latent import Exchange, margin, nearest, paths, traverse
 
 
 class Linear:
@@ -171,6 +174,38 @@ def test_a_clear_frame_goes_further_where_few_cells_do(bundle: Bundle) -> None:
     far = replace(near, scale=replace(near.scale, clear=near.scale.goal - 1))
     row = near.row
     assert margin(less(far)[0].latent, row) <= margin(less(near)[0].latent, row)
+
+
+def _plain_less(subject: Subject) -> Exchange:
+    """Every goal in turn: the first that flips with few cells; else the least that flips."""
+    film, scale = subject.film, subject.scale
+    donors = nearest(film.latent, subject.donors, subject.row, NEAREST)
+    goals = (scale.typical, *(scale.goal - deeper for deeper in DEEPER))
+    way = paths(film.latent, subject.row, donors, min(goals))
+    tried = []
+    for goal in goals:
+        found = way.at(goal)
+        answer = subject.judge(pictures(film, changes(subject, [found.latent])))[0]
+        tried.append((found, answer < scale.band[0], found.taken.mean()))
+        if answer < scale.band[0] and found.taken.mean() <= FEW:
+            return found
+    flipped = [one for one in tried if one[1]]
+    return min(flipped, key=lambda one: one[2])[0] if flipped else tried[-1][0]
+
+
+@pytest.mark.parametrize("clear", [None, 2.0, 6.0])
+@pytest.mark.parametrize("low", [0.8, 0.3, 0.1, 0.01, 0.0001])
+def test_the_last_frame_is_what_trying_every_goal_in_turn_finds(
+    bundle: Bundle, low: float, clear: float | None
+) -> None:
+    for number in range(4):
+        one = _subject(bundle, number)
+        p = 1 / (1 + np.exp(-margin(one.film.latent, one.row)))
+        scale = Scale(float(p) * 0.9, (float(p) * low, float(p) * 0.9))
+        one = replace(one, scale=replace(scale, clear=clear and scale.goal - clear))
+        found, wanted = less(one)[0], _plain_less(one)
+        np.testing.assert_array_equal(found.taken, wanted.taken)
+        np.testing.assert_array_equal(found.latent, wanted.latent)
 
 
 def test_the_control_holds_the_finding_where_it_was_exchanged(bundle: Bundle) -> None:
