@@ -168,7 +168,7 @@ ROWS = (
         "    if stated and not fitting:", "    if False:",
         f"{GATE}::test_wrong_body_part"),
     Row("blank-accession", "reports/hl7_segments.py",
-        "identity.accession or uids.filler_number(identity.study_uid)", "identity.accession",
+        "return placer, number or uids.filler_number(identity.study_uid)", "return placer, number",
         "tests/reports/test_reports_hl7.py::test_blank_accession"),
     Row("late-images", "storage/_planning.py",
         "older = max(before, default=None) if", "older = None if",
