@@ -138,9 +138,9 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             ("box_greyed", "keeps_answer"), 0.6, False),
         Row("strongest evidence lies at the tumour", "brain-probe",
             ("pointing", "evidence"), 0.66),
-        Row("the same, boxes on 20 % of the training slices", "brain-boxes20-probe",
+        Row("version 1.2.0 with boxes on 20 % of the training slices", "brain-boxes20-probe",
             ("pointing", "evidence"), 0.66),
-        Row("the same, no boxes (centre prior .25)", "brain-boxes0-probe",
+        Row("version 1.2.0 with no boxes (centre prior .25)", "brain-boxes0-probe",
             ("pointing", "evidence"), 0.25),
         *(row for t in TUMOURS
           for row in _strips(t, "brain-probe", f"tumour/{t}", 0.9, 0.5)),
