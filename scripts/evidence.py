@@ -30,11 +30,13 @@ missed, and nothing may be claimed. Floors were set before anything was trained.
 
 
 def found(row: Row, held: Mapping[str, Any]) -> Any:
-    """The figure: a mapping with value, low, high; a number; or None."""
+    """The figure: a mapping with value, low, high; a number; words, why there is none; or None."""
     value: Any = held.get(row.file)
+    why: Any = None
     for key in row.path:
+        why = value.get("verdict", why) if isinstance(value, Mapping) else why
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+    return why if value is None else value
 
 
 def clears(row: Row, figure: Any) -> bool:
@@ -55,7 +57,9 @@ def _line(row: Row, figure: Any) -> str:
     sign = "lower bound >" if row.at == "low" else "≥" if row.least else "≤"
     bound = "" if row.floor is None else f"{sign} {row.floor:g}"
     if figure is None or (isinstance(figure, Mapping) and "value" not in figure):
-        return f"| {row.what} | {bound} | not measured | {_colour(row, False)} |"
+        figure = "not measured"
+    if isinstance(figure, str):
+        return f"| {row.what} | {bound} | {figure} | {_colour(row, False)} |"
     return f"| {row.what} | {bound} | {_shown(figure)} | {_colour(row, clears(row, figure))} |"
 
 
@@ -83,7 +87,11 @@ def _page(held: Mapping[str, Any]) -> Iterator[str]:
     for title, rows in SECTIONS:
         yield from (f"## {title}", "", "| what | floor | measured | |", "|---|---|---|---|")
         figures = ((row, found(row, held)) for row in rows)
-        yield from (_line(r, f) for r, f in figures if r.floor is not None or f is not None)
+        yield from (
+            _line(row, figure)
+            for row, figure in figures
+            if row.floor is not None or not (figure is None or isinstance(figure, str))
+        )
         yield ""
     yield from ("## Where each figure stands", "", "| file | sha256 of the bundle |", "|---|---|")
     for name in sorted({row.file for _, rows in SECTIONS for row in rows} & set(held)):
