@@ -217,11 +217,12 @@ def _picture(data: bytes) -> Image:
     opened = Picture.open(io.BytesIO(data))
     if not opened.mode.startswith(DEEP):
         return np.asarray(opened.convert("L"), dtype=np.float32) / np.float32(255)
-    values = np.asarray(opened, dtype=np.float32)
+    values = np.array(opened, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ValueError("not every value is a number")
-    low, high = values.min(), values.max()
-    return np.asarray((values - low) / max(high - low, np.float32(1)), dtype=np.float32)
+    values -= values.min()
+    brightest = values.max()
+    return np.asarray(values / (brightest if brightest > 0 else 1), dtype=np.float32)
 
 
 def _rendered(data: bytes) -> Image:
