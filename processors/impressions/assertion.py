@@ -21,7 +21,7 @@ _COMMA = re.compile(r"[,;.]")
 _ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
 _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
-_SHORT = re.compile(r"(?: \w+){0,5} *[,;] *(?:\w+ )?")
+_SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -164,6 +164,9 @@ def _after_all(
     for m in words.not_that.finditer(sentence, cut, start):
         if after is Assertion.ABSENT or _is_meant(sentence[m.end() : start], sentence[end:], words):
             return Assertion.UNCERTAIN  # "no evidence that the effusion has resolved"
+    doubt = words.not_excluded.search(sentence, end)
+    if doubt and _WORDS.fullmatch(sentence, end, doubt.start()):
+        return Assertion.UNCERTAIN  # "no effusion or mass, a small nodule cannot be excluded"
     left = words.left_open.search(sentence, end)
     if left and _SHORT.fullmatch(sentence, end, left.start()):
         return Assertion.UNCERTAIN  # "no central embolism, subsegmental not excluded"
