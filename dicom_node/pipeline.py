@@ -26,6 +26,7 @@ from dicom_node.events import Event
 from dicom_node.stopwatch import Stopwatch
 from processors import Analysis, Instance, Processor, ProcessorError, Status, Study, TryLater
 from processors.analysis import Pixels
+from processors.bounded import DeviceLost
 from processors.pixels import colour, read_dataset, render, values
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_each
 from reports.identity import of
@@ -120,7 +121,11 @@ def run(
     kinds: Callable[[Status], Sequence[str]],
     destinations: Callable[[Report], tuple[str, ...]],
 ) -> RunState:
-    """Carry one claimed run to its end and file it. Raises LeaseLost if it is no longer ours."""
+    """Carry one claimed run to its end and file it.
+
+    Raises LeaseLost if it is no longer ours; DeviceLost where no other device was there to go on:
+    then the run waits.
+    """
     began = time.perf_counter()
     try:
         study = _stored_study(storage, claimed)
@@ -128,7 +133,10 @@ def run(
     except IdentityUnclear as error:
         return hold(storage, claimed, str(error))
     except TryLater as error:
-        return postpone(storage, claimed, str(error))
+        postponed = postpone(storage, claimed, str(error))
+        if isinstance(error, DeviceLost):
+            raise
+        return postponed
     except (ProcessorError, ReportError) as error:
         judged = Judged(failed(processor, claimed.study_uid, str(error)), (), datetime.now(UTC))
     state = file(storage, claimed, judged, destinations)

@@ -104,11 +104,18 @@ def serve(
             wait(POLL)
             continue
         in_vain = 0
-        _carry(storage, judges, claimed, lease, max_attempts)
+        try:
+            _carry(storage, judges, claimed, lease, max_attempts)
+        except DeviceLost as error:
+            if not stopping.is_set():  # else `Devices` has told it
+                metrics.count(Event.DEVICE_LOST)
+                log.warning(Event.DEVICE_LOST, error=str(error), run=claimed.id)
+                stopping.set()
         filed()
 
 
 def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float, max_attempts: int) -> None:
+    """Raises DeviceLost: this process can do no more."""
     log.info(Event.RUN_STARTED, study=claimed.study_uid, run=claimed.id, attempt=claimed.attempt)
     try:
         with _beating(storage, claimed, lease / 3):
@@ -117,6 +124,8 @@ def _carry(storage: Storage, judges: Judges, claimed: Run, lease: float, max_att
                 run(storage, claimed, judges.scribe)
             else:
                 _judge(storage, judges.of(claimed.processor), claimed)
+    except DeviceLost:
+        raise
     except LeaseLost:
         metrics.count(Event.RUN_LEASE_LOST)
         log.warning(Event.RUN_LEASE_LOST, run=claimed.id, attempt=claimed.attempt)

@@ -115,7 +115,11 @@ def of(header: Dataset) -> SourceIdentity:
     if not values["study_uid"]:
         raise IdentityUnclear("The image names no study (StudyInstanceUID). No result is sent.")
     known = {name: value or "" for name, value in values.items()}
-    return SourceIdentity(**known | {"birth_date": valid_date(known["birth_date"])})
+    cleaned = {
+        "issuer": hl7_text.known(known["issuer"]),
+        "birth_date": valid_date(known["birth_date"]),
+    }
+    return SourceIdentity(**known | cleaned)
 
 
 def agreed(known: Sequence[SourceIdentity], stated: SourceIdentity | None) -> SourceIdentity:

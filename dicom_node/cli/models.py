@@ -146,7 +146,12 @@ def evaluate(
     bundle: BundleArgument,
     table: TablesOption,
     images: ImagesOption,
-    split: Annotated[str, typer.Option(help="Which rows are judged.")] = "val",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Which rows are judged; default: all but `train`, all if there are no others."
+        ),
+    ] = None,
     train_table: Annotated[
         list[Path] | None,
         typer.Option(exists=True, help="Its `train` teaches the trivial bar; default: --table."),
@@ -156,7 +161,12 @@ def evaluate(
         typer.Option(exists=True, help="Tar or folder of those films, one per --train-table."),
     ] = None,
     scores: Annotated[
-        Path | None, file_option("--scores", what="CSV: path, probability per label, gate.")
+        Path | None,
+        file_option(
+            "--scores",
+            what="CSV, a line for each row judged: path, probability per label, gate "
+            "(`accepted`, or why the picture is refused).",
+        ),
     ] = None,
     json_file: Annotated[Path | None, file_option("--json", what="The evaluation.")] = None,
     write_card: Annotated[bool, typer.Option(help="Write metadata and docs/README.md.")] = False,
@@ -166,7 +176,11 @@ def evaluate(
     ] = 1200,
     variants: Annotated[int | None, typer.Option(help="Variants tried, for the card.")] = None,
 ) -> None:
-    """AUC with its 95 % interval beside the trivial bar, per answer."""
+    """AUC with its 95 % interval beside the trivial bar, per answer; --scores image by image.
+
+    The table is a CSV with `path`, and `labels` for figures; `split`, `patient`, `age`, `sex` and
+    `view` are used where they stand, other columns are not. A picture that cannot be read ends it.
+    """
     known = pairs(train_table or table, train_images or images)
     judged = pairs(table, images)
     with told("evaluation") as tell:
@@ -384,6 +398,8 @@ def _beside(e: dict[str, Any]) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
+    if "train" in found["split"].split(", "):
+        typer.echo("rows of `train` are judged: what a model learnt from says too much of it")
     if not found["answers"]:
         typer.echo(
             "no figures: no question of the bundle has two answers among the labels of these rows "

@@ -87,16 +87,20 @@ def _parts(
             "The softmax of one channel is always 1.",
             then="Say sigmoid or none as dictamen.activation, as the network was taught.",
         )
-    _same_channels(read)
+    _same_channels(read, network.outputs)
     if len(given.shape) == 3 and not (network.segments and read.is_volume):
         raise WeightsShape("A network of volumes is taken only for segmentation of CT or MR.")
     prepared = preparation(read, config, given, _is_measured(read))
     return network, prepared, _window(config, given)
 
 
-def _same_channels(read: card.Card) -> None:
-    """What MONAI's metadata call a channel, the site's card must not call another one."""
-    named = [(_plain(name), channel) for channel, name in stated_channels(read.metadata).items()]
+def _same_channels(read: card.Card, outputs: int) -> None:
+    """What MONAI's metadata call a channel, the site's card must not call another one.
+
+    A number beyond the network's channels is a value of the mask that was made of them.
+    """
+    stated = stated_channels(read.metadata).items()
+    named = [(_plain(name), channel) for channel, name in stated if channel < outputs]
     for label in read.block.labels:
         ours = {_plain(label.label), _plain(label.name.en)}
         theirs = sorted(channel for name, channel in named if name in ours)

@@ -20,7 +20,8 @@ _STOPS = re.compile(r"[;:]|\.\s")
 _COMMA = re.compile(r"[,;.]")
 _ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
 _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
-_SHORT = re.compile(r"(?: \w+){0,2} *[,;] *(?:\w+ )?")
+_PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
+_SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -149,21 +150,43 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
 
 
 def _after_all(
-    sentence: str, start: int, end: int, words: Lexicon, said: tuple[Assertion, Assertion | None]
+    sentence: str, start: int, end: int, words: Lexicon, after: Assertion | None
 ) -> Assertion | None:
-    """What a denial leaves there: the other one of two, what nobody saw go, a smaller one."""
-    before, after = said
+    """What a denial leaves there: the other one of two, what nobody saw go or grow, a smaller one.
+
+    after: what the words behind the span say.
+    """
     cut = max((m.end() for m in _STOPS.finditer(sentence, 0, start)), default=0)
-    if after is Assertion.ABSENT and before is not Assertion.ABSENT:
+    if after is Assertion.ABSENT:
         parts = words.part_of.finditer(sentence, cut, start)
-        if any(_WORDS.fullmatch(f"{sentence[m.end() : start].strip()} ") for m in parts):
-            return Assertion.PRESENT  # "one of the two nodules has resolved"
-    if after is before is Assertion.ABSENT and words.not_that.search(sentence, cut, start):
-        return Assertion.UNCERTAIN  # "no evidence that the effusion has resolved"
+        if any(_one_phrase(sentence[m.end() : start], words) for m in parts):
+            return Assertion.PRESENT  # "one of the two nodules has resolved", "none of the ..."
+    for m in words.not_that.finditer(sentence, cut, start):
+        if after is Assertion.ABSENT or _is_meant(sentence[m.end() : start], sentence[end:], words):
+            return Assertion.UNCERTAIN  # "no evidence that the effusion has resolved"
+    doubt = words.not_excluded.search(sentence, end)
+    if doubt and _WORDS.fullmatch(sentence, end, doubt.start()):
+        return Assertion.UNCERTAIN  # "no effusion or mass, a small nodule cannot be excluded"
     left = words.left_open.search(sentence, end)
     if left and _SHORT.fullmatch(sentence, end, left.start()):
         return Assertion.UNCERTAIN  # "no central embolism, subsegmental not excluded"
     return None
+
+
+def _one_phrase(between: str, words: Lexicon) -> bool:
+    """Whether a few words lead to a noun: "two left lung", and not "chest tubes removed and"."""
+    return _PHRASE.fullmatch(f"{between.strip()} ") is not None and not words.joins.search(between)
+
+
+def _is_meant(between: str, rest: str, words: Lexicon) -> bool:
+    """Whether "no evidence that" speaks of a thing that is there: "the mass has grown", "this
+    nodule is malignant"; not "the effusion is present"."""
+    known = words.meant.match(between.lstrip())
+    if known is None or words.exists.match(rest.lstrip()):
+        return False
+    lead = between.lstrip()[known.end() :]
+    said = words.verbs.search(lead) or words.concepts.search(lead)
+    return said is None and _WORDS.fullmatch(f"{lead.strip()} ") is not None
 
 
 def _opposed(sentence: str, start: int, end: int, words: Lexicon) -> bool:
@@ -183,7 +206,7 @@ def assertion(sentence: str, start: int, end: int, language: str) -> Assertion |
     before = _before(sentence, start, end, words)
     after = _after(sentence, end, words)
     if Assertion.ABSENT in (before, after):
-        return _after_all(sentence, start, end, words, (before, after)) or Assertion.ABSENT
+        return _after_all(sentence, start, end, words, after) or Assertion.ABSENT
     asked = sentence.lstrip().startswith("?") or "¿" in sentence[:start] or "?" in sentence[end:]
     if asked or _opposed(sentence, start, end, words) or Assertion.UNCERTAIN in (before, after):
         return Assertion.UNCERTAIN

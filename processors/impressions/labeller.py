@@ -151,16 +151,17 @@ def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
 
 
 def _beside_a_list(denied: str, own: str, words: Lexicon) -> bool:
-    """Whether what is on both sides stands behind a list of denials that had its "or", or, named
-    so before its noun, behind a single one: "no pneumothorax or mass, bilateral effusions"."""
+    """Whether what is on both sides stands behind a list of denials that had its "or", or behind a
+    single one (in English: named so before its noun): "no pneumothorax or mass, bilateral
+    effusions"."""
     side = words.sides.search(own)
     if side is None:
         return False
     clause = re.split(r"[.;:]", denied)[-1]
-    cue = words.before.search(clause)
-    listed = clause[cue.end() if cue else 0 :]
-    single = "," not in listed and not own[: side.start()].strip(" ,")
-    return single or words.joins.search(listed) is not None
+    begun = max((cue.end() for cue in words.before.finditer(clause)), default=0)
+    listed = clause[begun:]  # "no pneumothorax, no mass, ..." are two lists of one
+    first = words.language == "es" or not own[: side.start()].strip()
+    return ("," not in listed and first) or words.joins.search(listed) is not None
 
 
 def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
@@ -170,8 +171,9 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     between = folded[last.end : hit.start]
     if hit.turned or hit.denied or hit.start < last.end or words.before.search(between):
         return False
-    if any(_ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
-        return False  # "no calcified left hilar adenopathy" is one thing
+    one = "," not in between  # "no calcified left hilar adenopathy"
+    if one and any(_ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
+        return False
     rest = _MARK.split(folded[hit.end :])[0]
     cue = words.before.search(rest)
     behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:2])
@@ -183,7 +185,9 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     if gone or listed or words.joins.search(between) or "/" in between:
         return False
     if _MARK.search(between):  # "no pneumothorax, left effusion", "..., bilateral effusions"
-        return "," in between and (sided or _beside_a_list(folded[: last.end], own, words))
+        told = f"{_MARK.split(between)[-1]}{folded[hit.start : hit.end]} "
+        told += " ".join(rest.split()[:3])
+        return "," in between and (sided or _beside_a_list(folded[: last.end], told, words))
     return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
 
 

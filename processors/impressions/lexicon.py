@@ -91,6 +91,9 @@ class Lexicon:
     lasting: re.Pattern[str]
     part_of: re.Pattern[str]
     not_that: re.Pattern[str]
+    meant: re.Pattern[str]
+    exists: re.Pattern[str]
+    not_excluded: re.Pattern[str]
     left_open: re.Pattern[str]
     instead: re.Pattern[str]
     splits: re.Pattern[str]
@@ -124,7 +127,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting"),
-    *("part_of", "not_that", "left_open"),
+    *("part_of", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )

@@ -22,6 +22,7 @@ from processors.training.explained import explained
 from processors.training.places import place_of
 from processors.training.plan import questions_of
 from processors.training.probes import probe
+from processors.training.table import JUDGED, TRAINED
 from processors.training.witness import Witness, train_witness
 
 Sources = Sequence[tuple[Path, Path]]
@@ -32,12 +33,13 @@ WITNESS_SEED = 101  # another than any bundle's
 class Asked:
     """One evaluation: what is judged, what the trivial bar learns from, what is written.
 
+    split: None judges every row that does not teach; all rows where every one does.
     witness_steps: training of an independent network that is shown the strips; 0: none.
     """
 
     judged: Sources
     known: Sources
-    split: str
+    split: str | None
     scores: Path | None = None
     strips: int = 0
     witness_steps: int = 0
@@ -45,15 +47,30 @@ class Asked:
     write_card: bool = False
 
 
-def _load(sources: Sources, split: str, card: Mapping[str, Any]) -> ImageSet:
+def _load(sources: Sources, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet:
     questions, size = questions_of(card["questions"]), int(card["size"])
-    return join([load(table, images, questions, size, split) for table, images in sources])
+    return join([load(t, i, questions, size, splits, needed=JUDGED) for t, i in sources])
 
 
-def _known(sources: Sources, card: Mapping[str, Any]) -> ImageSet | None:
-    """The images of `train` that the trivial bar learns from; None where no table has any."""
-    taught = [s for s in sources if any(one.split == "train" for one in read_table(s[0], ()))]
-    return _load(taught, "train", card) if taught else None
+def _splits(table: Path) -> frozenset[str]:
+    return frozenset(one.split for one in read_table(table, (), JUDGED))
+
+
+def _judged(asked: Asked) -> frozenset[str]:
+    """The splits that are judged."""
+    if asked.split is not None:
+        return frozenset({asked.split})
+    there = frozenset().union(*(_splits(table) for table, _ in asked.judged))
+    return there - {TRAINED} or there
+
+
+def _known(asked: Asked, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet | None:
+    """The images of `train` that the trivial bar learns from; None where no table has any, or has
+    none but those that are judged."""
+    if TRAINED in splits and asked.known == asked.judged:
+        return None
+    taught = [source for source in asked.known if TRAINED in _splits(source[0])]
+    return _load(taught, frozenset({TRAINED}), card) if taught else None
 
 
 def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
@@ -68,11 +85,11 @@ def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
     }
 
 
-def _verdicts(bundle: Bundle, sources: Sources, split: str) -> list[str]:
+def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[str]:
     """`accepted`, or why the gate refuses the picture, for every image in the tables' order."""
     found = []
     for table, images in sources:
-        paths = [s.path for s in read_table(table, ()) if split in ("", s.split)]
+        paths = [s.path for s in read_table(table, (), JUDGED) if s.split in splits]
         for picture in read_images(images, paths):
             reason = picture_refusal(picture, bundle.card, bundle.folder, "en")
             found.append(reason or "accepted")
@@ -91,18 +108,19 @@ def evaluate_bundle(
         raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
     tell("reading the images")
-    images = _load(asked.judged, asked.split, bundle.card)
-    known = _known(asked.known, bundle.card)
+    splits = _judged(asked)
+    images = _load(asked.judged, splits, bundle.card)
+    known = _known(asked, splits, bundle.card)
     asking = bool(asked.strips and asked.witness_steps)
     if known is None and (asked.write_card or asking):
         raise ValueError(
-            "no table has rows of the split 'train', which a card and the network that judges the "
-            "strips need: name them by --train-table and --train-images"
+            "no table has rows of the split 'train' beside those judged, which a card and the "
+            "network that judges the strips need: name them by --train-table and --train-images"
         )
     tell("asking the model")
     scores = score(bundle, images)
     tell("asking the gate")
-    verdicts = _verdicts(bundle, asked.judged, asked.split)
+    verdicts = _verdicts(bundle, asked.judged, splits)
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
     if asking:
@@ -115,12 +133,12 @@ def evaluate_bundle(
     found: dict[str, Any] = {
         "bundle": bundle.metadata["name"],
         "sha256": bundle.algorithm.sha256,
-        "split": asked.split,
+        "split": ", ".join(sorted(splits)),
         "sets": [table.name for table, _ in asked.judged],
         "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
-        "explanations": explained(bundle, asked.judged, asked.split, asked.strips, shown_to),
+        "explanations": explained(bundle, asked.judged, splits, asked.strips, shown_to),
         "variants_tried": asked.variants,
         "ms": speed(bundle),
         "parameters": _parameters(bundle.folder),

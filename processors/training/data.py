@@ -23,7 +23,7 @@ from PIL import Image as Picture
 from pydicom import dcmread
 
 from processors.pixels import render
-from processors.training.table import Line, read_lines
+from processors.training.table import NEEDED, Line, read_lines
 from processors.training.trivial import trivial_statistics
 from processors.training.twins import twins
 from processors.vae.normalise import Image, network_input
@@ -130,10 +130,12 @@ def is_tuning(patient: str) -> bool:
     return int.from_bytes(digest[:8]) % TUNE_PART == 0
 
 
-def read_table(table: Path, questions: Sequence[Question]) -> tuple[Sample, ...]:
-    """The samples of a table. A row without age belongs to the questions whose labels its table
-    knows; failing that to the first. Raises ValueError, as `read_lines` does."""
-    lines = read_lines(table)
+def read_table(
+    table: Path, questions: Sequence[Question], needed: Sequence[str] = NEEDED
+) -> tuple[Sample, ...]:
+    """The samples of a table with these columns. A row without age belongs to the questions whose
+    labels its table knows; failing that to the first. Raises ValueError, as `read_lines` does."""
+    lines = read_lines(table, needed)
     known = {label for line in lines for label in line.labels}
     ageless = [q for q in questions if known & set(q.negative) and _has_ages(lines, q)]
     return tuple(_sample(line, questions, ageless or questions[:1]) for line in lines)
@@ -215,11 +217,12 @@ def _picture(data: bytes) -> Image:
     opened = Picture.open(io.BytesIO(data))
     if not opened.mode.startswith(DEEP):
         return np.asarray(opened.convert("L"), dtype=np.float32) / np.float32(255)
-    values = np.asarray(opened, dtype=np.float32)
+    values = np.array(opened, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ValueError("not every value is a number")
-    low, high = values.min(), values.max()
-    return np.asarray((values - low) / max(high - low, np.float32(1)), dtype=np.float32)
+    values -= values.min()
+    brightest = values.max()
+    return np.asarray(values / (brightest if brightest > 0 else 1), dtype=np.float32)
 
 
 def _rendered(data: bytes) -> Image:
@@ -232,15 +235,19 @@ def load(
     images: Path,
     questions: Sequence[Question],
     size: int,
-    split: str = "",
+    split: str | frozenset[str] = "",
     place: Place | None = None,
     twin: bool = False,
+    needed: Sequence[str] = NEEDED,
 ) -> ImageSet:
-    """Everything of one table, or of one split of it, ready for the network.
+    """Everything of one table, or of one split or several of it, ready for the network.
 
     twin: boxed images of heads are followed by their twins, with and without a tumour.
     """
-    rows = tuple(s for s in read_table(table, questions) if split in ("", s.split))
+    splits = frozenset({split}) if isinstance(split, str) else split
+    rows = tuple(
+        s for s in read_table(table, questions, needed) if split == "" or s.split in splits
+    )
     masks = _masks(images, rows) if place else {}
     samples: list[Sample] = []
     inputs: list[NDArray[np.uint8]] = []
@@ -257,7 +264,7 @@ def load(
                 place(sample, image.shape, mask, seen) if place else np.zeros((size, size), bool)
             )
     if not samples:
-        raise ValueError(f"{table} has no row of the split {split!r}")
+        raise ValueError(f"{table} has no row of the split {', '.join(map(repr, sorted(splits)))}")
     return ImageSet(tuple(samples), np.stack(inputs), np.stack(trivial), np.stack(places))
 
 

@@ -29,6 +29,7 @@ from processors.training.evaluate import answers
 from processors.training.measure import estimate
 from processors.training.plan import questions_of
 from processors.training.probes import at_random, drawn_by, witnessed
+from processors.training.table import JUDGED
 from processors.training.witness import Witness
 from processors.vae.latent import evidence, probability, shares
 
@@ -36,15 +37,15 @@ Sources = Sequence[tuple[Path, Path]]
 
 
 def _films(
-    bundle: Bundle, sources: Sources, split: str, place: tuple[int, int]
+    bundle: Bundle, sources: Sources, splits: frozenset[str], place: tuple[int, int]
 ) -> Iterator[tuple[Film, str]]:
     """Images whose label is this answer, with their patients, in the tables' order."""
     questions = questions_of(bundle.card["questions"])
     for table, images in sources:
         rows = [
             s
-            for s in read_table(table, questions)
-            if s.split == split and s.targets[place[0]] == place[1]
+            for s in read_table(table, questions, JUDGED)
+            if s.split in splits and s.targets[place[0]] == place[1]
         ]
         for sample, pixels in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
             yield read_film(sample.path, pixels, bundle), sample.patient
@@ -130,7 +131,7 @@ def _summary(
 def explained(
     bundle: Bundle,
     sources: Sources,
-    split: str,
+    splits: frozenset[str],
     most: int,
     witnesses: Mapping[int, Witness] | None = None,
 ) -> Mapping[str, Any]:
@@ -144,7 +145,7 @@ def explained(
         seconds: list[float] = []
         left: list[float] = []
         words: list[_Word | None] = []
-        films = _films(bundle, sources, split, (question, number)) if most else ()
+        films = _films(bundle, sources, splits, (question, number)) if most else ()
         for film, patient in films:
             begin = time.perf_counter()
             subject = subject_of(bundle, film, (question, number))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 DELIMITERS = (",", ";", "\t")
 NEEDED = ("path", "split", "labels")
+JUDGED = ("path",)  # enough where nothing is taught
 TRAINED = "train"
 
 
@@ -72,15 +73,15 @@ def _parted(text: str) -> list[str]:
     return [one for each in text.split(";") if (one := each.strip())]
 
 
-def read_lines(table: Path) -> tuple[Line, ...]:
-    """The rows in order.
+def read_lines(table: Path, needed: Sequence[str] = NEEDED) -> tuple[Line, ...]:
+    """The rows in order. needed: columns without which the table is none.
 
     Raises ValueError, naming the table and the line, for what is no such table, and for a patient
     whose images both teach and judge: a figure measured on them would say too much.
     """
     header, *rows = _rows(table) or [(0, [])]
     columns = [name.strip().casefold() for name in header[1]]
-    if missing := [name for name in NEEDED if name not in columns]:
+    if missing := [name for name in needed if name not in columns]:
         has = ", ".join(filter(None, columns)) or "nothing"
         raise ValueError(f"{table} has no column {missing[0]!r}; it has {has}")
     if twice := [name for name in columns if name and columns.count(name) > 1]:

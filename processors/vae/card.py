@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from processors.analysis import BundleError
 
@@ -37,11 +37,14 @@ class _Code(_Part):
     meaning: Word
 
 
+_Unverified = Annotated[_Code | None, BeforeValidator(lambda code: code or None)]
+
+
 class _Label(_Part):
     label: Word
     name: _Spoken
-    code: _Code | None = None
-    site: _Code | None = None
+    code: _Unverified = None
+    site: _Unverified = None
     urgent: bool = True
 
 
@@ -94,10 +97,13 @@ class _Widths(_Part):
 
 
 class _Gate(_Part):
+    organ: str = ""
     file: str = ""
-    populations: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
-    modalities: list[str] | None = None
-    body_parts: list[str] | None = None
+    populations: list[Annotated[list[int], Field(min_length=2, max_length=2)]] = []
+    modalities: list[str] = []
+    body_parts: list[str] = []
+    views: list[str] = []
+    volume: bool = False
     least: float | None = None
     farthest: float | None = None
     shortest_side: int = Field(1, ge=1)

@@ -168,6 +168,37 @@ def test_films_that_teach_nothing_are_judged_all_the_same(
     assert "--train-table" in text
 
 
+@pytest.mark.parametrize(
+    ("splits", "judged"),
+    [
+        pytest.param(["test"], "test", id="a name of its own"),
+        pytest.param([""], "", id="none named"),
+        pytest.param(["train", "val", "test"], "test, val", id="all that does not teach"),
+        pytest.param(["train"], "train", id="all, where all teach"),
+        pytest.param(None, "", id="no column of splits, none of labels"),
+    ],
+)
+def test_which_rows_are_judged_without_a_split(
+    splits: list[str] | None, judged: str, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.DictReader(site.read_text().splitlines()))
+    for number, row in enumerate(rows):
+        row["split"] = splits[number % len(splits)] if splits else ""
+    with site.open("w", newline="") as out:
+        columns = ["path", "split", "labels", "age"] if splits else ["path"]
+        writer = csv.DictWriter(out, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    scores, found = tmp_path / "s.csv", tmp_path / "e.json"
+    words = ("--table", site, "--images", films.parent, "--scores", scores, "--json", found)
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert json.loads(found.read_text())["split"] == judged
+    asked = [row["path"] for row in rows if not splits or row["split"] in judged.split(", ")]
+    assert [row["path"] for row in csv.DictReader(scores.read_text().splitlines())] == asked
+    assert ("says too much" in text) == (judged == "train")
+
+
 def test_labels_that_the_bundle_does_not_know_are_said(
     tiny: Path, site: Path, films: Path, tmp_path: Path
 ) -> None:

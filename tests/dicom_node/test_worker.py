@@ -21,6 +21,7 @@ from storage_fixtures import (  # noqa: F401 - the fixtures that `node` asks for
 
 from dicom_node import wiring, worker
 from processors import Algorithm, Analysis, Refusal, Study
+from processors.bounded import DeviceLost
 from reports import Options
 from storage import Identity, NewInstance, Run, RunState, Storage, StorageError, StorageFull
 
@@ -38,9 +39,16 @@ class Refuses:
         raise AssertionError("every study is refused")
 
 
-def judges(*names: str) -> wiring.Judges:
+class HasLost(Refuses):
+    """A model of a site's on a GPU that answers no more; it has no spare."""
+
+    def accepts(self, study: Study) -> Refusal | None:
+        raise DeviceLost("cuda was lost: unspecified launch failure.")
+
+
+def judges(*names: str, of: type[Refuses] = Refuses) -> wiring.Judges:
     judge = wiring.Judge(
-        processor=Refuses(),
+        processor=of(),
         options=Options(),
         kinds=lambda _status: ("text_report",),
         destinations=lambda _report: ("pacs",),
@@ -119,3 +127,19 @@ def test_a_full_disk_is_no_attempt_of_the_study(
         node.clock.now += timedelta(minutes=2)
         assert one_run(storage, judges("chest")).state is RunState.UNSUITABLE
         assert [d.destination for d in storage.outbox.list()] == ["pacs"]
+
+
+def test_a_worker_whose_device_is_lost_ends_and_its_run_waits(node: Node) -> None:
+    """Only a new process gets the device back: this one would put off every run for ever."""
+    storage, stopping = node.storage, threading.Event()
+    storage.studies.add(film(storage, "ISO_IR 192"), on_conflict="keep_first")
+    plan(storage, STUDY)
+    known, filed = judges("chest", of=HasLost), list[bool]()
+    worker.serve(
+        storage, known, stopping, lease=30.0, filed=lambda: filed.append(stopping.is_set()),
+        wait=lambda _: stopping.set(),
+    )  # fmt: skip
+    assert filed == [True]
+    (run,) = storage.runs.list()
+    assert (run.state, run.tries) == (RunState.WAITING, 0)
+    assert "was lost" in run.reason

@@ -139,6 +139,9 @@ def test_a_card_without_a_key_is_named(folder: Path, key: str) -> None:
         (("labels", 0, "code"), {"value": "1"}, "labels.0.code.scheme"),
         (("frame",), 2, "a frame of 2 cells leaves none of 4"),
         (("gate", "shortest_side"), "x", "valid integer"),
+        (("gate", "modalities"), None, "gate.modalities"),
+        (("gate", "populations"), None, "gate.populations"),
+        (("gate", "views"), "PA", "gate.views"),
         (("notes",), "x", "valid list"),
     ],
 )
@@ -156,6 +159,15 @@ def test_a_card_that_cannot_be_meant_is_named_at_the_start(
     write_checksums(folder)
     with pytest.raises(CardFaulty, match=re.escape(said)):
         open_bundle(str(folder), "cpu")
+
+
+def test_a_code_that_is_left_empty_is_none(folder: Path) -> None:
+    file = folder / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["dictamen"]["labels"][0] |= {"code": {}, "site": None}
+    file.write_text(json.dumps(metadata))
+    write_checksums(folder)
+    open_bundle(str(folder), "cpu")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"dictamen": {}}'])

@@ -235,6 +235,11 @@ def test_a_null_of_the_worklist_deletes_nothing_at_the_ris():
     assert field(rows, "OBR", 3).startswith("ST")
     assert field(rows, "ORC", 3) == field(rows, "OBR", 3)
     assert identity.matches(report.payload, "hl7_oru", identity.of(image)) == ()
+    for issuer, sent in ((null, "UNKNOWN"), ("LAB", "LAB")):
+        image = source(IssuerOfPatientID=issuer)
+        (report,) = hl7_oru.write(full(study(image), image), study(image), OPTIONS, MADE_AT)
+        assert field(segments(report), "PID", 3).split("^")[3].split("&")[0] == sent
+        assert identity.matches(report.payload, "hl7_oru", identity.of(image)) == ()
     nobody = source(PatientID=null)
     assert hl7_oru.write(full(study(nobody), nobody), study(nobody), OPTIONS, MADE_AT) == ()
 

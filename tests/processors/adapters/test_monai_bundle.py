@@ -279,6 +279,18 @@ def test_labels_in_another_order_than_the_network_s_are_refused(
         opened(folder)
 
 
+def test_a_number_beyond_the_network_s_channels_names_a_value_of_its_mask(copied: Folders) -> None:
+    """One channel and a sigmoid: background and finding are values, and no channels."""
+
+    def stated(metadata: dict[str, Any]) -> None:
+        channels = {"0": "background", "2": "Nodule"}
+        metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = channels
+
+    folder = copied("classifier")
+    edit(folder, "metadata", stated)
+    assert opened(folder).algorithm.name == "films"
+
+
 def test_a_device_that_is_full_is_not_the_image_s_fault(
     made: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

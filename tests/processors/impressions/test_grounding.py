@@ -227,6 +227,8 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
         ("es", "Gran neumotórax derecho.", "Tórax sin alteraciones.", True),
         ("es", "No se descarta neumonía.", "Estudio normal.", True),
         ("es", "El derrame derecho se ha resuelto. El izquierdo no.", "Estudio normal.", True),
+        ("es", "Sin neumotórax. El izquierdo persiste.", "Estudio normal.", True),
+        ("en", "No pneumothorax. The left one persists.", "No acute findings.", True),
         ("es", "Cardiomegalia.", "Sin hallazgos patológicos.", False),
     ],
 )

@@ -119,7 +119,40 @@ def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
         ("es", "Sin datos de que el derrame se haya resuelto.", "pleural_effusion", "uncertain"),
         ("es", "Sin datos de derrame.", "pleural_effusion", "absent"),
         ("en", "One of the two nodules has resolved.", "nodule", "present"),
-        ("en", "None of the nodules has resolved.", "nodule", "absent"),
+        ("en", "None of the nodules has resolved.", "nodule", "present"),
+        ("en", "None of the nodules persists.", "nodule", "absent"),
+        ("en", "All of the nodules have resolved.", "nodule", "absent"),
+        ("en", "One of the two left lung nodules has resolved.", "nodule", "present"),
+        ("en", "One of the lines is out and pneumothorax resolved.", "pneumothorax", "absent"),
+        ("es", "Ninguno de los nódulos ha desaparecido.", "nodule", "present"),
+        ("es", "Ningún derrame.", "pleural_effusion", "absent"),
+        ("en", "No evidence that the effusion has increased.", "pleural_effusion", "uncertain"),
+        ("en", "No evidence that this nodule is malignant.", "nodule", "uncertain"),
+        ("en", "No evidence that this nodule is malignant.", "malignancy", "absent"),
+        ("en", "No evidence that the patient's pneumonia has worsened.", "pneumonia", "uncertain"),
+        ("en", "No evidence that the effusion is present.", "pleural_effusion", "absent"),
+        ("en", "No evidence that the patient has pneumonia.", "pneumonia", "absent"),
+        ("en", "No evidence that there is a pneumothorax.", "pneumothorax", "absent"),
+        ("en", "Without evidence that the effusion has cleared.", "pleural_effusion", "uncertain"),
+        ("en", "It is not clear that the effusion has resolved.", "pleural_effusion", "uncertain"),
+        ("es", "Sin evidencia de que la masa sea maligna.", "mass", "uncertain"),
+        ("es", "Sin datos de que el derrame persista.", "pleural_effusion", "absent"),
+        ("en", "No pneumothorax, no mass, bilateral effusions.", "pleural_effusion", "present"),
+        ("es", "Sin neumotórax, derrame pleural bilateral.", "pleural_effusion", "present"),
+        ("es", "Sin masas o derrame, infiltrados en ambos pulmones.", "infiltrate", "present"),
+        ("en", "No PE in the central arteries, segmental not excluded.", "embolism", "uncertain"),
+        (
+            "en",
+            "No PE in the main or lobar arteries, segmental branches cannot be excluded.",
+            "embolism",
+            "uncertain",
+        ),
+        ("en", "No left effusion, small right not excluded.", "pleural_effusion", "uncertain"),
+        ("es", "Sin derrame izquierdo, no se excluye derecho.", "pleural_effusion", "uncertain"),
+        ("en", "No mass or effusion, small nodule cannot be excluded.", "nodule", "uncertain"),
+        ("en", "No PE or mass, small nodule is suspected or excluded.", "mass", "absent"),
+        ("es", "Sin masas ni derrame, neumotórax no descartado.", "pneumothorax", "uncertain"),
+        ("es", "Sin TEP, no pudiendo descartarse periférico.", "embolism", "uncertain"),
         ("en", "The two nodules have resolved.", "nodule", "absent"),
         ("es", "Uno de los dos nódulos ha desaparecido.", "nodule", "present"),
         (
@@ -141,6 +174,19 @@ def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
 )
 def test_what_a_denial_leaves_there(language: str, text: str, concept: str, state: str) -> None:
     assert {m.state.value for m in read(text, language) if m.concept == concept} == {state}
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Left effusion has resolved, the right one persists."),
+        ("en", "Resolved left effusion, the right is unchanged."),
+        ("es", "El derrame izquierdo se ha resuelto, el derecho persiste."),
+    ],
+)
+def test_the_other_side_of_what_is_gone_is_still_there(language: str, text: str) -> None:
+    found = [(m.state.value, set(m.sides)) for m in read(text, language)]
+    assert found == [("absent", {"left"}), ("present", {"right"})]
 
 
 def test_folding_keeps_every_character_in_its_place() -> None:

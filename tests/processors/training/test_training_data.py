@@ -172,11 +172,13 @@ def test_a_path_that_the_folder_lacks_is_named(tmp_path: Path, name: str) -> Non
         list(read_images(tmp_path, [name]))
 
 
-@pytest.mark.parametrize(("kind", "most"), [("png", 4095), ("png", 65535), ("tiff", 0.3)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("png", 4095), ("png", 65535), ("tiff", 0.3), ("tiff", 2e4)]
+)
 def test_more_than_eight_bits_are_shown_whole(tmp_path: Path, kind: str, most: float) -> None:
     """Twelve bits in a PNG of sixteen, as a site exports its films: neither white nor black."""
     shown = np.linspace(0, 1, 1200, dtype=np.float32).reshape(40, 30)
-    deep = np.rint(shown * most).astype(np.uint16) if kind == "png" else shown
+    deep = np.rint(shown * most).astype(np.uint16) if kind == "png" else shown * np.float32(most)
     Image.fromarray(deep).save(tmp_path / f"a.{kind}")
     (picture,) = read_images(tmp_path, [f"a.{kind}"])
     np.testing.assert_allclose(picture, shown, atol=1e-3)
