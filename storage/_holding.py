@@ -8,12 +8,13 @@ retention takes it with the others; its ordinal is below zero and it counts nowh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from sqlalchemy import func, select, update
 
 from storage._finish import drop
-from storage._intake import corrections, lock, patient, same_patient
+from storage._intake import corrections, lock, one_patient
 from storage.database import Transaction
 from storage.records import AuditEntry, Identity, RunState, StudyState
 from storage.tables import instances, messages, runs, studies
@@ -41,7 +42,7 @@ def release(transaction: Transaction, uid: str, who: str) -> bool:
         select(instances.c.headers).where(*mine).order_by(instances.c.id)
     ).all()
     said = [(_identity(uid, row.headers), row.headers) for row in rows]
-    if not _one_patient([identity for identity, _ in said]):
+    if not all(one_patient(*two) for two in combinations({identity for identity, _ in said}, 2)):
         _set(transaction, uid, {"reason": TWO_PATIENTS})
         details = {"reason": TWO_PATIENTS}
         transaction.audit(
@@ -49,7 +50,7 @@ def release(transaction: Transaction, uid: str, who: str) -> bool:
         )
         return False
     values = {"state": StudyState.OPEN if said else StudyState.SETTLED, "reason": ""}
-    if said and not same_patient(patient(study), patient(said[0][0])):
+    if not all(one_patient(study, identity) for identity, _ in said):
         values |= _newest(said)  # the first instance named the wrong one, and was left out
     _set(transaction, uid, values)
     _plan_again(transaction, uid)
@@ -89,12 +90,6 @@ def _identity(uid: str, headers: dict[str, Any]) -> Identity:
         return "\\".join(map(str, value)) if isinstance(value, list) else str(value)
 
     return Identity(uid, **{field: said(keyword) for field, keyword in _KEYWORDS.items()})
-
-
-def _one_patient(said: Sequence[Identity]) -> bool:
-    numbers = {one.patient_id.strip() for one in said}
-    issuers = {one.issuer.strip() for one in said} - {""}
-    return len(numbers) <= 1 and len(issuers) <= 1
 
 
 def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:

@@ -229,6 +229,23 @@ def test_two_patients_of_whom_the_first_was_the_wrong_one(node: Node) -> None:
     assert run.instances == (instance(2).sop_uid, instance(3).sop_uid)
 
 
+@pytest.mark.parametrize(
+    ("name", "birth"), [("Ruiz^Eva", "19700101"), ("Muñoz^Ana", "19800101")], ids=["name", "birth"]
+)
+def test_two_patients_without_a_number(node: Node, name: str, birth: str) -> None:
+    """The same as with numbers: no release while both count, then the name of what is left."""
+    storage, other = node.storage, Identity(STUDY, "", "", name, birth, "A1")
+    silent = replace(other, patient_name="", birth_date="")
+    add(storage, instance(1, patient="", issuer=""), instance(2, identity=silent))
+    add(storage, instance(3, identity=other))
+    assert not storage.studies.release(STUDY, "admin")
+    assert storage.studies.exclude(STUDY, instance(1).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    study = storage.studies.get(STUDY)
+    assert study is not None
+    assert study.identity == other
+
+
 def test_two_patients_with_the_wrong_image_sent_again(node: Node) -> None:
     """The same bytes stay left out; corrected ones under the same UID count."""
     storage = node.storage
