@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, exists, insert, select, update
 
 from storage import _rows
 from storage._intake import lock, patient_hash
@@ -62,7 +62,8 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
 def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at: datetime) -> int:
     """Enter one run beside what routing plans; returns its number, known or new.
 
-    What came before the newest and comes again is wanted again: it gets a run of its own.
+    What came before the newest and comes again is wanted again: it gets a run of its own. So is
+    what was set aside because its study was another patient's then: no message is its own any more.
     """
     mine = (runs.c.study_uid == study.uid, runs.c.processor == planned.processor)
     known = transaction.connection.execute(
@@ -71,7 +72,12 @@ def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at:
     planned = replace(planned, digest=_once_more(planned.digest, known))
     if run := _enter(transaction, study, planned, known, at):
         return run.id
-    return next(int(row.id) for row in reversed(known) if _alike(row.digest, planned.digest))
+    same = next(row for row in reversed(known) if _alike(row.digest, planned.digest))
+    read = exists().where(messages.c.run_id == same.id)
+    if same.state == RunState.SET_ASIDE and not transaction.connection.scalar(select(read)):
+        run = _revive(transaction, same, planned.mode)
+        transaction.audit(_planned(run))
+    return int(same.id)
 
 
 def renew(transaction: Transaction, run_id: int) -> int | None:
@@ -145,8 +151,7 @@ def _enter(
         run = _revive(transaction, same, planned.mode)
     else:
         return None
-    details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
-    transaction.audit(_event("run.planned", uid, details))
+    transaction.audit(_planned(run))
     return run
 
 
@@ -200,6 +205,11 @@ def _revive(transaction: Transaction, row: Row[Any], mode: str) -> Run:
         update(runs).where(runs.c.id == row.id).values(values).returning(runs)
     ).one()
     return _rows.run(found)
+
+
+def _planned(run: Run) -> AuditEntry:
+    details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
+    return _event("run.planned", run.study_uid, details)
 
 
 def _event(kind: str, uid: str, details: Mapping[str, Any]) -> AuditEntry:
