@@ -1,8 +1,9 @@
 """Decides what a new plan does to the runs that a study has already.
 
-The same content is never judged twice by the same processor; other content supersedes what has
-not ended, and its run names as predecessor the newest live one that ended with an answer. None
-after retention took the images: what is sent again may be a part of them.
+The same content is never judged twice by the same processor, but where the newest answer rests on
+what was left out since; other content supersedes what has not ended, and its run names as
+predecessor the newest live one that ended with an answer. None after retention took the images:
+what is sent again may be a part of them.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     if newest != run_id:
         return int(newest)
     words = patient_hash(transaction.key, tuple(getattr(study, name) for name in NAMING))
-    digest = f"{_content(old.digest)}~{words[: 63 - _CONTENT]}"
+    digest = _anew(old.digest, words)
     if digest in {row.digest for row in known}:
         return None
     planned = PlannedRun(
@@ -119,6 +120,11 @@ def _alike(one: str, other: str) -> bool:
 
 def _content(digest: str) -> str:
     return digest.partition("~")[0][:_CONTENT]
+
+
+def _anew(digest: str, why: str) -> str:
+    """The digest of a run over the same content that is wanted once more. why: hexadecimal."""
+    return f"{_content(digest)}~{why[: 63 - _CONTENT]}"
 
 
 def _once_more(digest: str, known: Sequence[Row[Any]]) -> str:
@@ -143,10 +149,13 @@ def _enter(
     mine = [row for row in known if row.processor == planned.processor]
     _supersede(transaction, [row for row in mine if not _alike(row.digest, planned.digest)], at)
     same = next((row for row in reversed(mine) if _alike(row.digest, planned.digest)), None)
+    before = [row for row in mine if _may_be_replaced(row, study.forgotten_at)]
+    older = before[-1] if before and planned.mode == "live" else None
+    if same and older and older.id > same.id and set(older.instances) - set(planned.instances):
+        why = hashlib.sha256(f"after {older.id}".encode()).hexdigest()
+        planned, same = replace(planned, digest=_anew(planned.digest, why)), None
     if same is None:
-        before = [row.id for row in mine if _may_be_replaced(row, study.forgotten_at)]
-        older = max(before, default=None) if planned.mode == "live" else None
-        run = _insert(transaction, uid, planned, older, at)
+        run = _insert(transaction, uid, planned, older.id if older else None, at)
     elif same.state == RunState.SUPERSEDED:
         run = _revive(transaction, same, planned.mode)
     else:

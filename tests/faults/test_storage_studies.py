@@ -265,6 +265,37 @@ def test_two_patients_with_the_wrong_image_sent_again(node: Node) -> None:
     assert len(set(storage.studies.paths())) == 3  # their files are known until retention
 
 
+@pytest.mark.parametrize("before", ["waited", "answered"])
+def test_what_an_instance_was_left_out_of_replaces_what_had_read_it(
+    node: Node, before: str
+) -> None:
+    """The same content came before, alone: its run is older than the result that is wrong."""
+    storage, oru = node.storage, "hl7_oru"
+    first = waiting(storage)
+    if before == "answered":
+        claimed = storage.runs.claim("worker")
+        assert claimed is not None
+        finish(storage, claimed, reports=[])
+    add(storage, instance(2))
+    plan(storage)
+    both = storage.runs.claim("worker")
+    assert both is not None
+    finish(storage, both, reports=[report(both, oru, ("ris",))])
+    (sent,) = storage.outbox.claim("ris", node.clock.now)
+    storage.outbox.record(sent, DeliveryState.DELIVERED, answer="AA")
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    plan(storage)
+    again = storage.runs.claim("worker")
+    assert again is not None
+    assert (again.instances, again.predecessor) == (first.instances, both.id)
+    finish(storage, again, reports=[report(again, oru, ("ris",))])
+    (going,) = storage.outbox.claim("ris", node.clock.now)
+    assert storage.outbox.overtaken(going) is None
+    assert plan(storage) == ()
+
+
 def test_two_contents_are_both_left_out(node: Node) -> None:
     storage = node.storage
     add(storage, instance(), instance(content="other"), on_conflict="keep_both")
