@@ -2,7 +2,8 @@
 
 A release cannot help while the instances that count name two patients: every report would be of
 the wrong one of them. One that a person leaves out stays filed, so that its repeat is known and
-retention takes it with the others; its ordinal is below zero and it counts nowhere.
+retention takes it with the others; its ordinal is below zero and it counts nowhere. What rests on
+it is neither finished nor sent.
 """
 
 from __future__ import annotations
@@ -16,13 +17,21 @@ from sqlalchemy import func, select, update
 from storage._finish import drop
 from storage._intake import corrections, lock, one_patient
 from storage.database import Transaction
-from storage.records import AuditEntry, Identity, RunState, StudyState
-from storage.tables import instances, messages, runs, studies
+from storage.records import (
+    UNFINISHED,
+    AuditEntry,
+    DeliveryState,
+    Identity,
+    RunState,
+    StudyState,
+)
+from storage.tables import deliveries, instances, messages, runs, studies
 
 TWO_PATIENTS = (
     "the images name two patients: see which with `dictamen studies show`, leave those of the "
     "wrong one out with `dictamen studies retry STUDY --without SOP_UID`"
 )
+RESTS_ON_IT = "not sent: an image that it rests on was left out"
 _KEYWORDS = {
     "patient_id": "PatientID",
     "issuer": "IssuerOfPatientID",
@@ -77,7 +86,31 @@ def exclude(transaction: Transaction, uid: str, sop_uid: str, who: str) -> bool:
         transaction.audit(
             AuditEntry("110103", "D", 0, "instance.excluded", uid, who, details=details)
         )
+        _stop_what_read(transaction, uid, sop_uid)
     return bool(found)
+
+
+def _stop_what_read(transaction: Transaction, uid: str, sop_uid: str) -> None:
+    connection, at = transaction.connection, transaction.now
+    rows = connection.execute(select(runs).where(runs.c.study_uid == uid).order_by(runs.c.id)).all()
+    read = [row for row in rows if sop_uid in row.instances]
+    over = {"state": RunState.SUPERSEDED, "reason": "an instance was left out", "ended_at": at}
+    for row in read:
+        going = update(runs).where(runs.c.id == row.id, runs.c.state.in_(UNFINISHED))
+        if connection.execute(going.values(over)).rowcount == 1:
+            details = {"run": row.id, "processor": row.processor}
+            transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))
+    stopped = {"state": DeliveryState.REJECTED, "answer": RESTS_ON_IT, "ended_at": at}
+    ids = connection.scalars(
+        update(deliveries)
+        .where(deliveries.c.run_id.in_([row.id for row in read]))
+        .where(deliveries.c.state == DeliveryState.WAITING)
+        .values(stopped)
+        .returning(deliveries.c.id)
+    ).all()
+    if ids:
+        details = {"deliveries": sorted(ids), "answer": RESTS_ON_IT}
+        transaction.audit(AuditEntry("110100", "E", 8, "delivery.rejected", uid, details=details))
 
 
 def _set(transaction: Transaction, uid: str, values: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from storage import (
     AddedAs,
     DeliveryState,
     Identity,
+    LeaseLost,
     PlannedRun,
     RunState,
     Storage,
@@ -294,6 +295,30 @@ def test_what_an_instance_was_left_out_of_replaces_what_had_read_it(
     (going,) = storage.outbox.claim("ris", node.clock.now)
     assert storage.outbox.overtaken(going) is None
     assert plan(storage) == ()
+
+
+@pytest.mark.parametrize("run", ["ended", "under way"])
+def test_what_rests_on_an_instance_that_was_left_out_is_not_sent(node: Node, run: str) -> None:
+    """The PACS was away when it was made, or it is made while a person decides."""
+    storage = node.storage
+    add(storage, instance(1), instance(2))
+    plan(storage)
+    both = storage.runs.claim("worker")
+    assert both is not None
+    if run == "ended":
+        finish(storage, both)
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    if run == "under way":
+        with pytest.raises(LeaseLost):
+            finish(storage, both)
+    assert storage.outbox.claim("pacs", node.clock.now) == ()
+    assert [one.answer for one in storage.outbox.list(state=DeliveryState.REJECTED)] == [
+        "not sent: an image that it rests on was left out"
+    ] * (run == "ended")
+    (alone,) = plan(storage)
+    assert alone.instances == (instance(1).sop_uid,)
 
 
 def test_two_contents_are_both_left_out(node: Node) -> None:
