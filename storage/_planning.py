@@ -22,7 +22,7 @@ from storage._plain import plain
 from storage._retention import NAMING
 from storage.database import Transaction
 from storage.records import UNFINISHED, AuditEntry, PlannedRun, Run, RunState, StudyState
-from storage.tables import messages, runs, studies
+from storage.tables import instances, messages, runs, studies
 
 ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
 _CONTENT = 54  # characters of a digest that say what is read; behind them, how it is named anew
@@ -85,7 +85,8 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     """The run that writes the result of `run_id` again, under what its study's row says now.
 
     A newer one of the same processor, or one that is planned here; None where there is nothing to
-    be done: this very run was planned for these words already, so its writer is at fault.
+    be done: this very run was planned for these words already, so its writer is at fault; what it
+    read is gone; or the newer one is in shadow, and sends nothing.
     """
     connection = transaction.connection
     old = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
@@ -96,9 +97,11 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     known = connection.execute(
         select(runs).where(*mine).order_by(runs.c.id).with_for_update()
     ).all()
-    newest = max(row.id for row in known if row.state != RunState.SUPERSEDED or row.id == run_id)
-    if newest != run_id:
-        return int(newest)
+    newest = [row for row in known if row.state != RunState.SUPERSEDED or row.id == run_id][-1]
+    if newest.id != run_id:
+        return int(newest.id) if newest.mode == old.mode else None
+    if not _readable(transaction, old):
+        return None
     words = patient_hash(transaction.key, tuple(getattr(study, name) for name in NAMING))
     digest = _anew(old.digest, words)
     if digest in {row.digest for row in known}:
@@ -111,6 +114,16 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     details = {"run": run.id, "processor": run.processor, "digest": digest, "writes_again": old.id}
     transaction.audit(_event("run.planned", study.uid, details))
     return run.id
+
+
+def _readable(transaction: Transaction, run: Row[Any]) -> bool:
+    """Whether what the run read is still there and counts: its images, or its message."""
+    own, kept = instances.c, messages.c
+    if not run.instances:
+        text_kept = exists().where(kept.run_id == run.id, kept.path != "")
+        return bool(transaction.connection.scalar(select(text_kept)))
+    mine = select(own.sop_uid).where(own.study_uid == run.study_uid, own.ordinal >= 0)
+    return set(run.instances) <= set(transaction.connection.scalars(mine))
 
 
 def _alike(one: str, other: str) -> bool:

@@ -159,6 +159,21 @@ def test_a_worker_takes_what_it_can_do(node: Node) -> None:
     assert claimed.id == run.id
 
 
+@pytest.mark.parametrize("why", ["its images are gone", "the newer one is in shadow"])
+def test_what_nobody_could_write_again_is_promised_by_no_run(node: Node, why: str) -> None:
+    """The courier would say that a run sends it anew, and none ever did."""
+    storage = node.storage
+    run = completed(storage, reports=[])
+    if why == "its images are gone":
+        assert storage.studies.forget(run.study_uid)
+    else:
+        both = PlannedRun("chest", "of both", (), mode="shadow")
+        storage.studies.plan(
+            run.study_uid, [both], trace=(), instances_seen=2, done=True, at=node.clock.now
+        )
+    assert storage.runs.renew(run.id) is None
+
+
 def test_a_graceful_stop_does_not_count(node: Node) -> None:
     waiting(node.storage)
     for _ in range(5):
