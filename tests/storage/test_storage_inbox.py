@@ -275,6 +275,16 @@ def test_two_orders_of_one_study_are_drafted_apart(node: Node) -> None:
     assert (foreign.state, foreign.study_uid) == (MessageState.HELD, STUDY)
 
 
+def test_the_final_report_of_a_second_order_finds_its_draft_by_any_number(node: Node) -> None:
+    add(node.storage, instance())
+    taken(node, message("C1"))
+    second = taken(node, message("C2", accession="A2", filler="F2")).message
+    while run := node.storage.runs.claim("worker"):
+        finish(node.storage, run, reports=[])
+    final = taken(node, message("C3", FINAL, accession="A2")).message
+    assert (final.state, final.study_uid) == (MessageState.TAKEN, second.study_uid)
+
+
 def test_one_order_whose_images_say_another_accession_number_keeps_its_study(node: Node) -> None:
     add(node.storage, instance())  # A1
     for control in ("C1", "C2"):
