@@ -21,8 +21,16 @@ from storage._intake import lock, patient_hash
 from storage._plain import plain
 from storage._retention import NAMING
 from storage.database import Transaction
-from storage.records import UNFINISHED, AuditEntry, PlannedRun, Run, RunState, StudyState
-from storage.tables import instances, messages, runs, studies
+from storage.records import (
+    UNFINISHED,
+    AuditEntry,
+    DeliveryState,
+    PlannedRun,
+    Run,
+    RunState,
+    StudyState,
+)
+from storage.tables import deliveries, instances, messages, runs, studies
 
 ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
 _CONTENT = 54  # characters of a digest that say what is read; behind them, how it is named anew
@@ -109,7 +117,10 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     planned = PlannedRun(
         old.processor, digest, tuple(old.instances), mode=old.mode, urgent=old.urgent
     )
-    run = _insert(transaction, study.uid, planned, old.id, transaction.now)
+    sent = (deliveries.c.run_id == old.id, deliveries.c.state == DeliveryState.DELIVERED)
+    came = exists().where(*sent)  # what is being sent now is what is stopped here
+    replaced = old.id if connection.scalar(select(came)) else old.predecessor
+    run = _insert(transaction, study.uid, planned, replaced, transaction.now)
     connection.execute(update(messages).where(messages.c.run_id == old.id).values(run_id=run.id))
     details = {"run": run.id, "processor": run.processor, "digest": digest, "writes_again": old.id}
     transaction.audit(_event("run.planned", study.uid, details))
