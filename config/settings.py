@@ -525,6 +525,12 @@ class Settings(Part):
         """Whether findings and final reports may arrive as messages or structured reports."""
         return self.intake.mllp is not None or self.impressions.structured_reports
 
+    @property
+    def runs_of(self) -> frozenset[str]:
+        """The processors that a worker has, our own among them: what runs can be of."""
+        own = OWN_PROCESSORS if self.takes_texts else frozenset()
+        return own | {processor.name for processor in self.processors}
+
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:
         for processor in self.processors:

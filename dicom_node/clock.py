@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from config import Settings
-from config.settings import OWN_PROCESSORS
 from dicom_node import metrics, routing
 from dicom_node.events import Event
 from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage, StorageError, StudyRecord
@@ -203,11 +202,8 @@ class LeaseWatch:
 
 def set_aside_unknown(storage: Storage, settings: Settings) -> int:
     """Runs of processors that node.yaml no longer has: a person is told, and decides."""
-    known = {processor.name for processor in settings.processors}
-    if settings.takes_texts:
-        known |= OWN_PROCESSORS
     reason = "node.yaml does not have this processor any more; with it back, retry"
-    found = storage.runs.set_aside_unknown(known, reason)
+    found = storage.runs.set_aside_unknown(settings.runs_of, reason)
     for run in found:
         metrics.count(Event.RUN_SET_ASIDE)
         log.error(

@@ -192,23 +192,24 @@ class Lane:
         if not claimed:
             self._rest = time.monotonic() + _IDLE
             return False
+        outcomes = {each.id: _untried(each) for each in claimed}
         try:
-            outcomes = self._send(claimed)
+            self._send(claimed, outcomes)
         except StorageError:
-            self._record(claimed, {each.id: _untried(each) for each in claimed})
+            self._record(claimed, outcomes)
             raise
         except Exception as error:  # a bug in a sender: its parcels wait apart from the others
             log.exception(Event.FAILED, destination=self.name)
             self._notice(Event.FAILED)
-            outcomes = {each.id: _failed(each, error) for each in claimed}
+            left = [each for each in claimed if not outcomes[each.id].answer]
+            outcomes.update((each.id, _failed(each, error)) for each in left)
         states = self._record(claimed, outcomes)
         self._gave_up = DeliveryState.GIVEN_UP in states
         self._judge_peer([outcomes[each.id] for each in claimed])
         return True
 
-    def _send(self, claimed: Sequence[Delivery]) -> dict[int, Outcome]:
-        """One outcome of each; no more of their bytes are held at a time than HELD_BYTES."""
-        outcomes = {each.id: _untried(each) for each in claimed}
+    def _send(self, claimed: Sequence[Delivery], outcomes: dict[int, Outcome]) -> None:
+        """Enter what becomes of each; no more of their bytes are held at a time than HELD_BYTES."""
         parcels: list[Parcel] = []
         studies: dict[str, StudyRecord | None] = {}
         for delivery in claimed:
@@ -222,11 +223,10 @@ class Lane:
             parcels.append(found)
             if sum(len(one.payload) for one in parcels) >= HELD_BYTES:
                 if not self._try(parcels, outcomes):
-                    return outcomes  # the rest keeps its place
+                    return  # the rest keeps its place
                 parcels, studies = [], {}
         if parcels:
             self._try(parcels, outcomes)
-        return outcomes
 
     def _try(self, parcels: Sequence[Parcel], outcomes: dict[int, Outcome]) -> bool:
         """Send these; whether the peer as a whole took part."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import config.settings as cfg
 from config import Settings
-from dicom_node import logs, product
+from dicom_node import logs, product, rooms
 from dicom_node.drafts import Scribe
 from dicom_node.endpoint import poster
 from processors import Processor, ProcessorError, Status, kinds
@@ -87,7 +87,7 @@ def scribe(settings: Settings) -> Scribe:
         algorithm = drafter.algorithm(wanted.corpus)
     except ProcessorError as error:
         raise UnusableProcessor(f"impressions: {error}") from error
-    key = settings.node.audit_key_file.read_bytes().strip()
+    key = rooms.audit_key(settings)
     readers: dict[str, Callable[[str], str]] = {
         "hashed": lambda name: logs.hashed(key, name),
         "named": lambda name: name,

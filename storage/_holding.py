@@ -2,26 +2,36 @@
 
 A release cannot help while the instances that count name two patients: every report would be of
 the wrong one of them. One that a person leaves out stays filed, so that its repeat is known and
-retention takes it with the others; its ordinal is below zero and it counts nowhere.
+retention takes it with the others; its ordinal is below zero and it counts nowhere. What rests on
+it is neither finished nor sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from sqlalchemy import func, select, update
 
 from storage._finish import drop
-from storage._intake import corrections, lock, patient, same_patient
+from storage._intake import corrections, lock, one_patient
 from storage.database import Transaction
-from storage.records import AuditEntry, Identity, RunState, StudyState
-from storage.tables import instances, messages, runs, studies
+from storage.records import (
+    UNFINISHED,
+    AuditEntry,
+    DeliveryState,
+    Identity,
+    RunState,
+    StudyState,
+)
+from storage.tables import deliveries, instances, messages, runs, studies
 
 TWO_PATIENTS = (
     "the images name two patients: see which with `dictamen studies show`, leave those of the "
     "wrong one out with `dictamen studies retry STUDY --without SOP_UID`"
 )
+RESTS_ON_IT = "not sent: an image that it rests on was left out"
 _KEYWORDS = {
     "patient_id": "PatientID",
     "issuer": "IssuerOfPatientID",
@@ -41,7 +51,7 @@ def release(transaction: Transaction, uid: str, who: str) -> bool:
         select(instances.c.headers).where(*mine).order_by(instances.c.id)
     ).all()
     said = [(_identity(uid, row.headers), row.headers) for row in rows]
-    if not _one_patient([identity for identity, _ in said]):
+    if not all(one_patient(*two) for two in combinations({identity for identity, _ in said}, 2)):
         _set(transaction, uid, {"reason": TWO_PATIENTS})
         details = {"reason": TWO_PATIENTS}
         transaction.audit(
@@ -49,7 +59,7 @@ def release(transaction: Transaction, uid: str, who: str) -> bool:
         )
         return False
     values = {"state": StudyState.OPEN if said else StudyState.SETTLED, "reason": ""}
-    if said and not same_patient(patient(study), patient(said[0][0])):
+    if not all(one_patient(study, identity) for identity, _ in said):
         values |= _newest(said)  # the first instance named the wrong one, and was left out
     _set(transaction, uid, values)
     _plan_again(transaction, uid)
@@ -76,7 +86,31 @@ def exclude(transaction: Transaction, uid: str, sop_uid: str, who: str) -> bool:
         transaction.audit(
             AuditEntry("110103", "D", 0, "instance.excluded", uid, who, details=details)
         )
+        _stop_what_read(transaction, uid, sop_uid)
     return bool(found)
+
+
+def _stop_what_read(transaction: Transaction, uid: str, sop_uid: str) -> None:
+    connection, at = transaction.connection, transaction.now
+    rows = connection.execute(select(runs).where(runs.c.study_uid == uid).order_by(runs.c.id)).all()
+    read = [row for row in rows if sop_uid in row.instances]
+    over = {"state": RunState.SUPERSEDED, "reason": "an instance was left out", "ended_at": at}
+    for row in read:
+        going = update(runs).where(runs.c.id == row.id, runs.c.state.in_(UNFINISHED))
+        if connection.execute(going.values(over)).rowcount == 1:
+            details = {"run": row.id, "processor": row.processor}
+            transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))
+    stopped = {"state": DeliveryState.REJECTED, "answer": RESTS_ON_IT, "ended_at": at}
+    ids = connection.scalars(
+        update(deliveries)
+        .where(deliveries.c.run_id.in_([row.id for row in read]))
+        .where(deliveries.c.state == DeliveryState.WAITING)
+        .values(stopped)
+        .returning(deliveries.c.id)
+    ).all()
+    if ids:
+        details = {"deliveries": sorted(ids), "answer": RESTS_ON_IT}
+        transaction.audit(AuditEntry("110100", "E", 8, "delivery.rejected", uid, details=details))
 
 
 def _set(transaction: Transaction, uid: str, values: dict[str, Any]) -> None:
@@ -89,12 +123,6 @@ def _identity(uid: str, headers: dict[str, Any]) -> Identity:
         return "\\".join(map(str, value)) if isinstance(value, list) else str(value)
 
     return Identity(uid, **{field: said(keyword) for field, keyword in _KEYWORDS.items()})
-
-
-def _one_patient(said: Sequence[Identity]) -> bool:
-    numbers = {one.patient_id.strip() for one in said}
-    issuers = {one.issuer.strip() for one in said} - {""}
-    return len(numbers) <= 1 and len(issuers) <= 1
 
 
 def _newest(said: Sequence[tuple[Identity, dict[str, Any]]]) -> dict[str, str]:

@@ -29,13 +29,13 @@ def study_of(transaction: Transaction, new: NewMessage) -> str:
     """The study that a message is about; one of another patient only where it names it itself."""
     named = text(new.identity.study_uid)
     final = new.kind is MessageKind.FINAL
-    if named and _is_a_second_order(transaction, named, new):
-        return _order_key(new)
-    if named and (not final or has_runs(transaction, named)):
+    second = bool(named) and _is_a_second_order(transaction, named, new)
+    if named and not second and (not final or has_runs(transaction, named)):
         return named
     same_order = _of_same_order(transaction, new)
     if named:  # its draft may have been made when only the order was known
-        return next((uid for uid in same_order if uid.startswith(ORDER)), named)
+        otherwise = _order_key(new) if second else named
+        return next((uid for uid in same_order if uid.startswith(ORDER)), otherwise)
     by_accession = _with_accession(transaction, new)
     found = [*same_order, *by_accession] if final else [*by_accession, *same_order]
     return found[0] if found else _order_key(new)

@@ -1,8 +1,9 @@
 """Decides what a new plan does to the runs that a study has already.
 
-The same content is never judged twice by the same processor; other content supersedes what has
-not ended, and its run names as predecessor the newest live one that ended with an answer. None
-after retention took the images: what is sent again may be a part of them.
+The same content is never judged twice by the same processor, but where the newest answer rests on
+what was left out since; other content supersedes what has not ended, and its run names as
+predecessor the newest live one that ended with an answer. None after retention took the images:
+what is sent again may be a part of them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, exists, insert, select, update
 
 from storage import _rows
 from storage._intake import lock, patient_hash
 from storage._plain import plain
 from storage._retention import NAMING
 from storage.database import Transaction
-from storage.records import UNFINISHED, AuditEntry, PlannedRun, Run, RunState, StudyState
-from storage.tables import messages, runs, studies
+from storage.records import (
+    UNFINISHED,
+    AuditEntry,
+    DeliveryState,
+    PlannedRun,
+    Run,
+    RunState,
+    StudyState,
+)
+from storage.tables import deliveries, instances, messages, runs, studies
 
 ANSWERED = (RunState.COMPLETED, RunState.UNSUITABLE)
 _CONTENT = 54  # characters of a digest that say what is read; behind them, how it is named anew
@@ -62,7 +71,8 @@ def plan(transaction: Transaction, uid: str, wish: Wish) -> tuple[Run, ...]:
 def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at: datetime) -> int:
     """Enter one run beside what routing plans; returns its number, known or new.
 
-    What came before the newest and comes again is wanted again: it gets a run of its own.
+    What came before the newest and comes again is wanted again: it gets a run of its own. So is
+    what was set aside because its study was another patient's then: no message is its own any more.
     """
     mine = (runs.c.study_uid == study.uid, runs.c.processor == planned.processor)
     known = transaction.connection.execute(
@@ -71,14 +81,20 @@ def plan_one(transaction: Transaction, study: Row[Any], planned: PlannedRun, at:
     planned = replace(planned, digest=_once_more(planned.digest, known))
     if run := _enter(transaction, study, planned, known, at):
         return run.id
-    return next(int(row.id) for row in reversed(known) if _alike(row.digest, planned.digest))
+    same = next(row for row in reversed(known) if _alike(row.digest, planned.digest))
+    read = exists().where(messages.c.run_id == same.id)
+    if same.state == RunState.SET_ASIDE and not transaction.connection.scalar(select(read)):
+        run = _revive(transaction, same, planned.mode)
+        transaction.audit(_planned(run))
+    return int(same.id)
 
 
 def renew(transaction: Transaction, run_id: int) -> int | None:
     """The run that writes the result of `run_id` again, under what its study's row says now.
 
     A newer one of the same processor, or one that is planned here; None where there is nothing to
-    be done: this very run was planned for these words already, so its writer is at fault.
+    be done: this very run was planned for these words already, so its writer is at fault; what it
+    read is gone; or the newer one is in shadow, and sends nothing.
     """
     connection = transaction.connection
     old = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
@@ -89,21 +105,36 @@ def renew(transaction: Transaction, run_id: int) -> int | None:
     known = connection.execute(
         select(runs).where(*mine).order_by(runs.c.id).with_for_update()
     ).all()
-    newest = max(row.id for row in known if row.state != RunState.SUPERSEDED or row.id == run_id)
-    if newest != run_id:
-        return int(newest)
+    newest = [row for row in known if row.state != RunState.SUPERSEDED or row.id == run_id][-1]
+    if newest.id != run_id:
+        return int(newest.id) if newest.mode == old.mode else None
+    if not _readable(transaction, old):
+        return None
     words = patient_hash(transaction.key, tuple(getattr(study, name) for name in NAMING))
-    digest = f"{_content(old.digest)}~{words[: 63 - _CONTENT]}"
+    digest = _anew(old.digest, words)
     if digest in {row.digest for row in known}:
         return None
     planned = PlannedRun(
         old.processor, digest, tuple(old.instances), mode=old.mode, urgent=old.urgent
     )
-    run = _insert(transaction, study.uid, planned, old.id, transaction.now)
+    sent = (deliveries.c.run_id == old.id, deliveries.c.state == DeliveryState.DELIVERED)
+    came = exists().where(*sent)  # what is being sent now is what is stopped here
+    replaced = old.id if connection.scalar(select(came)) else old.predecessor
+    run = _insert(transaction, study.uid, planned, replaced, transaction.now)
     connection.execute(update(messages).where(messages.c.run_id == old.id).values(run_id=run.id))
     details = {"run": run.id, "processor": run.processor, "digest": digest, "writes_again": old.id}
     transaction.audit(_event("run.planned", study.uid, details))
     return run.id
+
+
+def _readable(transaction: Transaction, run: Row[Any]) -> bool:
+    """Whether what the run read is still there and counts: its images, or its message."""
+    own, kept = instances.c, messages.c
+    if not run.instances:
+        text_kept = exists().where(kept.run_id == run.id, kept.path != "")
+        return bool(transaction.connection.scalar(select(text_kept)))
+    mine = select(own.sop_uid).where(own.study_uid == run.study_uid, own.ordinal >= 0)
+    return set(run.instances) <= set(transaction.connection.scalars(mine))
 
 
 def _alike(one: str, other: str) -> bool:
@@ -113,6 +144,11 @@ def _alike(one: str, other: str) -> bool:
 
 def _content(digest: str) -> str:
     return digest.partition("~")[0][:_CONTENT]
+
+
+def _anew(digest: str, why: str) -> str:
+    """The digest of a run over the same content that is wanted once more. why: hexadecimal."""
+    return f"{_content(digest)}~{why[: 63 - _CONTENT]}"
 
 
 def _once_more(digest: str, known: Sequence[Row[Any]]) -> str:
@@ -137,16 +173,18 @@ def _enter(
     mine = [row for row in known if row.processor == planned.processor]
     _supersede(transaction, [row for row in mine if not _alike(row.digest, planned.digest)], at)
     same = next((row for row in reversed(mine) if _alike(row.digest, planned.digest)), None)
+    before = [row for row in mine if _may_be_replaced(row, study.forgotten_at)]
+    older = before[-1] if before and planned.mode == "live" else None
+    if same and older and older.id > same.id and set(older.instances) - set(planned.instances):
+        why = hashlib.sha256(f"after {older.id}".encode()).hexdigest()
+        planned, same = replace(planned, digest=_anew(planned.digest, why)), None
     if same is None:
-        before = [row.id for row in mine if _may_be_replaced(row, study.forgotten_at)]
-        older = max(before, default=None) if planned.mode == "live" else None
-        run = _insert(transaction, uid, planned, older, at)
+        run = _insert(transaction, uid, planned, older.id if older else None, at)
     elif same.state == RunState.SUPERSEDED:
         run = _revive(transaction, same, planned.mode)
     else:
         return None
-    details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
-    transaction.audit(_event("run.planned", uid, details))
+    transaction.audit(_planned(run))
     return run
 
 
@@ -200,6 +238,11 @@ def _revive(transaction: Transaction, row: Row[Any], mode: str) -> Run:
         update(runs).where(runs.c.id == row.id).values(values).returning(runs)
     ).one()
     return _rows.run(found)
+
+
+def _planned(run: Run) -> AuditEntry:
+    details = {"run": run.id, "processor": run.processor, "digest": run.digest, "mode": run.mode}
+    return _event("run.planned", run.study_uid, details)
 
 
 def _event(kind: str, uid: str, details: Mapping[str, Any]) -> AuditEntry:

@@ -130,8 +130,9 @@ class Studies:
         """Enter the runs that routing wants; returns those that are new.
 
         A run of the same (study, processor, digest) is left alone, unless it was superseded
-        before it ended: then it is wanted again and becomes ready. Unfinished older runs of the
-        same processor are superseded and lose their fence. `done`, and no instance came
+        before it ended: then it is wanted again and becomes ready. One that a newer answer came
+        after is run anew, if that one read what is not picked any more. Unfinished older runs of
+        the same processor are superseded and lose their fence. `done`, and no instance came
         meanwhile: the study is settled and `planned_instances` is what was seen. Nothing is
         planned for a held or unknown study.
         """

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from config.settings import OWN_PROCESSORS
 from dicom_node.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -151,8 +150,7 @@ def retry_run(
     """Run a failed or set-aside run again."""
     with memory(config) as (settings, storage):
         record = storage.runs.get(run)
-        known = {processor.name for processor in settings.processors} | OWN_PROCESSORS
-        if record is not None and record.processor not in known:
+        if record is not None and record.processor not in settings.runs_of:
             raise fail(
                 f"node.yaml has no processor {record.processor}: put it back and reload first"
             )

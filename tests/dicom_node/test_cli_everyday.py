@@ -130,18 +130,19 @@ def test_a_demonstration_overwrites_nobody_elses_files(dictamen: Dictamen, confi
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("what", "processor", "says"),
     [
-        pytest.param(("runs", "retry", "1"), "no processor other", id="a processor taken out"),
-        pytest.param(("deliveries", "retry", "1"), "no destination pacs", id="a destination, too"),
+        pytest.param("runs", "other", "no processor other", id="a processor taken out"),
+        pytest.param("runs", "impressions", "no processor impressions", id="texts no longer taken"),
+        pytest.param("deliveries", "other", "no destination pacs", id="a destination, too"),
     ],
 )
 def test_nothing_is_tried_again_that_nobody_can_do(
-    dictamen: Dictamen, sqlite_node: Node, words: tuple[str, ...], says: str
+    dictamen: Dictamen, sqlite_node: Node, what: str, processor: str, says: str
 ) -> None:
     completed(sqlite_node.storage, state=RunState.FAILED)
-    sqlite_node.sql("UPDATE runs SET processor = 'other'")
-    done = dictamen(*words)
+    sqlite_node.sql(f"UPDATE runs SET processor = '{processor}'")
+    done = dictamen(what, "retry", "1")
     assert done.exit_code == 1
     assert says in done.output
 

@@ -54,6 +54,7 @@ from storage import (
     RunState,
     Storage,
     StorageBusy,
+    StudyRecord,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -295,7 +296,7 @@ def test_a_report_of_a_name_corrected_since_is_written_again_by_a_run(tmp_path: 
         words = f"not sent: patient_name of the study changed since; run {new.id} writes it again"
         assert {of(storage, uid).answer for uid in uids.values()} == {words}
         assert audit(storage, "110113") == []
-        assert (new.instances, new.predecessor) == (old.instances, old.id)
+        assert (new.instances, new.predecessor) == (old.instances, None)  # nothing of it came
         planned = [PlannedRun("chest", old.digest, old.instances)]  # the study settles again
         storage.studies.plan(
             old.study_uid, planned, trace=(), instances_seen=2, done=True, at=datetime.now(UTC)
@@ -491,16 +492,46 @@ def test_unrecorded_success_is_recorded_when_the_database_is_back(
     """A busy database after a send must not send twice."""
     with storage_in(tmp_path) as storage, pacs() as archive:
         file_study(storage, 1, ONE)
-        real, failures = storage.outbox.record, [StorageBusy("locked"), StorageBusy("locked")]
+        real, failures = storage.outbox.record_all, [StorageBusy("locked"), StorageBusy("locked")]
 
-        def busy(*arguments: object, **named: object) -> None:
+        def busy(*arguments: object, **named: object) -> tuple[Delivery, ...]:
             if failures:
                 raise failures.pop()
-            real(*arguments, **named)  # type: ignore[arg-type]
+            return real(*arguments, **named)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(storage.outbox, "record", busy)
+        monkeypatch.setattr(storage.outbox, "record_all", busy)
         carry_until(storage, {"pacs": to_pacs(archive.port)}, lambda: all_delivered(storage))
         assert len(archive.stored) == 1
+        assert not failures
+
+
+@pytest.mark.parametrize("fault", ["database", "sender"])
+def test_what_was_delivered_before_a_batch_broke_off_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Each of these is a send of its own; the second one stumbles, once."""
+    monkeypatch.setattr(courier, "HELD_BYTES", 1)
+    failures: list[Exception] = [StorageBusy("locked") if fault == "database" else KeyError("x")]
+
+    def deliver(parcels: Sequence[Parcel]) -> tuple[Outcome, ...]:
+        if fault == "sender" and len(peer.seen) == 2 and failures:
+            raise failures.pop()
+        return tuple(Outcome(each.delivery_id, Fate.DELIVERED, "0x0000") for each in parcels)
+
+    with storage_in(tmp_path) as storage:
+        peer, real = Scripted(deliver), storage.studies.get
+        for number in range(1, 4):
+            file_study(storage, number, ONE)
+
+        def busy(uid: str) -> StudyRecord | None:
+            if fault == "database" and peer.seen and failures:
+                raise failures.pop()
+            return real(uid)
+
+        monkeypatch.setattr(storage.studies, "get", busy)
+        carry_until(storage, {"pacs": peer}, lambda: all_delivered(storage))
+        assert not failures
+        assert [uid for (uid,) in peer.seen].count("2.25.7001.9.0") == 1
 
 
 def test_no_patient_in_any_log_line(tmp_path: Path) -> None:

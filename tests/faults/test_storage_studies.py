@@ -30,6 +30,7 @@ from storage import (
     AddedAs,
     DeliveryState,
     Identity,
+    LeaseLost,
     PlannedRun,
     RunState,
     Storage,
@@ -229,6 +230,23 @@ def test_two_patients_of_whom_the_first_was_the_wrong_one(node: Node) -> None:
     assert run.instances == (instance(2).sop_uid, instance(3).sop_uid)
 
 
+@pytest.mark.parametrize(
+    ("name", "birth"), [("Ruiz^Eva", "19700101"), ("Muñoz^Ana", "19800101")], ids=["name", "birth"]
+)
+def test_two_patients_without_a_number(node: Node, name: str, birth: str) -> None:
+    """The same as with numbers: no release while both count, then the name of what is left."""
+    storage, other = node.storage, Identity(STUDY, "", "", name, birth, "A1")
+    silent = replace(other, patient_name="", birth_date="")
+    add(storage, instance(1, patient="", issuer=""), instance(2, identity=silent))
+    add(storage, instance(3, identity=other))
+    assert not storage.studies.release(STUDY, "admin")
+    assert storage.studies.exclude(STUDY, instance(1).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    study = storage.studies.get(STUDY)
+    assert study is not None
+    assert study.identity == other
+
+
 def test_two_patients_with_the_wrong_image_sent_again(node: Node) -> None:
     """The same bytes stay left out; corrected ones under the same UID count."""
     storage = node.storage
@@ -246,6 +264,61 @@ def test_two_patients_with_the_wrong_image_sent_again(node: Node) -> None:
     storage.studies.hold(STUDY, "why")
     assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
     assert len(set(storage.studies.paths())) == 3  # their files are known until retention
+
+
+@pytest.mark.parametrize("before", ["waited", "answered"])
+def test_what_an_instance_was_left_out_of_replaces_what_had_read_it(
+    node: Node, before: str
+) -> None:
+    """The same content came before, alone: its run is older than the result that is wrong."""
+    storage, oru = node.storage, "hl7_oru"
+    first = waiting(storage)
+    if before == "answered":
+        claimed = storage.runs.claim("worker")
+        assert claimed is not None
+        finish(storage, claimed, reports=[])
+    add(storage, instance(2))
+    plan(storage)
+    both = storage.runs.claim("worker")
+    assert both is not None
+    finish(storage, both, reports=[report(both, oru, ("ris",))])
+    (sent,) = storage.outbox.claim("ris", node.clock.now)
+    storage.outbox.record(sent, DeliveryState.DELIVERED, answer="AA")
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    plan(storage)
+    again = storage.runs.claim("worker")
+    assert again is not None
+    assert (again.instances, again.predecessor) == (first.instances, both.id)
+    finish(storage, again, reports=[report(again, oru, ("ris",))])
+    (going,) = storage.outbox.claim("ris", node.clock.now)
+    assert storage.outbox.overtaken(going) is None
+    assert plan(storage) == ()
+
+
+@pytest.mark.parametrize("run", ["ended", "under way"])
+def test_what_rests_on_an_instance_that_was_left_out_is_not_sent(node: Node, run: str) -> None:
+    """The PACS was away when it was made, or it is made while a person decides."""
+    storage = node.storage
+    add(storage, instance(1), instance(2))
+    plan(storage)
+    both = storage.runs.claim("worker")
+    assert both is not None
+    if run == "ended":
+        finish(storage, both)
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    if run == "under way":
+        with pytest.raises(LeaseLost):
+            finish(storage, both)
+    assert storage.outbox.claim("pacs", node.clock.now) == ()
+    assert [one.answer for one in storage.outbox.list(state=DeliveryState.REJECTED)] == [
+        "not sent: an image that it rests on was left out"
+    ] * (run == "ended")
+    (alone,) = plan(storage)
+    assert alone.instances == (instance(1).sop_uid,)
 
 
 def test_two_contents_are_both_left_out(node: Node) -> None:

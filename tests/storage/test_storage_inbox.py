@@ -13,6 +13,7 @@ from storage import (
     AgreementRecord,
     Identity,
     MessageKind,
+    MessageRecord,
     MessageState,
     NewMessage,
     RunState,
@@ -156,6 +157,30 @@ def test_a_held_message_is_taken_once_its_study_is_corrected(node: Node) -> None
     assert node.storage.inbox.reconsider(held.id, message(), "ana") is None
 
 
+@pytest.mark.parametrize("how", ["looked at again", "sent again"])
+def test_findings_that_their_study_disowned_are_drafted_once_it_is_put_right(
+    node: Node, how: str
+) -> None:
+    """The run that was set aside for it is the one that their text asks for."""
+    storage, study = node.storage, instance().identity
+    first = taken(node, message(digest="text")).message
+    wrong = replace(study, birth_date="19700102")
+    add(storage, instance(1, identity=wrong))
+    claimed = storage.runs.claim("worker")
+    assert claimed is not None
+    assert storage.inbox.disowned(claimed, message(digest="text"))
+    add(storage, instance(2, identity=study))
+    if how == "sent again":
+        found: MessageRecord | None = taken(node, message("C2", digest="text")).message
+    else:
+        found = storage.inbox.reconsider(first.id, message(digest="text"), "ana")
+    assert found is not None
+    assert (found.state, found.run_id) == (MessageState.TAKEN, claimed.id)
+    again = storage.runs.claim("worker")
+    assert again is not None
+    assert (again.id, again.tries) == (claimed.id, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "study"),
     [
@@ -248,6 +273,16 @@ def test_two_orders_of_one_study_are_drafted_apart(node: Node) -> None:
     assert final.study_uid == second.study_uid
     foreign = taken(node, message("C5", filler="F3", accession="A3", patient="P2")).message
     assert (foreign.state, foreign.study_uid) == (MessageState.HELD, STUDY)
+
+
+def test_the_final_report_of_a_second_order_finds_its_draft_by_any_number(node: Node) -> None:
+    add(node.storage, instance())
+    taken(node, message("C1"))
+    second = taken(node, message("C2", accession="A2", filler="F2")).message
+    while run := node.storage.runs.claim("worker"):
+        finish(node.storage, run, reports=[])
+    final = taken(node, message("C3", FINAL, accession="A2")).message
+    assert (final.state, final.study_uid) == (MessageState.TAKEN, second.study_uid)
 
 
 def test_one_order_whose_images_say_another_accession_number_keeps_its_study(node: Node) -> None:

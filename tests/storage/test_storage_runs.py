@@ -159,6 +159,37 @@ def test_a_worker_takes_what_it_can_do(node: Node) -> None:
     assert claimed.id == run.id
 
 
+@pytest.mark.parametrize("came", [True, False])
+def test_what_is_written_again_replaces_what_came(node: Node, came: bool) -> None:
+    """Of a report that never left nobody knows; what it was to replace is still there."""
+    storage = node.storage
+    first = completed(storage)
+    add(storage, instance(2))
+    plan(storage)
+    second = claimed(storage)
+    finish(storage, second)
+    for sent in storage.outbox.claim("pacs", node.clock.now)[: 2 if came else 1]:
+        storage.outbox.record(sent, DeliveryState.DELIVERED, answer="0x0000")
+    again = storage.runs.get(storage.runs.renew(second.id) or 0)
+    assert again is not None
+    assert again.predecessor == (second.id if came else first.id)
+
+
+@pytest.mark.parametrize("why", ["its images are gone", "the newer one is in shadow"])
+def test_what_nobody_could_write_again_is_promised_by_no_run(node: Node, why: str) -> None:
+    """The courier would say that a run sends it anew, and none ever did."""
+    storage = node.storage
+    run = completed(storage, reports=[])
+    if why == "its images are gone":
+        assert storage.studies.forget(run.study_uid)
+    else:
+        both = PlannedRun("chest", "of both", (), mode="shadow")
+        storage.studies.plan(
+            run.study_uid, [both], trace=(), instances_seen=2, done=True, at=node.clock.now
+        )
+    assert storage.runs.renew(run.id) is None
+
+
 def test_a_graceful_stop_does_not_count(node: Node) -> None:
     waiting(node.storage)
     for _ in range(5):
