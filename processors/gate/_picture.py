@@ -152,6 +152,12 @@ def load_weights(file: Path) -> Weights:
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             held: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"The bundle has no gate file {file.name}, which its card has pixels asked by.",
+            then="Train one (`python -m processors.training.gate`), take the shipped one of the "
+            'same organ, or set "file" of the card\'s gate to "": headers alone are asked.',
+        ) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"The gate file {file.name} cannot be read.") from error
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from processors.vae.network import SpatialVAE
 __all__ = ["Pieces", "head_arrays", "write_bundle", "write_checksums", "write_networks"]
 
 AGREEMENT = 1e-3  # largest difference between torch and ONNX, in latent units or grey
+GATE = "gate.npz"
 EXPORTER = 18  # ONNX operator set that ONNX Runtime 1.17 and later reads
 
 
@@ -50,11 +51,12 @@ class _Decoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """All that goes into a bundle beside the network."""
+    """All that goes into a bundle beside the network. gate: files by name, none that is there."""
 
     metadata: Mapping[str, Any]
     inference: Mapping[str, Any]
     donors: Mapping[str, NDArray[Any]]
+    gate: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _export(module: nn.Module, example: Tensor, names: tuple[str, list[str]], file: Path) -> None:
@@ -117,6 +119,9 @@ def write_bundle(folder: Path, model: SpatialVAE, pieces: Pieces) -> Path:
     write_networks(model, folder / "models")
     arrays = {**head_arrays(model), **pieces.donors}
     np.savez_compressed(folder / "models" / "donors.npz", **arrays)  # type: ignore[arg-type]
+    if not (folder / "models" / GATE).exists():  # a gate that was trained for this bundle stays
+        for name, data in pieces.gate.items():
+            (folder / "models" / name).write_bytes(data)
     write_json(folder / "configs" / "metadata.json", pieces.metadata)
     write_json(folder / "configs" / "inference.json", pieces.inference)
     write_checksums(folder)

@@ -19,6 +19,7 @@ from processors.training.make import (
     Setting,
     Tell,
     fit_network,
+    gate_files,
     load_training,
     make_bundle,
 )
@@ -77,9 +78,11 @@ def _told(steps: int, board: Path | None, silent: bool) -> Iterator[Tell]:
 
 def train_bundle(sources: Sources, target: Path, work: Path, wanted: Wanted) -> Path:
     """Trains and writes a bundle. Raises ValueError for a plan, table or start that does not fit;
-    ImportError, naming the extra, where TensorBoard is asked for and missing."""
+    BundleError for a gate that cannot be meant; ImportError, naming the extra, where TensorBoard
+    is asked for and missing."""
     use_threads(wanted.threads)
     plan = read_plan(wanted.plan).with_recipe(steps=wanted.steps, seed=wanted.seed)
+    gate_files(plan)  # a gate that cannot be had is said before hours are spent
     work.mkdir(parents=True, exist_ok=True)
     parts, crew = load_training(sources, plan), muster()
     begin = wanted.start or plan.start

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from processors.gate._card import Terms, terms
+from processors.runtime import SHIPPED
 from processors.training import fit
 from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
@@ -331,6 +333,25 @@ def inference(plan: Plan) -> dict[str, Any]:
     }
 
 
+def gate_files(plan: Plan) -> Mapping[str, bytes]:
+    """The gate of pixels that goes into the bundle: the one that ships for the plan's organ.
+
+    By file name; none where the plan names a file of its own, or has no pixels asked. Raises
+    PlanError where no gate ships for the organ, BundleError for terms that cannot be meant.
+    """
+    asked = terms(plan.raw)
+    if asked.file != Terms().file:
+        return {}
+    models = SHIPPED / asked.organ.name / "models"
+    found = {file.name: file.read_bytes() for file in sorted(models.glob("gate*"))}
+    if not found:
+        raise PlanError(
+            f"No gate of pixels ships for the organ {asked.organ.name!r} of the plan: add "
+            '"file": "" to its "gate", so that headers alone are asked.'
+        )
+    return found
+
+
 def make_bundle(
     model: SpatialVAE,
     parts: tuple[ImageSet, ImageSet],
@@ -348,5 +369,6 @@ def make_bundle(
         metadata(plan, found, fitted, seen),
         inference(plan),
         donor_arrays(model, parts, plan, found),
+        gate_files(plan),
     )
     return write_bundle(folder, model, pieces)

@@ -286,7 +286,7 @@ def test_gate_file_of_another_organ_is_a_mistake_of_the_bundle() -> None:
 
 
 def test_gate_file_that_is_missing_or_altered(tmp_path: Path) -> None:
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"has no gate file gate\.npz.* Train one"):
         gate.check(study(), CARD, tmp_path, "en")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "gate.npz").write_bytes(b"PK\x03\x04 cut short")

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from tiny_bundle import tiny_images, tiny_plan
 
-from processors.runtime import open_bundle
+from processors.analysis import BundleError
+from processors.runtime import SHIPPED, open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.card import alarms
@@ -57,6 +58,52 @@ def trained(table: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFacto
     made = train_bundle([(table, table.parent)], place / "bundle", place / "work", wanted)
     assert list((place / "board").glob("events.*"))  # what TensorBoard reads
     return made
+
+
+def _planned(folder: Path, gate: dict[str, object]) -> Wanted:
+    file = folder / "plan.json"
+    file.write_text(json.dumps({**tiny_plan().raw, "gate": gate}))
+    return Wanted(str(file), steps=2, seed=1)
+
+
+def test_a_trained_bundle_has_the_shipped_gate_of_its_organ(table: Path, tmp_path: Path) -> None:
+    wanted, sources = _planned(tmp_path, {"shortest_side": 16}), [(table, table.parent)]
+    made = train_bundle(sources, tmp_path / "bundle", tmp_path / "work", wanted)
+    shipped = SHIPPED / "chest" / "models"
+    for name in ("gate.npz", "gate_metrics.json"):
+        assert (made / "models" / name).read_bytes() == (shipped / name).read_bytes()
+    scores = tmp_path / "scores.csv"
+    evaluate_bundle(str(made), Asked(sources, sources, None, scores))
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    assert rows
+    assert all(row["gate"] for row in rows)
+
+
+def test_a_gate_that_was_trained_for_a_bundle_stays(table: Path, tmp_path: Path) -> None:
+    own = tmp_path / "bundle" / "models" / "gate.npz"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"of the site")
+    wanted, sources = _planned(tmp_path, {"shortest_side": 16}), [(table, table.parent)]
+    train_bundle(sources, tmp_path / "bundle", tmp_path / "work", wanted)
+    assert own.read_bytes() == b"of the site"
+    assert not own.with_name("gate_metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("gate", "error", "said"),
+    [
+        ({"organ": "any"}, PlanError, "No gate of pixels ships for the organ 'any'"),
+        ({"organ": "knee"}, BundleError, "knows these organs"),
+        ({"eyes": 2}, BundleError, "unknown keys: eyes"),
+    ],
+)
+def test_a_gate_that_cannot_be_had_is_said_before_training(
+    gate: dict[str, object], error: type[Exception], said: str, table: Path, tmp_path: Path
+) -> None:
+    wanted = _planned(tmp_path, gate)
+    with pytest.raises(error, match=said):
+        train_bundle([(table, table.parent)], tmp_path / "bundle", tmp_path / "work", wanted)
+    assert not (tmp_path / "work").exists()
 
 
 def _stop_at(step: int):
