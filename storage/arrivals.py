@@ -136,6 +136,8 @@ class Arrivals:
             except OSError as error:
                 raise from_os(error, self._folder / name) from error
             self._filed[name] = _both(segment)
+            if self._filed[name] != segment.marks(2):  # another process filed, and went before
+                self._unsafe.add(name)
         elif segment.look():  # its lane began anew
             self._filed[name] = _both(segment)
         return segment

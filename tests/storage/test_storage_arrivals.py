@@ -174,6 +174,20 @@ def test_another_process_goes_on_where_one_ended(folder: Path, arrivals: Arrival
     second.close()
 
 
+def test_what_a_process_filed_before_it_was_killed_lets_its_segment_go(
+    lane: Lane, arrivals: Arrivals, folder: Path
+) -> None:
+    lane.widen()
+    places = list(_until_full(lane))
+    arrivals.filed(record for place in places if (record := arrivals.read(place)))
+    arrivals.close()  # before it said that they are safe
+    again = Arrivals(folder)
+    assert again.left() == []
+    again.safe()
+    again.close()
+    assert list(_until_full(lane))
+
+
 def test_a_segment_of_another_size_is_read_where_it_is_now(
     folder: Path, arrivals: Arrivals, tmp_path: Path
 ) -> None:
