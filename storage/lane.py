@@ -119,10 +119,11 @@ class Lane:
             self._missing.insert(0, number)
 
     def _add(self, number: int) -> None:
-        page = _Page(self._open(number))
+        page = _Page(self._open(number), written=0)
         try:
             for record in page.segment.records():
                 self._last = max(self._last, record.stamp)
+                page.written += 1  # counted once: senders who wait for a segment ask all the time
         except StorageError:
             page.segment.close()
             raise
