@@ -85,6 +85,10 @@ ROWS = (
     Row("power-loss", "storage/lane.py",
         "return sum(byte.bit_count() for byte in safe) >= page.written", "return True",
         "tests/storage/test_storage_arrivals.py::test_marks_and_reuse"),
+    Row("kill-intake", "storage/arrivals.py",
+        "if self._filed[name] != segment.marks(2):", "if False:",
+        "tests/storage/test_storage_arrivals.py::"
+        "test_what_a_process_filed_before_it_was_killed_lets_its_segment_go"),
     Row("power-loss", "dicom_node/intake/recovery.py",
         "    if record.extents:\n        storage.spool.make(",
         "    if False:\n        storage.spool.make(",
