@@ -114,9 +114,11 @@ class Arrivals:
         self.unsafe_bytes = 0
 
     def drop_lanes(self, first: int) -> None:
-        """Remove the segments of lanes from `first` on, where nothing is left in them."""
+        """Remove the segments of lanes from `first` on, where all is safe."""
         for path in sorted(self._folder.glob("*.log")):
-            if int(path.name.partition("-")[0]) >= first and not _left(self._segment(path.name)):
+            if int(path.name.partition("-")[0]) < first:
+                continue
+            if not _left(self._segment(path.name)) and path.name not in self._unsafe:
                 self._segments.pop(path.name).close()
                 with suppress(OSError):
                     path.unlink()

@@ -188,6 +188,20 @@ def test_what_a_process_filed_before_it_was_killed_lets_its_segment_go(
     assert list(_until_full(lane))
 
 
+def test_a_lane_that_is_gone_keeps_its_segment_until_it_is_safe(
+    lane: Lane, arrivals: Arrivals, folder: Path
+) -> None:
+    arrivals.filed([record] if (record := arrivals.read(_put(lane, 1, 5_000))) else [])
+    arrivals.close()
+    again = Arrivals(folder)
+    again.drop_lanes(0)
+    assert list(folder.glob("*.log"))
+    again.safe()
+    again.drop_lanes(0)
+    assert not list(folder.glob("*.log"))
+    again.close()
+
+
 def test_a_segment_of_another_size_is_read_where_it_is_now(
     folder: Path, arrivals: Arrivals, tmp_path: Path
 ) -> None:
