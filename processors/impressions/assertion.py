@@ -22,6 +22,7 @@ _ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C
 _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
 _SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
+_SHORT_OF = re.compile(r"(?: \w+){0,8} ")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -161,6 +162,9 @@ def _after_all(
         parts = words.part_of.finditer(sentence, cut, start)
         if any(_one_phrase(sentence[m.end() : start], words) for m in parts):
             return Assertion.PRESENT  # "one of the two nodules has resolved", "none of the ..."
+        behind = words.in_part.search(sentence, end)
+        if behind and _SHORT_OF.fullmatch(sentence, end, behind.start()):
+            return Assertion.UNCERTAIN  # "effusion in one of the two pleural spaces has resolved"
     for m in words.not_that.finditer(sentence, cut, start):
         if after is Assertion.ABSENT or _is_meant(sentence[m.end() : start], sentence[end:], words):
             return Assertion.UNCERTAIN  # "no evidence that the effusion has resolved"

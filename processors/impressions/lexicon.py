@@ -90,6 +90,7 @@ class Lexicon:
     all_well: re.Pattern[str]
     lasting: re.Pattern[str]
     part_of: re.Pattern[str]
+    in_part: re.Pattern[str]
     not_that: re.Pattern[str]
     meant: re.Pattern[str]
     exists: re.Pattern[str]
@@ -127,7 +128,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting"),
-    *("part_of", "not_that", "meant", "exists", "not_excluded", "left_open"),
+    *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )
