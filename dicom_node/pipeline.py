@@ -223,13 +223,18 @@ def with_predecessor(storage: Storage, claimed: Run, options: Options) -> Option
     if claimed.predecessor is None:
         return options
     older = storage.runs.reports(claimed.predecessor)
-    first = [report for report in older if report.index == 0 and report.kind != "hl7_oru"]
+    sent = [
+        one
+        for one in storage.outbox.list(study_uid=claimed.study_uid, limit=_MOST_SENT)
+        if one.run_id == claimed.predecessor
+    ]
+    came = {one.report.id for one in sent if one.state not in _NEVER_CAME}
+    lost = {one.report.id for one in sent} - came  # nobody has what every receiver turned down
+    first = [r for r in older if r.index == 0 and r.kind != "hl7_oru" and r.id not in lost]
     named = {
-        f"hl7_oru:{sent.destination}": sent.report.uid
-        for sent in storage.outbox.list(study_uid=claimed.study_uid, limit=_MOST_SENT)
-        if sent.run_id == claimed.predecessor
-        and sent.report.kind == "hl7_oru"
-        and sent.state not in _NEVER_CAME
+        f"hl7_oru:{one.destination}": one.report.uid
+        for one in sent
+        if one.report.kind == "hl7_oru" and one.state not in _NEVER_CAME
     }
     return replace(
         options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from inbox_lab import STUDY, findings, impression, oru
 from inbox_lab import settings as settings_at
 from storage_fixtures import instance
 
-from config.settings import Impressions, MllpDestination
+from config.settings import DicomDestination, Impressions, MllpDestination
 from dicom_node import comparison, drafts, wiring
 from dicom_node.drafts import Scribe
 from dicom_node.inbox import desk as desks
@@ -22,7 +23,7 @@ from dicom_node.inbox.desk import Desk
 from processors.analysis import Impression, Sentence
 from processors.impressions.drafting import Draft, Refused, Request
 from reports import hl7_text
-from storage import Identity, MessageState, Run, RunState, Storage
+from storage import DeliveryState, Identity, MessageState, Run, RunState, Storage
 
 TEXT = "Silueta cardíaca normal. Derrame pleural derecho. Neumotórax izquierdo pequeño."
 
@@ -155,6 +156,33 @@ def test_a_newer_draft_names_the_one_that_it_replaces(room: Room) -> None:
     older = room.storage.runs.reports(first.id)[0].uid
     assert second.predecessor == first.id
     assert older in room.sent(second)[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [(DeliveryState.DELIVERED, True), (DeliveryState.WAITING, True)]
+    + [(state, False) for state in (DeliveryState.REJECTED, DeliveryState.GIVEN_UP)],
+)
+def test_a_report_that_no_archive_took_is_not_named_as_replaced(
+    room: Room, state: DeliveryState, named: bool
+) -> None:
+    """A document that refers to one which nobody has sends a reader looking for it."""
+    pacs = {"pacs": DicomDestination(kind="dicom", ae_title="PACS", host="h", port=104)}
+    changes = {"destinations": pacs, "impressions": Impressions(send_to=("pacs",))}
+    room.scribe = wiring.scribe(room.desk.settings.model_copy(update=changes))
+    file_study(room.storage, 1, ())
+    dictated = ("Cardiomegalia.", "Cardiomegalia. Derrame pleural derecho.")
+    runs = []
+    for text in dictated:
+        room.take(oru(findings(text), study="2.25.7001", patient="P-1^^^H^MR", accession=""))
+        runs.append(room.run())
+        if state is DeliveryState.WAITING:
+            continue
+        for sent in room.storage.outbox.claim("pacs", datetime.now(UTC)):
+            room.storage.outbox.record(sent, state, answer="0xA900")
+    older = next(r for r in room.storage.runs.reports(runs[0].id) if r.kind == "text_report")
+    (report,) = room.sent(runs[1], "text_report")
+    assert (older.uid in report) == named
 
 
 @pytest.mark.parametrize(
