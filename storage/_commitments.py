@@ -93,7 +93,8 @@ class Commitments:
         """A report came: SOP Instance UIDs that are safe there, others with their reason.
 
         What failed is sent again, unless it failed `most` times: then a person must look. None if
-        no open commitment belongs to this transaction. What the report leaves out stays open.
+        the last request of no commitment was this transaction. What the report leaves out stays
+        as it is; a report counts also when it was no longer expected.
         """
 
         def work(transaction: Transaction) -> CommitmentTold | None:
@@ -171,7 +172,7 @@ def _with_study() -> Any:
 def _of(transaction: Transaction, transaction_uid: str) -> Sequence[Row[Any]]:
     query = _with_study().where(
         commitments.c.transaction_uid == transaction_uid,
-        commitments.c.state == CommitmentState.ASKED,
+        commitments.c.state.in_((CommitmentState.ASKED, CommitmentState.MISSING)),
     )
     return transaction.connection.execute(query.order_by(commitments.c.delivery_id)).all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 
+import pytest
 from storage_fixtures import NOON, Node, completed, finish, instance, report, waiting
 
 from storage import CommitmentState, DeliveryState, Storage
@@ -102,6 +103,23 @@ def test_silence_is_asked_again_and_ends_as_a_line_for_a_person(node: Node) -> N
     assert _states(storage, ids) == ["missing"] * len(ids)
     assert not storage.outbox.retry(0, "person")
     assert storage.outbox.retry(ids[0], "person")
+
+
+@pytest.mark.parametrize(
+    ("failed", "state"), [(False, "committed"), (True, "wanted")], ids=["kept", "failed"]
+)
+def test_a_report_that_comes_after_all_is_heard(node: Node, failed: bool, state: str) -> None:
+    """An archive that needs longer than all our requests took must not be called silent."""
+    storage = node.storage
+    completed(storage)
+    ids = _deliver(storage)
+    transaction, uids = _ask(storage, ids)
+    assert storage.commitments.missing(ids) == len(ids)
+    kept, lost = ([], dict.fromkeys(uids, 0x0112)) if failed else (uids, {})
+    told = storage.commitments.told(transaction, kept, lost, MOST)
+    assert told is not None
+    assert _states(storage, ids) == [state] * len(ids)
+    assert storage.commitments.told(transaction, kept, lost, MOST) is None, "only once"
 
 
 def test_a_report_is_kept_until_it_is_committed(node: Node) -> None:
