@@ -304,6 +304,7 @@ def sheet(
     target: Annotated[Path, file_option("--out", what="The picture, a PNG.")],
     split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "val",
     count: Annotated[int, typer.Option(min=1, help="Images of each answer.")] = 10,
+    as_json: JsonOption = False,
 ) -> None:
     """One picture for the eye: outlines, strips and what the node withholds, image by image."""
     both = pairs(table, images)
@@ -312,7 +313,10 @@ def sheet(
         from reports.lettering import font
 
         rows = write_sheet(bundle, both, split, count, target, font, tell)
-    out.print(f"wrote {target}: {rows} images")
+    if as_json:
+        typer.echo(json.dumps({"file": str(target), "images": rows}))
+    else:
+        out.print(f"wrote {target}: {rows} images")
 
 
 @app.command("shap-summary")
@@ -323,6 +327,7 @@ def shap_summary(
     target: Annotated[Path, file_option("--out", what="The page, one HTML file.")],
     split: Annotated[str, typer.Option(help="Rows that are averaged.")] = "val",
     most: Annotated[int, typer.Option(min=5, help="Images of each answer, seconds each.")] = 20,
+    as_json: JsonOption = False,
 ) -> None:
     """What a model uses on the whole: mean SHAP maps of each answer, against named averages."""
     both = pairs(table, images)
@@ -330,6 +335,9 @@ def shap_summary(
         from processors.training.studies.command import write_shap_summary
 
         found = write_shap_summary(bundle, both, split, most, target)
+    if as_json:
+        typer.echo(json.dumps({"file": str(target), "images": dict(found)}))
+        return
     counts = ", ".join(f"{name} {count} images" for name, count in found.items())
     out.print(f"wrote {target}: {counts or 'no answer with enough patients'}")
 

@@ -139,6 +139,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
+@pytest.mark.parametrize(
+    ("command", "most"), [("sheet", ["--count", "1"]), ("shap-summary", ["--most", "5"])]
+)
+def test_what_draws_says_so_to_a_script(
+    command: str, most: list[str], tiny: Path, films: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    given = ["--table", films, "--images", films.parent, "--split", "train", *most]
+    done = RUN.invoke(app, ["models", command, *map(str, [tiny, *given, "--out", made, "--json"])])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["file"] == str(made)
+    assert made.stat().st_size > 0
+    assert said["images"]
+
+
 @pytest.fixture
 def site(films: Path, tmp_path: Path) -> Path:
     """Some films of the table to be judged by a bundle; none teaches."""
