@@ -22,6 +22,7 @@ _ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C
 _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
 _SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
+_PLACE = re.compile(r"\s+(?:(?:en|in|on|at|of|de|del) )?(?:(?:the|el|la) )?(?:(?:base|lobulo) )?")
 _SHORT_OF = re.compile(r"(?: \w+){0,8} ")
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
@@ -70,7 +71,9 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
         item = between[joined[-1].end() :]
         return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
     listed = words.disjoined.search(rest, 0, ended.start() if ended else len(rest))
-    return not listed and _graded(item, sentence[end : end + 20], words)
+    return not listed and (
+        _graded(item, sentence[end : end + 20], words) or _sided(sentence, end, words)
+    )
 
 
 def _lasts(rest: str, words: Lexicon) -> bool:
@@ -91,6 +94,13 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
     )
 
 
+def _sided(sentence: str, end: int, words: Lexicon) -> bool:
+    """Whether the span has a side of its own behind it, which things denied seldom have."""
+    lead = _PLACE.match(sentence, end)
+    side = words.sides.match(sentence, lead.end()) if lead else None
+    return side is not None and side.lastgroup != "both"
+
+
 def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
     cut = max((m.end() for m in _STOPS.finditer(sentence, 0, start)), default=0)
     every = _cues(sentence, words.language)
@@ -103,10 +113,16 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
             continue
         if kind == "brk" or stop <= cut:
             break
+        if sentence[begin:stop] == "non" and sentence[stop:start].strip(" -"):
+            continue  # "no non-displaced fracture"
         if _blocked(sentence, stop, start, end, words, kind):
             if kind == "negated":
                 break
             continue
+        if kind == "negated" and _presupposed(sentence, stop, start, words):
+            break
+        if kind == "negated" and _spoken_for(sentence, begin, stop, start, words):
+            return Assertion.UNCERTAIN
         if kind == "uncertain":
             if instead or not words.swallowed.fullmatch(sentence, begin, stop):
                 return Assertion.UNCERTAIN
@@ -118,6 +134,29 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
     if instead:
         return Assertion.ABSENT
     return Assertion.UNCERTAIN if hedge else Assertion.PRESENT
+
+
+def _presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool:
+    """Whether a denial is of something else about the span: "no calcification of the nodule"."""
+    between = sentence[stop:start]
+    for m in words.about.finditer(between):
+        if not between[m.end() :].strip():
+            other = between[: m.start()].strip()
+            return bool(other) and "(" not in other and words.trace.fullmatch(other) is None
+    return False
+
+
+def _spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
+    """Whether what is lacking is a sign of the span: "lack of lung markings suggests ..."."""
+    if words.lacking.fullmatch(sentence, begin, stop) is None:
+        return False
+    between = sentence[stop:start]
+    says = words.speaks.finditer(between)
+    said = next((m for m in says if _WORDS.fullmatch(f"{between[m.end() :].strip()} ")), None)
+    if said is None:
+        return False
+    sign = between[: said.start()].strip(" ,")
+    return bool(sign) and words.trace.fullmatch(sign) is None
 
 
 def _unsaid(sentence: str, start: int, words: Lexicon) -> bool:
@@ -138,7 +177,7 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     listed = items and words.joins.match(rest, items.end())
     stop = _COMMA.search(rest, listed.end() if listed else 0)
     broken = words.breaks.search(rest)
-    clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))]
+    clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))].lstrip()
     for cue in words.after.finditer(clause):
         if cue.lastgroup == "pseudo":
             return None

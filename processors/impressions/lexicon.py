@@ -91,6 +91,10 @@ class Lexicon:
     lasting: re.Pattern[str]
     part_of: re.Pattern[str]
     in_part: re.Pattern[str]
+    about: re.Pattern[str]
+    trace: re.Pattern[str]
+    lacking: re.Pattern[str]
+    speaks: re.Pattern[str]
     not_that: re.Pattern[str]
     meant: re.Pattern[str]
     exists: re.Pattern[str]
@@ -129,17 +133,23 @@ _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
+    *("about", "trace", "lacking", "speaks"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )
 # a blank of a phrase outside look-behinds, whose length must not vary
+_NOT = re.compile(r"(?<![\w?]) ?\bnot\b")
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")
 
 
 def compiled(phrases: Iterable[str]) -> re.Pattern[str]:
-    """Whole words out of the phrases, blanks of any length; of no phrase, what matches nothing."""
-    joined = _BLANK.sub(lambda m: m[1] or " +", "|".join(phrases))
-    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if joined else r"(?!)")
+    """Whole words out of the phrases, blanks of any length; of no phrase, what matches nothing.
+
+    "not" is also the end of "isn't".
+    """
+    whole = _NOT.sub(lambda m: f"(?:{m[0]}|n['’]t)", "|".join(phrases))
+    joined = _BLANK.sub(lambda m: m[1] or " +", whole)
+    return re.compile(rf"(?:(?<!\w)|(?=n['’]t))(?:{joined})(?!\w)" if joined else r"(?!)")
 
 
 def _named(classes: Mapping[str, Iterable[str]]) -> re.Pattern[str]:
