@@ -23,7 +23,9 @@ _WORDS = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
 _SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
 _PLACE = re.compile(r"\s+(?:(?:en|in|on|at|of|de|del) )?(?:(?:the|el|la) )?(?:(?:base|lobulo) )?")
+_AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
 _SHORT_OF = re.compile(r"(?: \w+){0,8} ")
+_NEAR = 25  # characters behind a span in which its side stands
 _TAIL_WORDS = 3  # words after "no se observa" that still leave it speaking of what stood before it
 
 
@@ -70,10 +72,47 @@ def _blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cu
             return False
         item = between[joined[-1].end() :]
         return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
-    listed = words.disjoined.search(rest, 0, ended.start() if ended else len(rest))
+    listed = words.disjoined.search(rest, comma + 1, ended.start() if ended else len(rest))
     return not listed and (
         _graded(item, sentence[end : end + 20], words) or _sided(sentence, end, words)
     )
+
+
+def _over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether a list of denials had its "or" before the span: "no A or B, C", "no A or B and C".
+
+    What has a side of its own is told apart elsewhere (`labeller`).
+    """
+    between = sentence[cue[1] : start]
+    every = list(words.joins.finditer(between))
+    last = max((m.start() for m in every if words.disjoined.fullmatch(m[0])), default=-1)
+    if last < 0 and words.disjoined.fullmatch(sentence, *cue) is None:
+        return False
+    comma = between.rfind(",")
+    if not (comma > last or any(m.start() > last for m in every)):
+        return False
+    sided = words.sides.search(sentence, cue[1] + max(comma, last), end + _NEAR)
+    return sided is None and not _goes_on(sentence, end, words)
+
+
+def _goes_on(sentence: str, end: int, words: Lexicon) -> bool:
+    """Whether a list has its "or" behind the span."""
+    ended = words.breaks.search(sentence, end)
+    return (
+        words.disjoined.search(sentence, end, ended.start() if ended else len(sentence)) is not None
+    )
+
+
+def _own_cues(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether each denied item has its own "no", and the span has none: "no A, no B, C"."""
+    between = sentence[cue[1] : start]
+    if "," not in between or words.disjoined.search(between, between.rfind(",")):
+        return False
+    comma = _AFTER_COMMA.search(sentence, 0, cue[0])
+    if comma is None or _goes_on(sentence, end, words):
+        return False
+    cues = _cues(sentence, words.language)
+    return any(kind == "negated" and stop <= comma.start() for _, stop, kind in cues)
 
 
 def _lasts(rest: str, words: Lexicon) -> bool:
@@ -85,13 +124,13 @@ def _lasts(rest: str, words: Lexicon) -> bool:
 
 
 def _graded(item: str, rest: str, words: Lexicon) -> bool:
-    """Whether an item of a list has a degree of its own, which things denied do not have."""
+    """Whether an item of a list has a degree or an age of its own, which things denied have not."""
     after = re.match(r"\s+(\w+)", rest)
     return any(
         m.lastgroup in ("mild", "moderate", "severe")
         for piece in (item, after[1] if after else "")
         for m in words.degrees.finditer(piece)
-    )
+    ) or bool(words.lasts.match(item.lstrip()))
 
 
 def _sided(sentence: str, end: int, words: Lexicon) -> bool:
@@ -119,8 +158,13 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
             if kind == "negated":
                 break
             continue
-        if kind == "negated" and _presupposed(sentence, stop, start, words):
+        if kind == "negated" and (
+            _presupposed(sentence, stop, start, words)
+            or _own_cues(sentence, (begin, stop), start, end, words)
+        ):
             break
+        if kind == "negated" and _over(sentence, (begin, stop), start, end, words):
+            return Assertion.UNCERTAIN
         if kind == "negated" and _spoken_for(sentence, begin, stop, start, words):
             return Assertion.UNCERTAIN
         if kind == "uncertain":
