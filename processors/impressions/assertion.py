@@ -195,7 +195,10 @@ def _spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon
     if words.lacking.fullmatch(sentence, begin, stop) is None:
         return False
     between = sentence[stop:start]
-    says = words.speaks.finditer(between)
+    after_comma = (
+        m for m in words.reading.finditer(between) if between[: m.start()].rstrip()[-1:] == ","
+    )
+    says = (*words.speaks.finditer(between), *after_comma)
     said = next((m for m in says if _WORDS.fullmatch(f"{between[m.end() :].strip()} ")), None)
     if said is None:
         return False

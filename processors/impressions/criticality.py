@@ -91,10 +91,15 @@ def urgency(mention: Mention, language: str, context: Collection[str] = ()) -> U
     if rule.category is Category.MINUTES:
         return Urgency(rule.category, rule, mention)
     known = _said(_words("known", language), folded, language)
-    if mention.old or (known and not _said(_words("changed", language), folded, language)):
+    if mention.old or (known and not is_new(mention, language)):
         return None
     lower = mention.state is Assertion.UNCERTAIN and not rule.keeps
     return Urgency(Category(min(Category.DAYS, rule.category + lower)), rule, mention)
+
+
+def is_new(mention: Mention, language: str) -> bool:
+    """Whether its sentence says that it came, came back or grew."""
+    return _said(_words("changed", language), fold(mention.sentence), language)
 
 
 def _fits(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processors.impressions import numbers
-from processors.impressions.criticality import Category, Urgency, ranked
+from processors.impressions.criticality import Category, Urgency, is_new, ranked
 from processors.impressions.labeller import Mention, named_sides, read, sides_in
 from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
 from processors.impressions.omissions import Alternatives, alternatives
@@ -50,7 +50,7 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
     return Facts(
         words,
         mentions,
-        any(_is_urgent(urgency) for urgency in ranked(mentions, language))
+        any(_is_urgent(urgency, language) for urgency in ranked(mentions, language))
         or any(is_unnamed(span.text, language) for span in sentences(findings)),
         sides_in(folded, words),
         named_sides(folded, words),
@@ -65,11 +65,13 @@ def is_unnamed(sentence: str, language: str) -> bool:
     return lexicon(language).unnamed.search(fold(sentence).rstrip(" .")) is not None
 
 
-def _is_urgent(found: Urgency) -> bool:
+def _is_urgent(found: Urgency, language: str) -> bool:
     """Whether an all-clear of heart and lungs cannot stand beside it, certain or suspected; bones
-    are told apart."""
+    are told apart. What is actionable and new is as little compatible with one as what is urgent.
+    """
     bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
-    return found.rule.category <= Category.HOURS and not bony
+    soon = found.rule.category <= Category.HOURS or is_new(found.mention, language)
+    return soon and not bony
 
 
 def _supports(fact: Concept, concept: Concept) -> bool:

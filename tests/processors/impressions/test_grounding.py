@@ -180,6 +180,7 @@ def test_a_critical_finding_is_told_by_its_name_or_its_kind(
         ("en", "No pneumothorax. Mild scoliosis.", 0),
         ("es", "Neumotórax derecho a tensión.", 1),
         ("es", "Fractura costal antigua.", 1),
+        ("es", "Sin neumotórax; enfisema subcutáneo izquierdo.", 1),
     ],
 )
 def test_a_critical_finding_may_not_be_left_out(language: str, findings: str, left: int) -> None:
@@ -221,6 +222,11 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
         ("en", "Possible pneumonia.", "The examination is unremarkable.", True),
         ("en", "Possible pneumonia.", "No acute disease.", True),
         ("en", "The left lung is clear. The right lung is not.", "No acute disease.", True),
+        ("en", "Interval development of an effusion.", "No acute abnormality.", True),
+        ("en", "Right effusion; a new left one has developed.", "No acute findings.", True),
+        ("es", "Derrame de nueva aparición.", "Sin hallazgos agudos.", True),
+        ("en", "Small effusion.", "No acute cardiopulmonary abnormality.", False),
+        ("en", "Stable effusion, no new nodule.", "No acute cardiopulmonary disease.", False),
         ("en", "Mild cardiomegaly.", "Normal chest x-ray.", False),
         ("en", "Old rib fracture.", "No acute cardiopulmonary disease.", False),
         ("en", "Tiny pneumothorax.", "Otherwise unremarkable examination.", False),
