@@ -18,6 +18,7 @@ from processors.impressions.text import fold, sentences
 from processors.impressions.wording import Wording, wording
 
 _BONES = ("bone_lesion", "dislocation")
+_NEVER_WELL = ("congestion", "enlarged_mediastinum")  # whatever their category is
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,18 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
         words,
         mentions,
         any(_is_urgent(urgency, language) for urgency in ranked(mentions, language))
-        or any(is_unnamed(span.text, language) for span in sentences(findings)),
+        or any(_leaves_open(span.text, language) for span in sentences(findings)),
         sides_in(folded, words),
         named_sides(folded, words),
         numbers.read(folded, words),
         wording(findings, language),
         alternatives(findings, language),
     )
+
+
+def _leaves_open(sentence: str, language: str) -> bool:
+    """Whether more is said than is named, or something, named or not, could not be excluded."""
+    return is_unnamed(sentence, language) or bool(lexicon(language).in_doubt.search(fold(sentence)))
 
 
 def is_unnamed(sentence: str, language: str) -> bool:
@@ -70,7 +76,11 @@ def _is_urgent(found: Urgency, language: str) -> bool:
     are told apart. What is actionable and new is as little compatible with one as what is urgent.
     """
     bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
-    soon = found.rule.category <= Category.HOURS or is_new(found.mention, language)
+    soon = (
+        found.rule.category <= Category.HOURS
+        or found.mention.concept in _NEVER_WELL
+        or is_new(found.mention, language)
+    )
     return soon and not bony
 
 

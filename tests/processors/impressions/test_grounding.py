@@ -181,6 +181,10 @@ def test_a_critical_finding_is_told_by_its_name_or_its_kind(
         ("es", "Neumotórax derecho a tensión.", 1),
         ("es", "Fractura costal antigua.", 1),
         ("es", "Sin neumotórax; enfisema subcutáneo izquierdo.", 1),
+        ("en", "Side port of the NG tube at the GE junction; advancement recommended.", 1),
+        ("es", "SNG alta, se recomienda avanzar la sonda.", 1),
+        ("es", "Atelectasia completa del pulmón izquierdo.", 1),
+        ("en", "RV/LV ratio 1.2, right heart strain.", 1),
     ],
 )
 def test_a_critical_finding_may_not_be_left_out(language: str, findings: str, left: int) -> None:
@@ -225,6 +229,10 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
         ("en", "Interval development of an effusion.", "No acute abnormality.", True),
         ("en", "Right effusion; a new left one has developed.", "No acute findings.", True),
         ("es", "Derrame de nueva aparición.", "Sin hallazgos agudos.", True),
+        ("en", "Aortic injury cannot be excluded.", "No acute abnormality.", True),
+        ("es", "Sin poder descartar patología aórtica.", "Sin hallazgos agudos.", True),
+        ("es", "Se descarta patología aórtica.", "Sin hallazgos agudos.", False),
+        ("es", "Redistribución vascular.", "Sin alteraciones agudas.", True),
         ("en", "Small effusion.", "No acute cardiopulmonary abnormality.", False),
         ("en", "Stable effusion, no new nodule.", "No acute cardiopulmonary disease.", False),
         ("en", "Mild cardiomegaly.", "Normal chest x-ray.", False),
