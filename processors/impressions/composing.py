@@ -3,7 +3,8 @@
 In: a request, and how likely each of its statements belongs in an impression. Out: candidates:
 the likeliest statements alone and together, all that assert something, the critical ones; as
 written, shortened, or by rule; alone or with a sentence that says that nothing else is acute.
-Never: the words of another report; "nothing acute" beside a finding that is urgent within hours.
+Never: the words of another report; "nothing acute" beside what is urgent, new, left open or not
+understood.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Protocol
 
 from processors.impressions.criticality import Category, ranked
 from processors.impressions.drafting import Candidate, Request
-from processors.impressions.facts import is_unnamed
+from processors.impressions.facts import facts_of
 from processors.impressions.phrasing import phrasing
 from processors.impressions.statements import Case, Numbers, Statement, case, is_critical
+from processors.impressions.unread import unread
 
 _SINGLE = 5  # likeliest statements that stand alone
 _TOGETHER = (2, 3, 4)
@@ -63,21 +65,19 @@ class Normals:
 
 
 def normals(found: Case) -> tuple[str, ...]:
-    """Sentences that say that nothing (else) is acute: none beside what is urgent within hours,
-    none for findings in which no phrase list knows a word."""
-    words = phrasing(found.request.language)
+    """Sentences that say that nothing (else) is acute: none beside what is urgent, new or left
+    open, none for findings with a sentence in which no phrase list knows a word."""
+    asked = found.request
+    words = phrasing(asked.language)
     understood = any(s.mentions for s in found.statements)
-    if not understood or any(_is_open(s, words.language) for s in found.statements):
+    if not understood or unread(asked.findings, asked.language):
+        return ()
+    facts = facts_of(asked.findings, asked.language, asked.known)
+    soon = any(u.rule.category <= Category.HOURS for u in ranked(facts.mentions, asked.language))
+    if soon or facts.urgent:
         return ()
     quiet = not any(s.asserts for s in found.statements)
     return (*words.normals, *(words.unremarkable if quiet else ()))
-
-
-def _is_open(statement: Statement, language: str) -> bool:
-    """Whether it names, for certain or not, what somebody must know within hours, or says something
-    of a thing that it does not name."""
-    urgent = any(u.rule.category <= Category.HOURS for u in ranked(statement.mentions, language))
-    return urgent or is_unnamed(statement.text, language)
 
 
 def _choices(found: Case, scores: Numbers) -> Iterator[tuple[int, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processors.impressions import numbers
+from processors.impressions.assertion import ASSERTED
 from processors.impressions.criticality import Category, Urgency, is_new, ranked
 from processors.impressions.labeller import Mention, named_sides, read, sides_in
 from processors.impressions.lexicon import Concept, Lexicon, concepts, lexicon
@@ -18,7 +19,11 @@ from processors.impressions.text import fold, sentences
 from processors.impressions.wording import Wording, wording
 
 _BONES = ("bone_lesion", "dislocation")
-_NEVER_WELL = ("congestion", "enlarged_mediastinum")  # whatever their category is
+# beside which no all-clear of heart and lungs stands, be they known and stable
+_NEVER_WELL = (
+    *("pneumothorax", "hydropneumothorax", "congestion", "enlarged_mediastinum"),
+    *("mass", "malignancy", "metastasis", "cavity"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
         words,
         mentions,
         any(_is_urgent(urgency, language) for urgency in ranked(mentions, language))
+        or any(m.concept in _NEVER_WELL and m.state in ASSERTED and not m.old for m in mentions)
         or any(_leaves_open(span.text, language) for span in sentences(findings)),
         sides_in(folded, words),
         named_sides(folded, words),
@@ -76,11 +82,7 @@ def _is_urgent(found: Urgency, language: str) -> bool:
     are told apart. What is actionable and new is as little compatible with one as what is urgent.
     """
     bony = found.mention.finding == "fracture" or found.mention.concept in _BONES
-    soon = (
-        found.rule.category <= Category.HOURS
-        or found.mention.concept in _NEVER_WELL
-        or is_new(found.mention, language)
-    )
+    soon = found.rule.category <= Category.HOURS or is_new(found.mention, language)
     return soon and not bony
 
 

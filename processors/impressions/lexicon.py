@@ -89,6 +89,8 @@ class Lexicon:
     unnamed: re.Pattern[str]
     all_well: re.Pattern[str]
     in_doubt: re.Pattern[str]
+    plain: re.Pattern[str]
+    parts: re.Pattern[str]
     lasting: re.Pattern[str]
     lasts: re.Pattern[str]
     part_of: re.Pattern[str]
@@ -133,7 +135,8 @@ def table(name: str) -> dict[str, Any]:
 # cues that are asked as they stand in the file, by name
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
-    *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts", "in_doubt"),
+    *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
+    *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("about", "trace", "lacking", "speaks"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),

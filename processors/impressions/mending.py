@@ -4,9 +4,10 @@ In: the sentences of a draft and the Request it was made for. Out: sentences tha
 `grounding.check` as a whole, most urgent first, each with the findings it rests on, and the
 sentences that did not pass, with the reason. A fault of one kind is repaired where the findings
 know what is right (`repairs`); else the radiologist's sentence about it is taken; a critical
-finding that the draft leaves out is added in the findings' own words; what is said twice falls
-away. Mended again, nothing changes. Never: a word that neither the draft nor the findings hold, but
-words of doubt and the name of a coded finding.
+finding that the draft leaves out is added in the findings' own words; a draft that would assert
+nothing quotes what no phrase list understands (`unread`); what is said twice falls away. Mended
+again, nothing changes. Never: a word that neither the draft nor the findings hold, but words of
+doubt and the name of a coded finding.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from processors.impressions.lexicon import table
 from processors.impressions.omissions import left_out
 from processors.impressions.repairs import candidates, cut, doubted
 from processors.impressions.text import fold, sentences
+from processors.impressions.unread import unread
 
 _WORD = re.compile(r"\w+")
 _LIKE = 0.5  # share of its words by which a sentence speaks of what one of the findings speaks of
 _SHORT = 3  # letters of words that tell nothing of what a sentence speaks of
-_MOST = 3  # sentences of the findings that stand in for one, or for a draft of which none is left
+_MOST = 3  # sentences of the findings that stand in for one, for a draft of which none is left, or
+# beside one because nobody understood them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ def mend(draft: Sequence[Sentence], request: Request) -> Mended:
     kept += map(_rule, _missing(kept, facts))
     if not kept:
         kept = [_rule(text) for text in _telling(facts)]
+    if not any(m.state in ASSERTED for s in kept for m in read(s.text, request.language)):
+        kept += map(_rule, unread(request.findings, request.language)[:_MOST])
     return Mended(_ordered(_once(kept, request.language), facts), tuple(refused))
 
 

@@ -21,7 +21,7 @@ _PLAIN = {
     for code in range(0x41, 0x250)
     if len(base := unicodedata.normalize("NFD", chr(code))[0].lower()) == 1
 }
-_MASK = re.compile(r"\bx{3,}\b", re.I)
+MASK = re.compile(r"\bx{3,}\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Span:
 @lru_cache(maxsize=256)
 def fold(text: str) -> str:
     """Lower case without accents, of the same length; a de-identification mask becomes blanks."""
-    return _MASK.sub(lambda m: " " * len(m[0]), text.translate(_PLAIN))
+    return MASK.sub(lambda m: " " * len(m[0]), text.translate(_PLAIN))
 
 
 def sentences(text: str) -> tuple[Span, ...]:

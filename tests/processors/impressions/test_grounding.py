@@ -185,6 +185,10 @@ def test_a_critical_finding_is_told_by_its_name_or_its_kind(
         ("es", "SNG alta, se recomienda avanzar la sonda.", 1),
         ("es", "Atelectasia completa del pulmón izquierdo.", 1),
         ("en", "RV/LV ratio 1.2, right heart strain.", 1),
+        ("en", "Cord compression at T8.", 1),
+        ("en", "Chest tube side hole lies outside the pleural space.", 1),
+        ("en", "The right ventricular lead is displaced.", 1),
+        ("es", "Signos de compresión medular.", 1),
     ],
 )
 def test_a_critical_finding_may_not_be_left_out(language: str, findings: str, left: int) -> None:
@@ -233,6 +237,8 @@ def test_every_fault_has_its_reason_in_both_languages() -> None:
         ("es", "Sin poder descartar patología aórtica.", "Sin hallazgos agudos.", True),
         ("es", "Se descarta patología aórtica.", "Sin hallazgos agudos.", False),
         ("es", "Redistribución vascular.", "Sin alteraciones agudas.", True),
+        ("en", "Stable pneumothorax.", "No acute cardiopulmonary abnormality.", True),
+        ("en", "Known right upper lobe mass.", "No acute disease.", True),
         ("en", "Small effusion.", "No acute cardiopulmonary abnormality.", False),
         ("en", "Stable effusion, no new nodule.", "No acute cardiopulmonary disease.", False),
         ("en", "Mild cardiomegaly.", "Normal chest x-ray.", False),

@@ -1,0 +1,51 @@
+"""What no phrase list understands: no all-clear beside it, and a quiet draft quotes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from processors.impressions.drafter import open_drafter
+from processors.impressions.drafting import Request
+from processors.impressions.unread import unread
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "alone"),
+    [
+        ("en", "Right hilar fullness.", True),
+        ("en", "There is a 38 mm lucency in the right humeral head.", True),
+        ("en", "Recommend chest CT for further evaluation of the right hilar fullness.", True),
+        ("en", "Thickened endometrium 22 mm.", True),
+        ("es", "Aumento del hilio derecho.", True),
+        ("es", "Distensión de asas con niveles hidroaéreos.", True),
+        ("en", "Right pneumothorax.", False),
+        ("en", "No hilar fullness.", False),
+        ("en", "The hila are unremarkable.", False),
+        ("en", "PA and lateral views of the chest were obtained.", False),
+        ("en", "Right shoulder.", False),
+        ("en", "Degenerative changes of the spine.", False),
+        ("en", "Left-sided aortic XXXX.", False),
+        ("es", "Hilios de tamaño normal.", False),
+        ("es", "Proyección anteroposterior.", False),
+    ],
+)
+def test_what_nobody_understands(language: str, sentence: str, alone: bool) -> None:
+    assert unread(sentence, language) == ((sentence,) if alone else ())
+
+
+@pytest.mark.parametrize(
+    ("language", "findings", "quoted"),
+    [
+        ("en", "Lungs are clear. Right hilar fullness.", "Right hilar fullness."),
+        ("en", "Heart size normal. Thickened endometrium 22 mm.", "Thickened endometrium 22 mm."),
+        ("es", "Pulmones limpios. Aumento del hilio derecho.", "Aumento del hilio derecho."),
+    ],
+)
+def test_a_draft_that_would_assert_nothing_quotes_it(
+    language: str, findings: str, quoted: str
+) -> None:
+    draft = open_drafter().draft(Request(findings, language, ""))
+    said = " ".join(sentence.text for sentence in draft.impression.sentences)
+    assert quoted in said
+    assert "acute" not in said
+    assert "agud" not in said
