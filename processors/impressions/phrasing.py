@@ -116,7 +116,7 @@ def cleaned(sentence: str) -> str:
 
 def finished(text: str) -> str:
     """One blank between words, a capital at the start, a full stop at the end; "" for no word."""
-    plain = " ".join(text.split()).strip(" ,;:.-")
+    plain = " ".join(text.split()).strip(" ,;:.-*•·")
     stop = "" if plain.endswith("?") else "."
     return f"{plain[0].upper()}{plain[1:]}{stop}" if plain else ""
 

@@ -100,7 +100,7 @@ def case(request: Request) -> Case:
     language = request.language
     found = []
     for span in sentences(request.findings):
-        text = cleaned(span.text)
+        text = "" if span.text.rstrip().endswith(":") else cleaned(span.text)  # a heading alone
         if text:
             found.append(_statement(text, language))
     traits = [_traits(s, language) for s in found]

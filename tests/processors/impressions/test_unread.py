@@ -49,3 +49,15 @@ def test_a_draft_that_would_assert_nothing_quotes_it(
     assert quoted in said
     assert "acute" not in said
     assert "agud" not in said
+
+
+@pytest.mark.parametrize(
+    ("findings", "draft"),
+    [
+        ("FINDINGS:\nLungs: Small right pneumothorax.\nBones:\nNormal.", "Lungs: Small right"),
+        ("* Small right pneumothorax\n* No effusion", "Small right pneumothorax."),
+    ],
+)
+def test_headings_and_bullets_are_no_part_of_a_draft(findings: str, draft: str) -> None:
+    said = open_drafter().draft(Request(findings, "en", "")).impression.sentences
+    assert [sentence.text[: len(draft)] for sentence in said] == [draft]
