@@ -41,6 +41,7 @@ class Words:
     unchanged: str
     answer: str
     evidence: str
+    evidence_for: str
     map: str
     map_for: str
     map_note: str
@@ -96,6 +97,7 @@ EN = Words(
     unchanged="unchanged",
     answer="Model's answer to this picture: {}",
     evidence="Evidence: orange raises, blue lowers it",
+    evidence_for="Evidence: orange raises the answer",
     map="orange raises the answer, blue lowers it",
     map_for="orange raises the answer; what lowers it is not shown",
     map_note="The map shows what the model uses, not where a disease is. Not for measurement.",
@@ -178,6 +180,7 @@ ES = Words(
     unchanged="sin cambio",
     answer="Respuesta del modelo a esta imagen: {}",
     evidence="Evidencia: naranja la sube, azul la baja",
+    evidence_for="Evidencia: naranja sube la respuesta",
     map="naranja sube la respuesta, azul la baja",
     map_for="naranja sube la respuesta; lo que la baja no se muestra",
     map_note="El mapa muestra lo que usa el modelo, no dónde hay enfermedad. No apto para medir.",
