@@ -90,7 +90,7 @@ def train(
         from processors.training.command import Wanted, train_bundle
 
         wanted = Wanted(plan, steps, seed, threads, start, patience, board)
-        place = work or target.with_suffix(".work")
+        place = work or target.with_name(target.name + ".work")  # chest-1.3 and chest-1.4 are two
         written = train_bundle(both, target, place, wanted)
     out.print(f"wrote {written}; measure it with `dictamen models evaluate {written}`")
 

@@ -104,13 +104,14 @@ def fit_network(
     """The averaged network; continues from work/checkpoint.pt when it is there.
 
     parts: images that fit, images that tune. Raises ValueError where several processes would have
-    to agree when to stop early.
+    to agree when to stop early, and for the checkpoint of another training.
     """
     images, tuning = parts
     if setting.patience and setting.crew.count > 1:
         raise ValueError("early stopping is for one process: leave patience out")
     recipe, file = recipe_of(plan), setting.work / "checkpoint.pt"
     run = fit.start(shape_of(plan), recipe, setting.learnt, setting.crew.device)
+    run.lesson = fit.lesson(images, recipe, setting.learnt)
     if file.exists():
         fit.resume(run, file)
     best = Best(setting.patience)

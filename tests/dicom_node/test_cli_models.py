@@ -56,7 +56,7 @@ def test_a_bundle_without_a_card_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
-    plan, start, made = (tmp_path / n for n in ("plan.json", "start.safetensors", "bundle"))
+    plan, start, made = (tmp_path / n for n in ("plan.json", "start.safetensors", "bundle-1.3"))
     plan.write_text(json.dumps({**tiny_plan().raw, "name": "tiny", "widths": "S"}))
     table = ("--table", films, "--images", films.parent)
     code, text = _models("pretrain", "--out", start, *table, "--unlabelled", "films",
@@ -65,6 +65,7 @@ def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
     code, text = _models("train", "--out", made, *table, "--plan", plan, "--start", start)
     assert code == 0, text
     assert open_bundle(str(made), "cpu").card["channels"] == 4
+    assert (tmp_path / "bundle-1.3.work" / "checkpoint.pt").is_file()  # bundle-1.4 has its own
     other = ("--plan", plan, "--start", made / "models" / "donors.npz")
     code, text = _models("train", "--out", tmp_path / "again", *table, *other)
     assert code == 1

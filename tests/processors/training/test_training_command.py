@@ -20,6 +20,7 @@ from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.card import alarms
 from processors.training.command import Wanted, train_bundle
+from processors.training.data import ImageSet
 from processors.training.explained import explained
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
@@ -140,6 +141,47 @@ def test_a_stopped_run_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
     assert second.step == 2
     fit.train(second, tiny_images(), recipe, _stop_at(99))
     assert _same(whole.mean, second.mean)
+
+
+def _of_another(what: str) -> tuple[ImageSet, fit.Recipe, dict[str, torch.Tensor]]:
+    """The tiny training with one thing changed."""
+    images, recipe = tiny_images(), recipe_of(tiny_plan())
+    start = {"weight": torch.zeros(2)} if what != "start" else {"weight": torch.ones(2)}
+    if what == "images":
+        images = tiny_images(seed=1)
+    if what == "labels":
+        first, *rest = images.samples
+        images = replace(images, samples=(replace(first, targets=(0, -1)), *rest))
+    if what in ("steps", "seed"):
+        recipe = replace(recipe, **{what: 5})
+    return images, recipe, start
+
+
+@pytest.mark.parametrize("what", ["images", "labels", "steps", "seed", "start"])
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(what: str, tmp_path: Path) -> None:
+    """It would be written as the result of these images, and nothing of them was learnt."""
+    first, _ = _start()
+    first.lesson = fit.lesson(*_of_another(""))
+    fit.save(first, tmp_path / "checkpoint.pt")
+    second, _ = _start()
+    second.lesson = fit.lesson(*_of_another(""))
+    fit.resume(second, tmp_path / "checkpoint.pt")
+    second.lesson = fit.lesson(*_of_another(what))
+    with pytest.raises(ValueError, match="of another training"):
+        fit.resume(second, tmp_path / "checkpoint.pt")
+
+
+def test_a_second_table_does_not_get_the_first_one_s_network(
+    table: Path, plan_file: Path, tmp_path: Path
+) -> None:
+    wanted = Wanted(str(plan_file), steps=2, seed=1)
+    train_bundle([(table, table.parent)], tmp_path / "one", tmp_path / "work", wanted)
+    rows = table.read_text().splitlines()
+    other = tmp_path / "films.csv"
+    other.write_text("\n".join([*rows[:40], *rows[41:]]))
+    with pytest.raises(ValueError, match="of another training"):
+        train_bundle([(other, table.parent)], tmp_path / "two", tmp_path / "work", wanted)
+    assert not (tmp_path / "two").exists()
 
 
 def test_a_film_without_label_teaches_reconstruction_alone() -> None:
