@@ -179,7 +179,8 @@ def evaluate(
     """AUC with its 95 % interval beside the trivial bar, per answer; --scores image by image.
 
     The table is a CSV with `path`, and `labels` for figures; `split`, `patient`, `age`, `sex` and
-    `view` are used where they stand, other columns are not. A picture that cannot be read ends it.
+    `view` are used where they stand, other columns are not. A picture that cannot be read is
+    counted, has no probability, and is in no figure.
     """
     known = pairs(train_table or table, train_images or images)
     judged = pairs(table, images)
@@ -417,6 +418,8 @@ def _print(found: dict[str, Any]) -> None:
     for label, e in found["other_labels_called_present"].items():
         typer.echo(f"called present among {e['n']} labelled {label}: {figure(e)}")
     typer.echo(f"refused by the gate: {found['refused_by_gate']} (they are in every figure above)")
+    if found["unreadable"]:
+        typer.echo(f"cannot be read: {found['unreadable']} (they are in no figure above)")
     for name, e in found["explanations"].items():
         typer.echo(
             f"{name}: {e['shown']:.0%} of {e['n']} strips pass every check; cells exchanged, "

@@ -16,8 +16,22 @@ from safetensors import safe_open
 from processors.gate import picture_refusal
 from processors.runtime import Bundle, open_bundle
 from processors.training.card import write_card
-from processors.training.data import ImageSet, join, load, read_images, read_table
-from processors.training.evaluate import evaluate, other_labels, score, speed, write_scores
+from processors.training.data import (
+    ImageSet,
+    Unreadable,
+    join,
+    load,
+    read_table,
+    tried_images,
+)
+from processors.training.evaluate import (
+    Verdict,
+    evaluate,
+    other_labels,
+    score,
+    speed,
+    write_scores,
+)
 from processors.training.explained import explained
 from processors.training.places import place_of
 from processors.training.plan import questions_of
@@ -47,9 +61,15 @@ class Asked:
     write_card: bool = False
 
 
-def _load(sources: Sources, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet:
+def _judged_images(sources: Sources, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet:
+    """The rows of these splits whose pictures can be read."""
     questions, size = questions_of(card["questions"]), int(card["size"])
-    return join([load(t, i, questions, size, splits, needed=JUDGED) for t, i in sources])
+    return join(
+        [
+            load(t, i, questions, size, splits, needed=JUDGED, unreadable=lambda _: None)
+            for t, i in sources
+        ]
+    )
 
 
 def _splits(table: Path) -> frozenset[str]:
@@ -70,7 +90,9 @@ def _known(asked: Asked, splits: frozenset[str], card: Mapping[str, Any]) -> Ima
     if TRAINED in splits and asked.known == asked.judged:
         return None
     taught = [source for source in asked.known if TRAINED in _splits(source[0])]
-    return _load(taught, frozenset({TRAINED}), card) if taught else None
+    questions, size = questions_of(card["questions"]), int(card["size"])
+    held = [load(t, i, questions, size, TRAINED, needed=JUDGED) for t, i in taught]
+    return join(held) if held else None
 
 
 def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
@@ -85,14 +107,17 @@ def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
     }
 
 
-def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[str]:
-    """`accepted`, or why the gate refuses the picture, for every image in the tables' order."""
+def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[Verdict]:
+    """Of every row in the tables' order: what the gate says, or why the picture cannot be read."""
     found = []
     for table, images in sources:
         paths = [s.path for s in read_table(table, (), JUDGED) if s.split in splits]
-        for picture in read_images(images, paths):
+        for path, picture in zip(paths, tried_images(images, paths), strict=True):
+            if isinstance(picture, Unreadable):
+                found.append(Verdict(path, f"Not assessed because {picture}", read=False))
+                continue
             reason = picture_refusal(picture, bundle.card, bundle.folder, "en")
-            found.append(reason or "accepted")
+            found.append(Verdict(path, reason or ""))
     return found
 
 
@@ -101,15 +126,17 @@ def evaluate_bundle(
 ) -> dict[str, Any]:
     """Judges every image of the split; writes what was asked for; returns the evaluation.
 
-    tell: hears what is done now. Raises ValueError for a card without strips, which would lose the
-    warning of a one-sided model, and for a card or a witness without images of `train`.
+    A row whose picture cannot be read is counted, stands in the scores without a probability, and
+    is in no figure. tell: hears what is done now. Raises ValueError for a card without strips,
+    which would lose the warning of a one-sided model, and for a card or a witness without images
+    of `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
     tell("reading the images")
     splits = _judged(asked)
-    images = _load(asked.judged, splits, bundle.card)
+    images = _judged_images(asked.judged, splits, bundle.card)
     known = _known(asked, splits, bundle.card)
     asking = bool(asked.strips and asked.witness_steps)
     if known is None and (asked.write_card or asking):
@@ -137,7 +164,8 @@ def evaluate_bundle(
         "sets": [table.name for table, _ in asked.judged],
         "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
-        "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
+        "refused_by_gate": sum(bool(one.refused) and one.read for one in verdicts),
+        "unreadable": sum(not one.read for one in verdicts),
         "explanations": explained(bundle, asked.judged, splits, asked.strips, shown_to),
         "variants_tried": asked.variants,
         "ms": speed(bundle),

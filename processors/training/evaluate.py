@@ -4,7 +4,7 @@ In: a bundle, a table with images, images of `train` for the trivial statistics.
 image and an evaluation per task, machine-readable; the card is written from that alone. A task is
 one answer against all others ("children/pneumonia"), one against another ("lesion/malignant_lesion
 against benign_lesion"), any against none, or the mean over a question's answers ("tumour/macro").
-Never: chooses anything by what it finds; an image it could not read ends the evaluation.
+Never: chooses anything by what it finds.
 """
 
 from __future__ import annotations
@@ -98,16 +98,29 @@ def _asked(images: ImageSet, card: Mapping[str, Any]) -> NDArray[np.bool_]:
     return np.asarray(fits | ~fits.any(1, keepdims=True), dtype=np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one row. refused: why its picture is not judged by a node, empty where it is. read:
+    whether there is a picture, and so a score."""
+
+    path: str
+    refused: str
+    read: bool = True
+
+
 def write_scores(
-    scores: Scores, card: Mapping[str, Any], verdicts: Sequence[str], file: Path
+    scores: Scores, card: Mapping[str, Any], verdicts: Sequence[Verdict], file: Path
 ) -> None:
-    """path, one probability per label, gate: accepted or the reason of refusal."""
+    """path, one probability per label (none of what cannot be read), gate: accepted or the reason
+    of refusal. verdicts: of every row; scores: of those that could be read, in the same order."""
     columns = by_label(scores, card)
+    scored = iter(np.stack(list(columns.values()), 1))
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["path", *columns, "gate"])
-        for i, (sample, verdict) in enumerate(zip(scores.images.samples, verdicts, strict=True)):
-            writer.writerow([sample.path, *(f"{c[i]:.6f}" for c in columns.values()), verdict])
+        for one in verdicts:
+            cells = [f"{p:.6f}" for p in next(scored)] if one.read else [""] * len(columns)
+            writer.writerow([one.path, *cells, one.refused or "accepted"])
 
 
 @dataclass(frozen=True, slots=True)

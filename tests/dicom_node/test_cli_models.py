@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,46 @@ def test_films_that_teach_nothing_are_judged_all_the_same(
     assert "--train-table" in text
 
 
+def test_a_picture_that_cannot_be_read_is_counted_and_the_others_are_judged(
+    tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(films.parent, tmp_path / "films")
+    (tmp_path / "films" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "films" / "6.png").unlink()
+    found = {}
+    for name, folder in (("whole", films.parent), ("spoilt", tmp_path / "films")):
+        scores, file = tmp_path / f"{name}.csv", tmp_path / f"{name}.json"
+        words = ("--table", site, "--images", folder, "--scores", scores, "--json", file)
+        code, text = _models("evaluate", tiny, *words, "--strips", 2, "--witness-steps", 0)
+        assert code == 0, text
+        found[name] = (
+            list(csv.DictReader(scores.read_text().splitlines())),
+            json.loads(file.read_text()),
+        )
+    (whole, _), (rows, evaluation) = found["whole"], found["spoilt"]
+    lost = {"1.png": "no readable picture", "6.png": "not a file of"}
+    assert [row["path"] for row in rows] == [row["path"] for row in whole]
+    for row, other in zip(rows, whole, strict=True):
+        if row["path"] in lost:
+            assert row["pneumonia"] == ""
+            assert row["gate"].startswith("Not assessed because ")
+            assert lost[row["path"]] in row["gate"]
+        else:
+            assert row == other
+    assert evaluation["unreadable"] == 2
+    assert evaluation["answers"]["children/pneumonia"]["n"] == 11
+    assert evaluation["answers"]["adults/pneumonia"]["n"] == 11
+    assert "cannot be read: 2 (they are in no figure above)" in text
+
+
+def test_where_no_picture_can_be_read_the_folder_is_named(
+    tiny: Path, site: Path, tmp_path: Path
+) -> None:
+    code, text = _models("evaluate", tiny, "--table", site, "--images", tmp_path)
+    assert code == 1
+    assert f"can be read from {tmp_path}" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("splits", "judged"),
     [
@@ -230,11 +271,14 @@ def test_where_nothing_can_be_written_is_said_before_the_work(
     assert said in " ".join(text.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("command", ["train", "pretrain", "evaluate", "probe", "sheet", "time"])
 @pytest.mark.parametrize(
-    ("row", "said"),
-    [("nofile.png,{split},X,pneumonia,3", "nofile.png is not a file of"),
-     ("1.png,{split},X", "line 26, has 3 cells and the header 5")],
+    ("command", "row", "said"),
+    [
+        *((command, "nofile.png,{split},X,pneumonia,3", "nofile.png is not a file of")
+          for command in ("train", "pretrain", "probe", "sheet", "time")),
+        *((command, "1.png,{split},X", "line 26, has 3 cells and the header 5")
+          for command in ("train", "pretrain", "evaluate", "probe", "sheet", "time")),
+    ],
 )  # fmt: skip
 def test_a_wrong_table_is_said_in_one_line(
     command: str, row: str, said: str, tiny: Path, site: Path, films: Path, tmp_path: Path
