@@ -6,7 +6,7 @@ runtime opens; its card is written by the evaluation that follows. Reads `train`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,21 @@ from processors.training import fit
 from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
 from processors.training.crew import ALONE, Crew
-from processors.training.data import ImageSet, is_tuning, join, licences_of, load
+from processors.training.data import (
+    ImageSet,
+    Sample,
+    is_tuning,
+    join,
+    licences_of,
+    load,
+    read_table,
+)
 from processors.training.donors import average, noise
 from processors.training.places import place_of
 from processors.training.plan import Plan, PlanError
 from processors.training.privacy import harmless
 from processors.training.stopping import Best
+from processors.training.table import TRAINED
 from processors.vae.network import SIZES, Shape, SpatialVAE
 
 MOST_DONORS = 48  # averages per class: enough to match, small to ship
@@ -41,20 +50,29 @@ Sources = Sequence[tuple[Path, Path]]
 def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
     """The films that fit and the films that choose and calibrate; patients are in one of them.
 
-    PlanError, before anything is trained, when one of the two lacks a class.
+    PlanError, before an image is read, when one of the two lacks a class.
     """
     size = int(plan.raw["size"])
     place = place_of(plan.raw.get("place", {}), size)
     twin = bool(plan.raw.get("twins"))
-    training = join([load(t, i, plan.questions, size, "train", place, twin) for t, i in sources])
+    rows = [s for t, _ in sources for s in read_table(t, plan.questions) if s.split == TRAINED]
+    if rows:
+        _enough(rows, plan, made=(NONE,) if twin else ())
+    training = join([load(t, i, plan.questions, size, TRAINED, place, twin) for t, i in sources])
+    _enough(training.samples, plan)
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
-    parts = training.where(~tuning), training.where(tuning)
+    return training.where(~tuning), training.where(tuning)
+
+
+def _enough(samples: Sequence[Sample], plan: Plan, made: Collection[str] = ()) -> None:
+    """PlanError for a class that no patient fits or none calibrates. made: classes of which images
+    are made when they are read."""
     for number, question in enumerate(plan.questions):
         for target, label in enumerate([*question.labels, NONE][: question.classes]):
-            if not all((part.answers(number) == target).any() for part in parts):
+            there = {is_tuning(s.patient) for s in samples if s.targets[number] == target}
+            if len(there) < 2 and label not in made:
                 what = f"{question.name}/{label}"
                 raise PlanError(f"Too few patients of {what}: some must fit, others calibrate.")
-    return parts
 
 
 def recipe_of(plan: Plan) -> fit.Recipe:

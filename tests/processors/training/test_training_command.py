@@ -207,8 +207,21 @@ def test_a_class_without_patients_is_named_before_training(
     rows = table.read_text().splitlines()
     ill = [row for row in rows if "no_finding" not in row]  # of the adults, nobody is well
     (tmp_path / "films.csv").write_text("\n".join(ill))
-    with pytest.raises(PlanError, match="adults/none"):
-        load_training([(tmp_path / "films.csv", table.parent)], read_plan(str(plan_file)))
+    with pytest.raises(PlanError, match="adults/none"):  # before a film is looked for
+        load_training([(tmp_path / "films.csv", tmp_path / "no")], read_plan(str(plan_file)))
+
+
+def test_a_class_that_twins_alone_give_is_not_missed_in_the_table(
+    table: Path, plan_file: Path, tmp_path: Path
+) -> None:
+    rows = table.read_text().splitlines()
+    ill = [row for row in rows if "no_finding" not in row and "normal" not in row]
+    (tmp_path / "films.csv").write_text("\n".join(ill))
+    plan = read_plan(str(plan_file))
+    with pytest.raises(ValueError, match="is not a file of"):
+        load_training(
+            [(tmp_path / "films.csv", tmp_path)], replace(plan, raw={**plan.raw, "twins": True})
+        )
 
 
 def test_the_bundle_opens(trained: Path) -> None:
