@@ -266,7 +266,7 @@ def _alpha(alpha: float, language: Words) -> str:
 def _strip_caption(frame: Frame, finding: Finding, options: Options) -> list[Line]:
     language = words(options.language)
     name = content.name_of(finding, options)
-    answer = f"{name}: {percent(frame.probability, language, near=finding.threshold)}"
+    answer = f"{name}: {percent(frame.probability, language, near=(finding.threshold,))}"
     return [
         Line(language.synthetic, 1 / 20, YELLOW, bold=True, right=_alpha(frame.alpha, language)),
         Line(language.answer.format(answer), 1 / 27, WHITE, bold=True, most=2),
@@ -320,7 +320,7 @@ def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Imag
 
 
 def _said(frame: Frame, finding: Finding, language: Words) -> str:
-    answer = percent(frame.probability, language, near=finding.threshold)
+    answer = percent(frame.probability, language, near=(finding.threshold,))
     alpha = "0" if abs(frame.alpha) < 0.005 else f"{frame.alpha:+.2f}"
     return f"α {alpha.replace('.', language.decimal)}   {answer}"
 

@@ -7,6 +7,7 @@ number that hides on which side of the threshold it lies, a word that sounds fin
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -235,6 +236,7 @@ ES = Words(
 )
 
 
+MOST_DECIMALS = 3  # of a percentage: a card's thresholds have as many
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 
 
@@ -247,15 +249,23 @@ def words(language: Literal["en", "es"]) -> Words:
     return ES if language == "es" else EN
 
 
-def percent(value: float, language: Words, *, near: float | None = None) -> str:
-    """A probability as people read it: never 0 or 100 %; a decimal where it lies near `near`."""
-    shown = value * 100
-    if shown >= 99.5:
-        return ">99 %"
-    if shown < 0.5:
-        return "<1 %"
-    digits = 1 if near is not None and round(shown) == round(near * 100) else 0
-    return f"{shown:.{digits}f}".replace(".", language.decimal) + " %"
+def percent(value: float, language: Words, *, near: Collection[float] = ()) -> str:
+    """A probability as people read it: never 0 or 100 %; with the decimals that tell it from each
+    of `near`, on whose sides it must be read."""
+    others = [other for other in near if other != value]
+    digits = 0
+    while digits < MOST_DECIMALS and _rounded(value, digits) in [
+        _rounded(other, digits) for other in others
+    ]:
+        digits += 1
+    return _rounded(value, digits).replace(".", language.decimal) + " %"
+
+
+def _rounded(value: float, digits: int) -> str:
+    shown, step = value * 100, 10**-digits
+    if shown >= 100 - step / 2:
+        return f">{100 - step:.{digits}f}"
+    return f"<{step:.{digits}f}" if shown < step / 2 else f"{shown:.{digits}f}"
 
 
 def exact(value: float) -> float:
