@@ -25,12 +25,12 @@ from processors.explain.subject import Scale, scale_of
 from processors.runtime import Bundle
 from processors.training.data import ImageSet
 from processors.training.measure import (
-    Estimate,
     area,
     auc,
     auc_gain,
     calibration_error,
     estimate,
+    share,
 )
 from processors.training.trivial import trivial_scores, trivial_statistics
 from processors.vae.latent import probability, terms
@@ -188,10 +188,6 @@ def subgroups(task: Task, images: ImageSet) -> dict[str, dict[str, float]]:
     return found
 
 
-def _share(values: NDArray[np.bool_], patients: Sequence[str]) -> Estimate:
-    return estimate(lambda i: float(values[i].mean()), patients)
-
-
 def _operating(
     labels: NDArray[np.int64], p: Numbers, names: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
@@ -200,9 +196,9 @@ def _operating(
     ill, well = labels == 1, labels == 0
     undetermined = (p >= scale.band[0]) & (p < scale.band[1])
     return {
-        "sensitivity": _share(p[ill] >= scale.threshold, patients[ill].tolist()).record(),
-        "specificity": _share(p[well] < scale.threshold, patients[well].tolist()).record(),
-        "undetermined": _share(undetermined, patients.tolist()).record(),
+        "sensitivity": share(p[ill] >= scale.threshold, patients[ill].tolist()).record(),
+        "specificity": share(p[well] < scale.threshold, patients[well].tolist()).record(),
+        "undetermined": share(undetermined, patients.tolist()).record(),
         "ece": round(calibration_error(labels, p), 4),
     }
 
@@ -335,7 +331,7 @@ def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
         keep = unknown & np.array([label in s.labels for s in samples])
         if keep.sum() >= LEAST:
             patients = [s.patient for s, kept in zip(samples, keep, strict=True) if kept]
-            found[label] = {"n": int(keep.sum()), **_share(called[keep], patients).record()}
+            found[label] = {"n": int(keep.sum()), **share(called[keep], patients).record()}
     return found
 
 

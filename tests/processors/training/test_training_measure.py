@@ -20,6 +20,7 @@ from processors.training.measure import (
     calibration_error,
     estimate,
     fair_calibration_error,
+    share,
 )
 from processors.training.privacy import harmless
 
@@ -43,6 +44,27 @@ def test_auc(shift: float, low: float, high: float) -> None:
     found = auc(labels, scores, [str(i) for i in range(len(labels))])
     assert low <= found.value <= high
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(
+    ("so", "of", "patients", "low", "high"),
+    [
+        pytest.param(5, 5, 5, 0.478, 1.0, id="all five: no word of five patients is sure"),
+        pytest.param(0, 5, 5, 0.0, 0.522, id="none of five"),
+        pytest.param(20, 20, 4, 0.398, 1.0, id="twenty films of four patients are four"),
+        pytest.param(300, 300, 300, 0.988, 1.0, id="all of many"),
+    ],
+)
+def test_a_share_of_all_or_none_has_an_interval(
+    so: int, of: int, patients: int, low: float, high: float
+) -> None:
+    found = share(np.arange(of) < so, [str(i % patients) for i in range(of)])
+    assert (found.low, found.value, found.high) == pytest.approx((low, so / of, high), abs=1e-3)
+
+
+def test_a_share_between_is_drawn_by_patient() -> None:
+    values, names = np.arange(40) % 4 > 0, [str(i // 2) for i in range(40)]
+    assert share(values, names) == estimate(lambda i: float(values[i].mean()), names)
 
 
 def test_a_share_needs_no_classes() -> None:
