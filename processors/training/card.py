@@ -13,7 +13,7 @@ from typing import Any
 
 from processors.explain.faithfulness import convincing
 from processors.runtime import Bundle
-from processors.training.evaluate import red
+from processors.training.evaluate import few, red
 from processors.training.files import write_checksums, write_json
 
 NOTES = {
@@ -36,6 +36,12 @@ FALSE_ALARMS = {
     "es": "De {n} imágenes sanas de otra procedencia, el modelo llamó «presente» algún hallazgo en "
     "el {share} %.",
     "en": "Of {n} healthy images of another source the model called a finding present in {share}%.",
+}
+FEW = {
+    "es": "{name}, {words}: este modelo se ha evaluado con demasiado pocas imágenes ({ill} con el "
+    "hallazgo y {well} sin él).",
+    "en": "{name}, {words}: this model was evaluated on too few images ({ill} with the finding, "
+    "{well} without it).",
 }
 FLOORS = {
     "es": "{name}, {words}: este modelo no alcanza su meta de validación (AUC {auc}).",
@@ -123,6 +129,8 @@ def _answer(
         return {**answer, "red": True, "note": _unmeasured(name, question["words"])}
     is_red = red(key, found, floors)
     said = note(name, question["words"], found, key in floors) if is_red else None
+    if few(found):
+        said = _of_few(name, question["words"], found)
     strips = (evaluation.get("explanations") or {}).get(key, {})
     told = strips.get("witness")
     witness = told and {
@@ -131,6 +139,16 @@ def _answer(
         "least": told["least"],
     }
     return {**answer, "red": is_red, "note": said, "witness": witness}
+
+
+def _of_few(
+    name: Mapping[str, str], words: Mapping[str, str], found: Mapping[str, Any]
+) -> dict[str, str]:
+    counts = {"ill": found["positive"], "well": found["n"] - found["positive"]}
+    return {
+        lang: text.format(name=name[lang].capitalize(), words=words[lang], **counts)
+        for lang, text in FEW.items()
+    }
 
 
 def _unmeasured(name: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:

@@ -36,7 +36,7 @@ from processors.training.trivial import trivial_scores, trivial_statistics
 from processors.vae.latent import probability, terms
 
 Numbers = NDArray[np.float64]
-LEAST = 15  # images of each class below which a subgroup gets no figure
+LEAST = 15  # images of each class below which a subgroup has no figure and an answer is red
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,12 +335,20 @@ def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def few(found: Mapping[str, Any]) -> bool:
+    """Whether a task has too few images of a class to say anything: six that are told apart have
+    an AUC of 1 and no interval."""
+    return bool(min(found["positive"], found["n"] - found["positive"]) < LEAST)
+
+
 def red(name: str, found: Mapping[str, Any], floors: Mapping[str, float]) -> bool:
-    """Whether a task misses its floor or does not clear the trivial bar.
+    """Whether a task misses its floor, does not clear the trivial bar, or has too few images.
 
     A task with a floor must reach it; any other must beat the trivial statistics by more than its
     interval.
     """
+    if few(found):
+        return True
     floor = floors.get(name)
     if floor is not None:
         return bool(found["auc"]["value"] < floor)

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from processors.training.calibrate import Calibration, Operating, calibrate
-from processors.training.card import _per_series
+from processors.training.card import _per_series, judged
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
 from processors.training.evaluate import Scores, Task, _macro, other_labels
@@ -132,6 +132,34 @@ def test_calibration_error() -> None:
     labels = np.array([0, 1] * 50)
     assert calibration_error(labels, np.full(100, 0.5), bins=1) == pytest.approx(0)
     assert calibration_error(labels, np.full(100, 0.9), bins=1) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("ill", "well", "is_red"),
+    [
+        pytest.param(3, 3, True, id="six that are told apart"),
+        pytest.param(14, 200, True, id="few ill"),
+        pytest.param(200, 14, True, id="few well"),
+        pytest.param(15, 15, False, id="enough"),
+    ],
+)
+@pytest.mark.parametrize("goal", [None, 0.9])
+def test_an_answer_measured_on_few_images_is_red(
+    ill: int, well: int, is_red: bool, goal: float | None
+) -> None:
+    spoken = {"en": "pneumonia", "es": "neumonía"}
+    perfect = {"value": 1.0, "low": 1.0, "high": 1.0}
+    found = {"n": ill + well, "positive": ill, "auc": perfect, "trivial": perfect, "gain": perfect}
+    card = {
+        "labels": [{"label": "pneumonia", "name": spoken}],
+        "limits": {"goals": {"children/pneumonia": goal}} if goal else {},
+        "questions": [{"name": "children", "words": spoken, "answers": [{"label": "pneumonia"}]}],
+    }
+    told = judged(card, {"answers": {"children/pneumonia": found}})["questions"][0]["answers"][0]
+    assert told["red"] is is_red
+    assert bool(told["note"]) is is_red
+    if is_red:
+        assert f"too few images ({ill} with the finding, {well} without it)" in told["note"]["en"]
 
 
 def test_calibrate_mends_overconfidence() -> None:
