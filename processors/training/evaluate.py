@@ -77,16 +77,30 @@ def answers(card: Mapping[str, Any]) -> list[tuple[int, int, str]]:
 
 
 def by_label(scores: Scores, card: Mapping[str, Any]) -> dict[str, Numbers]:
-    """One probability per label and image: of the image's own questions, else the highest."""
+    """One probability per label and image: of the image's own questions, and where several are
+    asked that of the gravest answer, as the node says it (`VaeBundleProcessor`): by state, then by
+    log-odds above its own threshold."""
     found: dict[str, Numbers] = {}
     order = answers(card)
+    points = [scale_of(card["questions"][q]["answers"][k]) for q, k, _ in order]
+    every = zip(scores.probabilities.T, points, strict=True)
+    gravity = np.stack([_gravity(p, point) for p, point in every], 1)
     asked = _asked(scores.images, card)
     for label in dict.fromkeys(name for _, _, name in order):
         columns = [c for c, (_, _, name) in enumerate(order) if name == label]
         fits = asked[:, columns]
         fits |= ~fits.any(1, keepdims=True)
-        found[label] = np.where(fits, scores.probabilities[:, columns], -1.0).max(1)
+        gravest = np.where(fits, gravity[:, columns], -np.inf).argmax(1)
+        found[label] = scores.probabilities[np.arange(len(gravest)), np.array(columns)[gravest]]
     return found
+
+
+def _gravity(p: Numbers, point: Scale) -> Numbers:
+    """(n,): larger where graver; 100 log-odds part one state from the next."""
+    state = (p >= point.band[0]).astype(np.float64) + (p >= point.band[1])
+    odds = np.clip([p, np.full_like(p, point.threshold)], 1e-7, 1 - 1e-7)
+    own, threshold = np.log(odds / (1 - odds))
+    return np.asarray(100 * state + own - threshold)
 
 
 def _asked(images: ImageSet, card: Mapping[str, Any]) -> NDArray[np.bool_]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from processors.explain.subject import scale_of
 from processors.training.calibrate import Calibration, Operating, calibrate
 from processors.training.card import _per_series, judged
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
-from processors.training.evaluate import Scores, Task, _macro, other_labels
+from processors.training.evaluate import Scores, Task, _macro, by_label, other_labels
 from processors.training.make import telling
 from processors.training.measure import (
     area,
@@ -23,6 +26,8 @@ from processors.training.measure import (
     share,
 )
 from processors.training.privacy import harmless
+from processors.vae.latent import Row
+from processors.vae.processor import RANK, _Answer
 
 
 def _scored(shift: float, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +106,39 @@ def test_other_labels_are_counted_by_the_questions_of_their_age() -> None:
     images = ImageSet(samples, nothing.astype(np.uint8), nothing, nothing.astype(bool))
     p = np.tile([0.1, 0.9], (40, 1))
     assert other_labels(Scores(images, p, p), card)["effusion"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("age", "p", "said"),
+    [
+        pytest.param(None, (0.70, 0.67), 0.67, id="present before a higher undetermined"),
+        pytest.param(None, (0.40, 0.41), 0.40, id="nearer to its own threshold"),
+        pytest.param(None, (0.90, 0.80), 0.90, id="both present: further above"),
+        pytest.param(None, (0.00001, 0.2), 0.2, id="both absent"),
+        pytest.param(3.0, (0.70, 0.67), 0.70, id="a child: the children's alone"),
+        pytest.param(12.0, (0.70, 0.67), 0.67, id="between: as without an age"),
+    ],
+)
+def test_a_label_of_several_questions_gets_the_node_s_probability(
+    age: float | None, p: tuple[float, float], said: float
+) -> None:
+    points = ({"band": [0.28, 0.72], "threshold": 0.4}, {"band": [0.41, 0.66], "threshold": 0.54})
+    card = {
+        "questions": [
+            {"low": low, "high": high, "answers": [{"label": "pneumonia", **point}]}
+            for (low, high), point in zip(((1, 5), (18, 120)), points, strict=True)
+        ]
+    }
+    nothing = np.zeros((1, 1), np.float32)
+    sample = Sample("a", "val", "P", (-1, -1), age=age)
+    images = ImageSet((sample,), nothing.astype(np.uint8), nothing, nothing.astype(bool))
+    found = by_label(Scores(images, np.zeros((1, 2)), np.array([p])), card)
+    assert found["pneumonia"].tolist() == [said]
+    if age is None:
+        row = cast(Row, None)
+        ours = [_Answer(0, 0, row, scale_of(a), q, None) for a, q in zip(points, p, strict=True)]
+        gravest = max(ours, key=lambda answer: (RANK[answer.state], answer.excess))
+        assert gravest.probability == said
 
 
 def test_interval_widens_when_films_share_patients() -> None:
