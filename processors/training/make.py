@@ -305,8 +305,8 @@ def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
         {
             **answer,
             "offset": round(offset, 5),
-            "threshold": round(point.threshold, 5),
-            "band": [round(end, 5) for end in point.band],
+            "threshold": _said(point.threshold),
+            "band": [_said(end) for end in point.band],
             "clear": round(point.clear, 5),
         }
         for answer, offset, point in zip(
@@ -319,6 +319,11 @@ def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
         "temperature": round(found.temperature, 5),
         "answers": answers,
     }
+
+
+def _said(p: float) -> float:
+    """A probability as it stands in the card: never 0, which all reach, nor 1, which none does."""
+    return round(min(max(p, 1e-5), 1 - 1e-5), 5)
 
 
 def inference(plan: Plan) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from processors.training.card import _per_series, judged
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
 from processors.training.evaluate import Scores, Task, _macro, by_label, other_labels
-from processors.training.make import telling
+from processors.training.make import calibrated, telling
 from processors.training.measure import (
     area,
     auc,
@@ -218,6 +218,19 @@ def test_calibrate_answers_that_exclude_each_other() -> None:
     p = found.probabilities(totals)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
     assert max(calibration_error((labels == k).astype(int), p[:, k]) for k in range(3)) < 0.03
+
+
+def test_a_card_holds_no_end_of_a_band_that_no_answer_reaches() -> None:
+    """Tuning images 40 log-odds apart: rounded to 0 and 1, the band would hold every image."""
+    labels = np.arange(40) % 2
+    totals = np.where(labels == 0, 20.0, -20.0)[:, None]
+    found = calibrate(totals, labels, none=True)
+    entry = {"name": "children", "answers": [{"label": "pneumonia"}]}
+    (answer,) = calibrated(entry, found)["answers"]
+    low, high = answer["band"]
+    p = found.probabilities(totals)[:, 0]
+    assert (p[labels == 0] >= high).all()
+    assert (p[labels == 1] < low).all()
 
 
 def test_a_weak_model_is_undetermined_more_often() -> None:
