@@ -330,7 +330,8 @@ def inference(plan: Plan) -> dict[str, Any]:
     """configs/inference.json: what `python -m monai.bundle run` executes."""
     size = int(plan.raw["size"])
     reader = {"_target_": "PILReader", "reverse_indexing": False}
-    reader["converter"] = "$lambda image: image.convert('L')"
+    # of more than 8 bits the values: as 8 they would be white; the range is equalised away
+    reader["converter"] = "$lambda image: image if image.mode[0] in 'IF' else image.convert('L')"
     transforms = [
         {"_target_": "LoadImage", "image_only": True, "reader": reader},
         {"_target_": "EnsureChannelFirst", "channel_dim": "no_channel"},
