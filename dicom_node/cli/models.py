@@ -401,6 +401,11 @@ def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
     if "train" in found["split"].split(", "):
         typer.echo("rows of `train` are judged: what a model learnt from says too much of it")
+    if found["nameless"]:
+        typer.echo(
+            f"of {found['nameless']} of {found['images']} images the tables name no patient: each "
+            "counts as one, and intervals are too narrow where images share a patient"
+        )
     if not found["answers"]:
         typer.echo(
             "no figures: no question of the bundle has two answers among the labels of these rows "

@@ -127,9 +127,9 @@ def evaluate_bundle(
     """Judges every image of the split; writes what was asked for; returns the evaluation.
 
     A row whose picture cannot be read is counted, stands in the scores without a probability, and
-    is in no figure. tell: hears what is done now. Raises ValueError for a card without strips,
-    which would lose the warning of a one-sided model, and for a card or a witness without images
-    of `train`.
+    is in no figure. nameless: images of which no table names the patient. tell: hears what is done
+    now. Raises ValueError for a card without strips, which would lose the warning of a one-sided
+    model, and for a card or a witness without images of `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
@@ -162,6 +162,8 @@ def evaluate_bundle(
         "sha256": bundle.algorithm.sha256,
         "split": ", ".join(sorted(splits)),
         "sets": [table.name for table, _ in asked.judged],
+        "images": len(images.samples),
+        "nameless": sum(sample.nameless for sample in images.samples),
         "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(bool(one.refused) and one.read for one in verdicts),

@@ -222,17 +222,38 @@ def _data(card: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Fitted on the training split without one patient in seven, who chose and calibrated; "
-        f"reported on the {card['evaluation']['split']} split. Patients never cross splits. "
+        f"reported on the {card['evaluation']['split']} split. {_apart(card)} "
         f"Input: {card['normalisation']}.",
     ]
     return "\n".join(lines)
+
+
+def _apart(card: Mapping[str, Any]) -> str:
+    if not card.get("nameless"):
+        return "Patients never cross splits."
+    return (
+        "Patients that the tables name never cross splits. Of "
+        f"{card['nameless']} of {card['images']} images that taught they name none: each counts as "
+        "a patient, images of one may have fitted and calibrated, and the averages that strips "
+        "exchange cells with may be of fewer than five."
+    )
+
+
+def _drawn(evaluation: Mapping[str, Any]) -> str:
+    if not evaluation.get("nameless"):
+        return "bootstrap over patients"
+    some = f"{evaluation['nameless']} of {evaluation['images']}"
+    return (
+        f"bootstrap over patients; of {some} images the tables name none, and each counts as one: "
+        "too narrow where images share a patient"
+    )
 
 
 def _results(card: Mapping[str, Any]) -> str:
     lines = [
         "## Results",
         "",
-        "AUC with 95 % interval (bootstrap over patients) beside what brightness, border, "
+        f"AUC with 95 % interval ({_drawn(card['evaluation'])}) beside what brightness, border, "
         "sharpness and shape alone reach on the same images, and the paired gain; the same "
         "statistics again on the equalised input, which is what the network sees.",
         "",

@@ -90,6 +90,11 @@ class Sample:
     mask: str = ""
     geometry: str = ""
 
+    @property
+    def nameless(self) -> bool:
+        """Whether the table names no patient: the image counts as a patient of its own."""
+        return self.patient == self.path.partition("#")[0]  # a twin has a word behind it
+
 
 class Unreadable(ValueError):
     """The picture of one row is not there, or is none."""

@@ -270,7 +270,7 @@ def metadata(
         "data_type": "dicom, png, jpeg",
         "intended_use": "Preliminary results for a radiologist. Not for diagnostic use.",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": answer}},
-        "dictamen": _card(plan, found, licences),
+        "dictamen": _card(plan, found, licences) | _unnamed(images),
     }
 
 
@@ -297,6 +297,12 @@ def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> 
         "recipe": asdict(recipe_of(plan)),
         "evaluation": None,
     }
+
+
+def _unnamed(images: ImageSet) -> dict[str, int]:
+    """How many images taught, and of how many of them the table names no patient."""
+    nameless = sum(sample.nameless for sample in images.samples)
+    return {"images": len(images.samples), "nameless": nameless}
 
 
 def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:

@@ -241,6 +241,21 @@ def test_which_rows_are_judged_without_a_split(
     assert ("says too much" in text) == (judged == "train")
 
 
+@pytest.mark.parametrize("named", [0, 10, 24])
+def test_images_whose_patient_no_table_names_are_counted(
+    named: int, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.reader(site.read_text().splitlines()))
+    for row in rows[1 + named :]:
+        row[2] = ""
+    site.write_text("\n".join(map(",".join, rows)))
+    words = ("--table", site, "--images", films.parent, "--json", tmp_path / "e.json")
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert json.loads((tmp_path / "e.json").read_text())["nameless"] == 24 - named
+    assert (f"of {24 - named} of 24 images the tables name no patient" in text) is (named < 24)
+
+
 def test_labels_that_the_bundle_does_not_know_are_said(
     tiny: Path, site: Path, films: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from processors.analysis import BundleError
 from processors.runtime import SHIPPED, open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
-from processors.training.card import alarms
+from processors.training.card import _readme, alarms, judged
 from processors.training.command import Wanted, train_bundle
 from processors.training.data import ImageSet
 from processors.training.explained import explained
@@ -256,6 +256,26 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     for name in ("children", "adults"):
         auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_card_says_where_no_patient_is_named(
+    trained: Path, table: Path, named: bool, tmp_path: Path
+) -> None:
+    """Six images that look alike may then be of one patient, and so may both sides of a split."""
+    bundle = open_bundle(str(trained), "cpu")
+    assert (bundle.card["nameless"], bundle.card["images"] > 0) == (0, True)
+    counts = {"images": 40, "nameless": 0 if named else 30}
+    block = {
+        **judged(bundle.card, {"answers": {}, "split": "val", "ms": {"encoder": 1, "decoder": 1},
+                               "parameters": 1, **counts}),
+        **counts,
+    }  # fmt: skip
+    text = _readme({**bundle.metadata, "dictamen": block})
+    assert ("Patients never cross splits." in text) is named
+    assert ("30 of 40 images" in text) is not named
+    assert ("may be of fewer than five" in text) is not named
+    assert ("too narrow where images share a patient" in text) is not named
 
 
 def _witness(calls: Callable[[int], int]) -> Witness:
