@@ -14,7 +14,7 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,10 @@ TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibr
 
 UNKNOWN = -1
 DEEP = ("I", "F")  # modes of Pillow with more than 8 bits
+
+
+def _plain(labels: Iterable[str]) -> frozenset[str]:
+    return frozenset(label.casefold() for label in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,13 @@ class Question:
         return age is None or self.low <= age < self.high + 1
 
     def target(self, labels: Sequence[str]) -> int:
-        """The number of the answer, that of "no finding" after the last, or UNKNOWN."""
+        """The number of the answer, that of "no finding" after the last, or UNKNOWN. Capitals make
+        no other label."""
+        found = _plain(labels)
         for number, meant in enumerate(self.answers):
-            if any(label in meant for label in labels):
+            if found & _plain(meant):
                 return number
-        well = bool(labels) and all(label in self.negative for label in labels)
-        return len(self.answers) if well else UNKNOWN
+        return len(self.answers) if found and found <= _plain(self.negative) else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +151,8 @@ def read_table(
     """The samples of a table with these columns. A row without age belongs to the questions whose
     labels its table knows; failing that to the first. Raises ValueError, as `read_lines` does."""
     lines = read_lines(table, needed)
-    known = {label for line in lines for label in line.labels}
-    ageless = [q for q in questions if known & set(q.negative) and _has_ages(lines, q)]
+    known = _plain(label for line in lines for label in line.labels)
+    ageless = [q for q in questions if known & _plain(q.negative) and _has_ages(lines, q)]
     return tuple(_sample(line, questions, ageless or questions[:1]) for line in lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,15 +128,26 @@ def _line(table: Path, number: int, columns: Sequence[str], cells: Sequence[str]
     named = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
     if not named["path"]:
         raise ValueError(f"{place}, names no path")
+    if named.get("split", "").casefold() == TRAINED:  # else such rows would judge what they taught
+        named["split"] = TRAINED
     return Line(place, named)
+
+
+def _same(column: str, cell: str) -> str:
+    """What two spellings of one patient or one file have in common."""
+    plain = unicodedata.normalize("NFC", cell)
+    if column == "path":
+        return posixpath.normpath(plain)
+    return " ".join(plain.split()).casefold()
 
 
 def _apart(table: Path, lines: Sequence[Line]) -> None:
     """No patient, and no image, is among those that teach and among others."""
     for column in ("patient", "path"):
-        taught = {one.get(column) for one in lines if one.get("split") == TRAINED} - {""}
-        for one in lines:
-            if one.get("split") != TRAINED and one.get(column) in taught:
+        cells = [(one, _same(column, one.get(column))) for one in lines if one.get(column)]
+        taught = {same for one, same in cells if one.get("split") == TRAINED}
+        for one, same in cells:
+            if one.get("split") != TRAINED and same in taught:
                 raise ValueError(
                     f"{table}: {column} {one.get(column)!r} stands in the splits {TRAINED!r} and "
                     f"{one.get('split')!r}; what teaches must not judge: keep one of the two"

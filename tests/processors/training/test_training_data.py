@@ -48,6 +48,8 @@ def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
         pytest.param("no_finding", "80", 1, (-1, 1), id="adult, well"),
         pytest.param("effusion", "80", 1, (-1, -1), id="other finding: unknown"),
         pytest.param("", "80", 1, (-1, -1), id="no label"),
+        pytest.param("Pneumonia", "80", 1, (-1, 0), id="in capitals"),
+        pytest.param("No_Finding", "", 1, (-1, 1), id="in capitals, without an age"),
         pytest.param("no_finding", "early 40", 1, (-1, 1), id="words for an age: as without one"),
     ],
 )
