@@ -401,6 +401,11 @@ def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
     if "train" in found["split"].split(", "):
         typer.echo("rows of `train` are judged: what a model learnt from says too much of it")
+    if found["taught"]:
+        typer.echo(
+            f"{found['taught']} of {found['images']} images stand in `train` as well, under "
+            "another name or in another table: the figures say too much"
+        )
     if found["nameless"]:
         typer.echo(
             f"of {found['nameless']} of {found['images']} images the tables name no patient: each "

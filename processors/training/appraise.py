@@ -107,6 +107,13 @@ def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
     }
 
 
+def _taught(judged: ImageSet, known: ImageSet) -> int:
+    """How many judged images the network sees as it sees one of `train`: the same picture under
+    another name, or in another table, which no table can tell."""
+    seen = {image.tobytes() for image in known.inputs}
+    return sum(image.tobytes() in seen for image in judged.inputs)
+
+
 def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[Verdict]:
     """Of every row in the tables' order: what the gate says, or why the picture cannot be read."""
     found = []
@@ -127,9 +134,10 @@ def evaluate_bundle(
     """Judges every image of the split; writes what was asked for; returns the evaluation.
 
     A row whose picture cannot be read is counted, stands in the scores without a probability, and
-    is in no figure. nameless: images of which no table names the patient. tell: hears what is done
-    now. Raises ValueError for a card without strips, which would lose the warning of a one-sided
-    model, and for a card or a witness without images of `train`.
+    is in no figure. nameless: images of which no table names the patient; taught: images that stand
+    in `train` as well. tell: hears what is done now. Raises ValueError for a card without strips,
+    which would lose the warning of a one-sided model, and for a card or a witness without images of
+    `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
@@ -164,6 +172,7 @@ def evaluate_bundle(
         "sets": [table.name for table, _ in asked.judged],
         "images": len(images.samples),
         "nameless": sum(sample.nameless for sample in images.samples),
+        "taught": _taught(images, known) if known else None,
         "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
         "refused_by_gate": sum(bool(one.refused) and one.read for one in verdicts),

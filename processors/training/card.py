@@ -271,6 +271,9 @@ def _results(card: Mapping[str, Any]) -> str:
     for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
         lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "
                   f"knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
+    if taught := card["evaluation"].get("taught"):
+        lines += ["", f"**{taught} of {card['evaluation']['images']} images judged stand in the "
+                  "training split as well: these figures say too much.**"]  # fmt: skip
     tried = card["evaluation"].get("variants_tried")
     if tried:
         lines += ["", f"Variants tried before this one was chosen: {tried}."]

@@ -241,6 +241,35 @@ def test_which_rows_are_judged_without_a_split(
     assert ("says too much" in text) == (judged == "train")
 
 
+@pytest.mark.parametrize(
+    ("where", "copies"),
+    [
+        pytest.param("one table", 3, id="under another name"),
+        pytest.param("two tables", 24, id="in the table that teaches"),
+        pytest.param("no train", None, id="nothing to compare with"),
+    ],
+)
+def test_images_that_teach_and_judge_are_counted(
+    where: str, copies: int | None, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(films.parent, tmp_path / "films")
+    header, *rows = films.read_text().splitlines()
+    held = [row.replace("train", "val") for row in rows[120:]]
+    for i in range(3):
+        shutil.copy(tmp_path / "films" / f"{i}.png", tmp_path / "films" / f"copy{i}.png")
+        held.append(f"copy{i}.png,val,Q{i},pneumonia,3")
+    both = tmp_path / "both.csv"
+    both.write_text("\n".join([header, *rows[:120], *held]))
+    words = ["--table", both if where == "one table" else site]
+    if where == "two tables":
+        words += ["--train-table", films, "--train-images", films.parent]
+    words += ["--images", tmp_path / "films", "--json", tmp_path / "e.json"]
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert json.loads((tmp_path / "e.json").read_text())["taught"] == copies
+    assert ("stand in `train` as well" in text) is bool(copies)
+
+
 @pytest.mark.parametrize("named", [0, 10, 24])
 def test_images_whose_patient_no_table_names_are_counted(
     named: int, tiny: Path, site: Path, films: Path, tmp_path: Path
