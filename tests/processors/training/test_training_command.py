@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_bundle import tiny_images, tiny_plan
+from tiny_bundle import tiny_images, tiny_plan, write_tiny
 
 from processors.analysis import BundleError
 from processors.runtime import SHIPPED, open_bundle
@@ -256,6 +256,14 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     for name in ("children", "adults"):
         auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+def test_a_bundle_trained_anew_has_not_the_old_one_s_card(tmp_path: Path) -> None:
+    made = write_tiny(tmp_path / "bundle")
+    (made / "docs" / "README.md").write_text("AUC 0.999")
+    write_tiny(made, seed=1)
+    open_bundle(str(made), "cpu")
+    assert not (made / "docs" / "README.md").exists()
 
 
 @pytest.mark.parametrize("named", [True, False])
