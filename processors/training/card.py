@@ -38,10 +38,10 @@ FALSE_ALARMS = {
     "en": "Of {n} healthy images of another source the model called a finding present in {share}%.",
 }
 FEW = {
-    "es": "{name}, {words}: este modelo se ha evaluado con demasiado pocas imágenes ({ill} con el "
-    "hallazgo y {well} sin él).",
-    "en": "{name}, {words}: this model was evaluated on too few images ({ill} with the finding, "
-    "{well} without it).",
+    "es": "{name}, {words}: este modelo se ha evaluado con demasiado pocas imágenes o pacientes "
+    "({ill} imágenes con el hallazgo, {well} sin él, {patients} pacientes).",
+    "en": "{name}, {words}: this model was evaluated on too few images or patients "
+    "({ill} images with the finding, {well} without it, {patients} patients).",
 }
 FLOORS = {
     "es": "{name}, {words}: este modelo no alcanza su meta de validación (AUC {auc}).",
@@ -144,7 +144,8 @@ def _answer(
 def _of_few(
     name: Mapping[str, str], words: Mapping[str, str], found: Mapping[str, Any]
 ) -> dict[str, str]:
-    counts = {"ill": found["positive"], "well": found["n"] - found["positive"]}
+    ill, patients = found["positive"], found["patients"]
+    counts = {"ill": ill, "well": found["n"] - ill, "patients": patients}
     return {
         lang: text.format(name=name[lang].capitalize(), words=words[lang], **counts)
         for lang, text in FEW.items()
@@ -269,8 +270,8 @@ def _results(card: Mapping[str, Any]) -> str:
         cells = " | ".join(_figure(e[k]) if k in e else "" for k in keys)
         lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
     for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
-        lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "
-                  f"knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
+        lines += ["", f"Called present among {e['n']} images labelled {label}, whose label or age "
+                  f"no question knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
     if taught := card["evaluation"].get("taught"):
         lines += ["", f"**{taught} of {card['evaluation']['images']} images judged stand in the "
                   "training split as well: these figures say too much.**"]  # fmt: skip

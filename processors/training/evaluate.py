@@ -36,7 +36,9 @@ from processors.training.trivial import trivial_scores, trivial_statistics
 from processors.vae.latent import probability, terms
 
 Numbers = NDArray[np.float64]
-LEAST = 15  # images of each class below which a subgroup has no figure and an answer is red
+LEAST = (
+    15  # images of each class below which a subgroup has no figure; an answer, red, patients too
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +332,8 @@ def _lessons(known: ImageSet | None, number: int, question: Mapping[str, Any]) -
 
 
 def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the images whose label no question knows, per label: how many are called present by a
-    question that is asked of them.
+    """Of the images whose label, or whose age, no question knows, per label: how many are called
+    present by a question that is asked of them.
 
     False positives where the label means a healthy organ; elsewhere what the model makes of a
     finding that it was never taught.
@@ -350,9 +352,10 @@ def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def few(found: Mapping[str, Any]) -> bool:
-    """Whether a task has too few images of a class to say anything: six that are told apart have
-    an AUC of 1 and no interval."""
-    return bool(min(found["positive"], found["n"] - found["positive"]) < LEAST)
+    """Whether a task has too few images of a class, or patients, to say anything: six that are told
+    apart have an AUC of 1, and what is drawn from one patient is always the same."""
+    counts = (found["positive"], found["n"] - found["positive"], found["patients"])
+    return bool(min(counts) < LEAST)
 
 
 def red(name: str, found: Mapping[str, Any], floors: Mapping[str, float]) -> bool:

@@ -173,21 +173,23 @@ def test_calibration_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ill", "well", "is_red"),
+    ("ill", "well", "patients", "is_red"),
     [
-        pytest.param(3, 3, True, id="six that are told apart"),
-        pytest.param(14, 200, True, id="few ill"),
-        pytest.param(200, 14, True, id="few well"),
-        pytest.param(15, 15, False, id="enough"),
+        pytest.param(3, 3, 6, True, id="six that are told apart"),
+        pytest.param(14, 200, 200, True, id="few ill"),
+        pytest.param(200, 14, 200, True, id="few well"),
+        pytest.param(200, 200, 1, True, id="all under one name: no draw differs from another"),
+        pytest.param(15, 15, 15, False, id="enough"),
     ],
 )
 @pytest.mark.parametrize("goal", [None, 0.9])
 def test_an_answer_measured_on_few_images_is_red(
-    ill: int, well: int, is_red: bool, goal: float | None
+    ill: int, well: int, patients: int, is_red: bool, goal: float | None
 ) -> None:
     spoken = {"en": "pneumonia", "es": "neumonía"}
     perfect = {"value": 1.0, "low": 1.0, "high": 1.0}
-    found = {"n": ill + well, "positive": ill, "auc": perfect, "trivial": perfect, "gain": perfect}
+    figures = {"auc": perfect, "trivial": perfect, "gain": perfect}
+    found = {"n": ill + well, "positive": ill, "patients": patients, **figures}
     card = {
         "labels": [{"label": "pneumonia", "name": spoken}],
         "limits": {"goals": {"children/pneumonia": goal}} if goal else {},
@@ -197,7 +199,7 @@ def test_an_answer_measured_on_few_images_is_red(
     assert told["red"] is is_red
     assert bool(told["note"]) is is_red
     if is_red:
-        assert f"too few images ({ill} with the finding, {well} without it)" in told["note"]["en"]
+        assert f"too few images or patients ({ill} images with" in told["note"]["en"]
 
 
 def test_calibrate_mends_overconfidence() -> None:
