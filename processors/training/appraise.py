@@ -6,7 +6,7 @@ is shipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from processors.training.plan import questions_of
 from processors.training.probes import probe
 from processors.training.table import JUDGED, TRAINED
 from processors.training.witness import Witness, train_witness
+from processors.vae.normalise import Image, network_input
 
 Sources = Sequence[tuple[Path, Path]]
 WITNESS_SEED = 101  # another than any bundle's
@@ -114,18 +115,19 @@ def _taught(judged: ImageSet, known: ImageSet) -> int:
     return sum(image.tobytes() in seen for image in judged.inputs)
 
 
-def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[Verdict]:
-    """Of every row in the tables' order: what the gate says, or why the picture cannot be read."""
-    found = []
+def _asked_of(
+    bundle: Bundle, sources: Sources, splits: frozenset[str]
+) -> Iterator[tuple[Verdict, Image | None]]:
+    """Of every row in the tables' order: what the gate says, or why the picture cannot be read; and
+    the network's input where it can, to the last digit as the node makes it."""
     for table, images in sources:
         paths = [s.path for s in read_table(table, (), JUDGED) if s.split in splits]
         for path, picture in zip(paths, tried_images(images, paths), strict=True):
             if isinstance(picture, Unreadable):
-                found.append(Verdict(path, f"Not assessed because {picture}", read=False))
+                yield Verdict(path, f"Not assessed because {picture}", read=False), None
                 continue
             reason = picture_refusal(picture, bundle.card, bundle.folder, "en")
-            found.append(Verdict(path, reason or ""))
-    return found
+            yield Verdict(path, reason or ""), network_input(picture, bundle.size)[0]
 
 
 def evaluate_bundle(
@@ -152,10 +154,16 @@ def evaluate_bundle(
             "no table has rows of the split 'train' beside those judged, which a card and the "
             "network that judges the strips need: name them by --train-table and --train-images"
         )
-    tell("asking the model")
-    scores = score(bundle, images)
-    tell("asking the gate")
-    verdicts = _verdicts(bundle, asked.judged, splits)
+    tell("asking the gate and the model")
+    verdicts: list[Verdict] = []
+
+    def inputs() -> Iterator[Image]:
+        for verdict, seen in _asked_of(bundle, asked.judged, splits):
+            verdicts.append(verdict)
+            if seen is not None:
+                yield seen
+
+    scores = score(bundle, images, inputs())
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
     if asking:

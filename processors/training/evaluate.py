@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from processors.training.measure import (
 )
 from processors.training.trivial import trivial_scores, trivial_statistics
 from processors.vae.latent import probability, terms
+from processors.vae.normalise import Image
 
 Numbers = NDArray[np.float64]
 LEAST = (
@@ -50,14 +51,19 @@ class Scores:
     probabilities: Numbers
 
 
-def score(bundle: Bundle, images: ImageSet) -> Scores:
-    """Every answer of every question for every image, whatever its age."""
+def score(bundle: Bundle, images: ImageSet, inputs: Iterable[Image] | None = None) -> Scores:
+    """Every answer of every question for every image, whatever its age.
+
+    inputs: of the network, in the images' order, as they were before a set kept them in 8 bits.
+    """
     questions = bundle.card["questions"]
     rows = [bundle.row(q, k) for q, e in enumerate(questions) for k in range(len(e["answers"]))]
     logits, found = [], []
-    for sample, pixels in zip(images.samples, images.inputs, strict=True):
+    if inputs is None:
+        inputs = (pixels.astype(np.float32) / 255 for pixels in images.inputs)
+    for sample, seen in zip(images.samples, inputs, strict=True):
         try:
-            latent = bundle.encode(pixels[None].astype(np.float32) / 255)[0]
+            latent = bundle.encode(seen[None])[0]
         except ModelOutputNotFinite as error:
             raise ModelOutputNotFinite(f"{sample.path}: {error}") from error
         cells = [terms(latent, row)[0].ravel() for row in rows]

@@ -15,16 +15,18 @@ from PIL import Image
 from tiny_bundle import tiny_images, tiny_plan, write_tiny
 
 from processors.analysis import BundleError
+from processors.explain.subject import read_film
 from processors.runtime import SHIPPED, open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
 from processors.training.card import _readme, alarms, judged
 from processors.training.command import Wanted, train_bundle
-from processors.training.data import ImageSet
+from processors.training.data import ImageSet, read_images, read_table
 from processors.training.explained import explained
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
 from processors.training.witness import Witness
+from processors.vae.latent import probability
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +286,22 @@ def test_a_card_says_where_no_patient_is_named(
     assert ("30 of 40 images" in text) is not named
     assert ("may be of fewer than five" in text) is not named
     assert ("too narrow where images share a patient" in text) is not named
+
+
+def test_the_scores_are_the_node_s_to_the_last_digit(
+    tiny_folder: Path, table: Path, tmp_path: Path
+) -> None:
+    """A set of images keeps the network's inputs in 8 bits; the node rounds nothing."""
+    sources, scores = [(table, table.parent)], tmp_path / "scores.csv"
+    bundle = open_bundle(str(tiny_folder), "cpu")
+    evaluate_bundle(str(tiny_folder), Asked(sources, sources, "val", scores))
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    samples = [s for s in read_table(table, read_plan("chest").questions) if s.split == "val"]
+    pictures = read_images(table.parent, [s.path for s in samples])
+    for row, sample, picture in zip(rows, samples, pictures, strict=True):
+        latent = read_film("1.2", picture, bundle).latent
+        told = probability(latent, bundle.row(sample.group, 0))
+        assert float(row["pneumonia"]) == pytest.approx(told, abs=2e-6)
 
 
 def _witness(calls: Callable[[int], int]) -> Witness:
