@@ -302,9 +302,9 @@ def _calibration(card: Mapping[str, Any]) -> str:
         "question, with 0 for no finding where it has that answer. For the shares of the training "
         "data, which are not those of a hospital.",
         "",
-        "| answer | temperature | offset | threshold | undetermined band | sensitivity | "
-        "specificity | undetermined |",
-        "|---|---|---|---|---|---|---|---|",
+        "| answer | chosen on, with / without | temperature | offset | threshold | undetermined "
+        "band | sensitivity | specificity | undetermined |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for q in card["questions"]:
         for answer in q["answers"]:
@@ -314,7 +314,8 @@ def _calibration(card: Mapping[str, Any]) -> str:
             keys = ("sensitivity", "specificity", "undetermined")
             shown = " | ".join(_figure(found[k]) if k in found else "" for k in keys)
             lines.append(
-                f"| {name} | {q['temperature']:.3f} | {answer['offset']:.3f} | "
+                f"| {name} | {' / '.join(map(str, answer.get('tuned', ())))} | "
+                f"{q['temperature']:.3f} | {answer['offset']:.3f} | "
                 f"{answer['threshold']:.3f} | {low:.3f} to {high:.3f} | {shown} |"
             )
     return "\n".join(lines)

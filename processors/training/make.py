@@ -314,6 +314,7 @@ def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
             "threshold": _said(point.threshold),
             "band": [_said(end) for end in point.band],
             "clear": round(point.clear, 5),
+            "tuned": list(point.tuned),
         }
         for answer, offset, point in zip(
             entry["answers"], found.offsets, found.operating, strict=True

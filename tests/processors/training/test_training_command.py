@@ -304,6 +304,19 @@ def test_the_scores_are_the_node_s_to_the_last_digit(
         assert float(row["pneumonia"]) == pytest.approx(told, abs=2e-6)
 
 
+def test_a_card_says_on_how_many_images_its_thresholds_rest(trained: Path, table: Path) -> None:
+    """One image with the finding is enough to train, and to put a threshold anywhere."""
+    bundle = open_bundle(str(trained), "cpu")
+    _, tuning = load_training([(table, table.parent)], tiny_plan())
+    for number, question in enumerate(bundle.card["questions"]):
+        answers, (answer,) = tuning.answers(number), question["answers"]
+        assert answer["tuned"] == [int((answers == 0).sum()), int((answers == 1).sum())]
+    ill, well = answer["tuned"]
+    block = judged(bundle.card, {"answers": {}, "split": "val", "parameters": 1,
+                                 "ms": {"encoder": 1, "decoder": 1}})  # fmt: skip
+    assert f"adults/pneumonia | {ill} / {well} |" in _readme({**bundle.metadata, "dictamen": block})
+
+
 def _witness(calls: Callable[[int], int]) -> Witness:
     """Calls the original (0), a strip's last frame (1) and a random change (2) as told: class 0 is
     the finding."""
