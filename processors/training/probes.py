@@ -137,7 +137,8 @@ def use_of_boxes(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
     the first question; share of the images called right that keep their answer without the box.
     Nothing where boxed images all have the same answer: there is no AUC, and no other to give."""
     generator = np.random.default_rng(0)
-    boxed = images.where([bool(place.any()) for place in images.places])
+    known = images.answers(0) >= 0  # what a question is not asked of is no negative of it
+    boxed = images.where(known & images.places.any((1, 2)))
     if not 0 < (boxed.answers(0) == 0).sum() < len(boxed.samples):
         return {}
     field = FIELDS.get(str(bundle.card["field"]))
