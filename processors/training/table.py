@@ -77,8 +77,9 @@ def _parted(text: str) -> list[str]:
 def read_lines(table: Path, needed: Sequence[str] = NEEDED) -> tuple[Line, ...]:
     """The rows in order. needed: columns without which the table is none.
 
-    Raises ValueError, naming the table and the line, for what is no such table, and for a patient
-    whose images both teach and judge: a figure measured on them would say too much.
+    Raises ValueError, naming the table and the line, for what is no such table, for a patient
+    whose images both teach and judge, since a figure measured on them would say too much, and for
+    an image that is labelled twice.
     """
     header, *rows = _rows(table) or [(0, [])]
     columns = [name.strip().casefold() for name in header[1]]
@@ -89,6 +90,7 @@ def read_lines(table: Path, needed: Sequence[str] = NEEDED) -> tuple[Line, ...]:
         raise ValueError(f"{table} has two columns {twice[0]!r}")
     lines = tuple(_line(table, number, columns, cells) for number, cells in rows)
     _apart(table, lines)
+    _once(lines)
     return lines
 
 
@@ -152,3 +154,15 @@ def _apart(table: Path, lines: Sequence[Line]) -> None:
                     f"{table}: {column} {one.get(column)!r} stands in the splits {TRAINED!r} and "
                     f"{one.get('split')!r}; what teaches must not judge: keep one of the two"
                 )
+
+
+def _once(lines: Sequence[Line]) -> None:
+    """No image has two rows that say different things of it."""
+    told: dict[str, Line] = {}
+    for one in lines:
+        first = told.setdefault(_same("path", one.get("path")), one)
+        if set(one.labels) != set(first.labels):
+            raise ValueError(
+                f"{one.place}, labels {one.get('path')!r} otherwise than an earlier row: one row "
+                "an image, its labels joined by |"
+            )

@@ -81,6 +81,11 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
             ["a.png,train,,normal,4", "./x/../a.png,val,,normal,4"], "a.png'", id="a file twice"
         ),
         pytest.param(
+            ["a.png,val,P,normal,4", "a.png,val,P,viral,4"],
+            "line 3, labels 'a.png' otherwise",
+            id="a row for each label",
+        ),
+        pytest.param(
             ["a.png,Train,P7,normal,4", "b.png,val,P7,normal,4"], "'P7'", id="TRAIN is train"
         ),
     ],
@@ -88,6 +93,12 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
 def test_a_wrong_row_is_named(tmp_path: Path, lines: list[str], said: str) -> None:
     with pytest.raises(ValueError, match="films.csv.*" + said):
         read_lines(_table(tmp_path, *lines))
+
+
+def test_a_row_may_stand_twice(tmp_path: Path) -> None:
+    """As where images are drawn with replacement."""
+    rows = ("a.png,val,P,normal|viral,4", "a.png,val,P,viral|normal,4")
+    assert len(read_lines(_table(tmp_path, *rows))) == 2
 
 
 @pytest.mark.parametrize("cell", ["train", "Train", "TRAIN"])
