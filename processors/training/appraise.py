@@ -138,14 +138,16 @@ def evaluate_bundle(
     A row whose picture cannot be read is counted, stands in the scores without a probability, and
     is in no figure. nameless: images of which no table names the patient; taught: images that stand
     in `train` as well. tell: hears what is done now. Raises ValueError for a card without strips,
-    which would lose the warning of a one-sided model, and for a card or a witness without images of
-    `train`.
+    which would lose the warning of a one-sided model, or one of rows that taught, and for a card or
+    a witness without images of `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
     tell("reading the images")
     splits = _judged(asked)
+    if asked.write_card and TRAINED in splits:
+        raise ValueError("a card is written of rows that taught nothing, and these are of `train`")
     images = _judged_images(asked.judged, splits, bundle.card)
     known = _known(asked, splits, bundle.card)
     asking = bool(asked.strips and asked.witness_steps)

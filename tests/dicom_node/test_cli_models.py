@@ -270,6 +270,20 @@ def test_images_that_teach_and_judge_are_counted(
     assert ("stand in `train` as well" in text) is bool(copies)
 
 
+@pytest.mark.parametrize("split", [[], ["--split", "train"]], ids=["all teach", "asked for"])
+def test_no_card_is_written_of_rows_that_taught(
+    split: list[str], tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    """Films known by heart, beside another table's trivial bar, would clear any."""
+    other = tmp_path / "other.csv"
+    other.write_text(films.read_text())
+    words = ["--table", films, "--images", films.parent, "--train-table", other]
+    words += ["--train-images", films.parent, "--strips", "2", "--write-card", *split]
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 1
+    assert "rows that taught nothing" in text
+
+
 @pytest.mark.parametrize("named", [0, 10, 24])
 def test_images_whose_patient_no_table_names_are_counted(
     named: int, tiny: Path, site: Path, films: Path, tmp_path: Path
