@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from PIL import ImageOps
 from pydicom import dcmread
 
 from processors.pixels import render
@@ -241,9 +242,10 @@ def _ends(error: Unreadable) -> None:
 
 
 def _picture(data: bytes) -> Image:
-    """More than 8 bits are shown from the darkest to the brightest that the picture has, as of a
-    DICOM file without a window: how many of 16 bits are used, no PNG says."""
-    opened = Picture.open(io.BytesIO(data))
+    """As a viewer shows it, turned as its file says (EXIF). More than 8 bits are shown from the
+    darkest to the brightest that the picture has, as of a DICOM file without a window: how many of
+    16 bits are used, no PNG says."""
+    opened = ImageOps.exif_transpose(Picture.open(io.BytesIO(data)))
     if not opened.mode.startswith(DEEP):
         return np.asarray(opened.convert("L"), dtype=np.float32) / np.float32(255)
     values = np.array(opened, dtype=np.float32)

@@ -338,7 +338,8 @@ def inference(plan: Plan) -> dict[str, Any]:
     size = int(plan.raw["size"])
     reader = {"_target_": "PILReader", "reverse_indexing": False}
     # of more than 8 bits the values: as 8 they would be white; the range is equalised away
-    reader["converter"] = "$lambda image: image if image.mode[0] in 'IF' else image.convert('L')"
+    grey = "image if image.mode[0] in 'IF' else image.convert('L')"
+    reader["converter"] = f"$lambda image: ImageOps.exif_transpose({grey})"
     transforms = [
         {"_target_": "LoadImage", "image_only": True, "reader": reader},
         {"_target_": "EnsureChannelFirst", "channel_dim": "no_channel"},
@@ -347,7 +348,7 @@ def inference(plan: Plan) -> dict[str, Any]:
         {"_target_": "EnsureType", "dtype": "$torch.float32", "track_meta": False},
     ]
     return {
-        "imports": ["$import torch"],
+        "imports": ["$import torch", "$from PIL import ImageOps"],
         "bundle_root": ".",
         "image": "image.png",
         "device": "$torch.device('cpu')",

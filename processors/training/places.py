@@ -37,7 +37,7 @@ def box_mask(sample: Sample, shape: tuple[int, ...], size: int) -> NDArray[np.bo
         if x + wide > shape[1] * BEYOND + 1 or y + high > shape[0] * BEYOND + 1:
             raise ValueError(
                 f"{sample.path} has {shape[1]} x {shape[0]} pixels, and a box of it ends at "
-                f"{x + wide:g}, {y + high:g}: boxes are in pixels of the stored picture"
+                f"{x + wide:g}, {y + high:g}: boxes are in pixels of the picture as it is shown"
             )
         rows = slice(int(y * size / shape[0]), int(np.ceil((y + high) * size / shape[0])))
         columns = slice(int(x * size / shape[1]), int(np.ceil((x + wide) * size / shape[1])))

@@ -98,7 +98,7 @@ def test_a_box_of_another_picture_is_named(box: tuple[float, ...], fits: bool) -
     if fits:
         assert box_mask(sample, (40, 20), 20).any()
         return
-    with pytest.raises(ValueError, match=r"a\.png has 20 x 40 pixels.*stored picture"):
+    with pytest.raises(ValueError, match=r"a\.png has 20 x 40 pixels.*as it is shown"):
         box_mask(sample, (40, 20), 20)
 
 
