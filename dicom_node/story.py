@@ -6,7 +6,7 @@ Pure: records in, sentences out. What `dictamen explain` prints, and the reason 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -103,9 +103,10 @@ def tell(
     return lines
 
 
-def percent(probability: float, language: str) -> str:
-    """As the reports write it: never 0 or 100 %."""
-    return wording.percent(probability, wording.ES if language == "es" else wording.EN)
+def percent(probability: float, language: str, near: Collection[float] = ()) -> str:
+    """As the reports write it: never 0 or 100 %, and with the decimals that tell it from `near`."""
+    words = wording.ES if language == "es" else wording.EN
+    return wording.percent(probability, words, near=near)
 
 
 def finding_name(finding: Mapping[str, Any], language: str) -> str:
@@ -151,12 +152,13 @@ def _run(run: Run, analysis: Mapping[str, Any] | None, language: str) -> list[st
     if run.predecessor is not None:
         lines.append(text["superseded"].format(id=run.id, older=run.predecessor))
     for finding in (analysis or {}).get("findings", ()):
+        own, threshold = finding["probability"], finding["threshold"]
         lines.append(
             text["finding"].format(
                 label=finding_name(finding, language),
                 state=state_word(finding["state"], language),
-                probability=percent(finding["probability"], language),
-                threshold=percent(finding["threshold"], language),
+                probability=percent(own, language, (threshold, *finding.get("band", ()))),
+                threshold=percent(threshold, language, (own,)),
             )
         )
     return lines

@@ -161,8 +161,8 @@ class Frame:
 class Explanation:
     """Why the model says what it says of one finding.
 
-    difference: signed float32 map, evidence-weighted, same grid as the frames; or None. Without
-    frames it is the explanation: larger where more speaks for the finding.
+    difference: float32 map, same grid as the frames, larger where more speaks for the finding and
+    negative where something speaks against it; or None. Without frames it is the explanation.
     shown: False when a check failed; `reason` then says which, and no strip may be presented
     as an explanation. distance: share of the way from the original to the frame with least of the
     finding at which the answer is absent; None where it never is. how: in the node's language, how

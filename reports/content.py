@@ -146,12 +146,12 @@ def name_of(finding: Finding, options: Options) -> str:
 
 def numbers(finding: Finding, language: Words) -> tuple[str, str, str, str]:
     """Probability, lower and upper end of the band, threshold, as texts."""
-    low, high = finding.band
+    own, (low, high) = finding.probability, finding.band
     return (
-        percent(finding.probability, language, near=finding.threshold),
-        percent(low, language),
-        percent(high, language),
-        percent(finding.threshold, language, near=finding.probability),
+        percent(own, language, near=(low, high, finding.threshold)),
+        percent(low, language, near=(own,)),
+        percent(high, language, near=(own,)),
+        percent(finding.threshold, language, near=(own,)),
     )
 
 

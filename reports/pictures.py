@@ -13,7 +13,7 @@ from functools import partial
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 
-from processors.analysis import Analysis, Explanation, Finding, Frame, State, Study
+from processors.analysis import Analysis, Explanation, Finding, Frame, Pixels, State, Study
 from reports import content, drawing
 from reports.drawing import BLUE, GREY, ORANGE, OUTLINES, WARNING, WHITE, YELLOW, Line
 from reports.identity import quiet
@@ -233,7 +233,7 @@ def strip(explanation: Explanation, finding: Finding, options: Options) -> tuple
     if explanation.difference is not None:
         middle = min(range(len(shown)), key=lambda n: abs(explanation.frames[n].alpha))
         panels = (drawing.tinted(shown[middle], explanation.difference),)
-        titles = (language.synthetic, language.evidence)
+        titles = (language.synthetic, _evidence(explanation.difference, language))
     wide = shown[0].width > WIDE * shown[0].height
     captions = [_strip_caption(frame, finding, options) for frame in explanation.frames]
     layouts = [
@@ -245,6 +245,11 @@ def strip(explanation: Explanation, finding: Finding, options: Options) -> tuple
         drawing.compose(layout, caption, size, partial(_slider, frame.alpha, language))
         for layout, caption, frame in zip(layouts, captions, explanation.frames, strict=True)
     )
+
+
+def _evidence(difference: Pixels, language: Words) -> str:
+    """What the colours of a strip's map mean: no blue is explained where there is none."""
+    return language.evidence if (difference < 0).any() else language.evidence_for
 
 
 def _synthetic(frame: Frame, side: int = STRIP) -> Image.Image:
@@ -261,7 +266,7 @@ def _alpha(alpha: float, language: Words) -> str:
 def _strip_caption(frame: Frame, finding: Finding, options: Options) -> list[Line]:
     language = words(options.language)
     name = content.name_of(finding, options)
-    answer = f"{name}: {percent(frame.probability, language, near=finding.threshold)}"
+    answer = f"{name}: {percent(frame.probability, language, near=(finding.threshold,))}"
     return [
         Line(language.synthetic, 1 / 20, YELLOW, bold=True, right=_alpha(frame.alpha, language)),
         Line(language.answer.format(answer), 1 / 27, WHITE, bold=True, most=2),
@@ -300,7 +305,8 @@ def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Imag
     if explanation.difference is not None:
         middle = min(range(len(shown)), key=lambda n: abs(explanation.frames[n].alpha))
         evidence = drawing.tinted(shown[middle], explanation.difference)
-        cells.append(_cell(evidence, language.evidence, language))
+        said = _evidence(explanation.difference, language)
+        cells.append(_cell(evidence, said, language))
     columns = (len(cells) + 1) // 2
     wide, tall = cells[0].size
     sheet = Image.new("RGB", (columns * (wide + 8), 2 * (tall + 8)))
@@ -314,7 +320,7 @@ def mosaic(explanation: Explanation, finding: Finding, options: Options) -> Imag
 
 
 def _said(frame: Frame, finding: Finding, language: Words) -> str:
-    answer = percent(frame.probability, language, near=finding.threshold)
+    answer = percent(frame.probability, language, near=(finding.threshold,))
     alpha = "0" if abs(frame.alpha) < 0.005 else f"{frame.alpha:+.2f}"
     return f"α {alpha.replace('.', language.decimal)}   {answer}"
 

@@ -7,6 +7,7 @@ number that hides on which side of the threshold it lies, a word that sounds fin
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,7 @@ class Words:
     unchanged: str
     answer: str
     evidence: str
+    evidence_for: str
     map: str
     map_for: str
     map_note: str
@@ -96,6 +98,7 @@ EN = Words(
     unchanged="unchanged",
     answer="Model's answer to this picture: {}",
     evidence="Evidence: orange raises, blue lowers it",
+    evidence_for="Evidence: orange raises the answer",
     map="orange raises the answer, blue lowers it",
     map_for="orange raises the answer; what lowers it is not shown",
     map_note="The map shows what the model uses, not where a disease is. Not for measurement.",
@@ -178,6 +181,7 @@ ES = Words(
     unchanged="sin cambio",
     answer="Respuesta del modelo a esta imagen: {}",
     evidence="Evidencia: naranja la sube, azul la baja",
+    evidence_for="Evidencia: naranja sube la respuesta",
     map="naranja sube la respuesta, azul la baja",
     map_for="naranja sube la respuesta; lo que la baja no se muestra",
     map_note="El mapa muestra lo que usa el modelo, no dónde hay enfermedad. No apto para medir.",
@@ -232,6 +236,7 @@ ES = Words(
 )
 
 
+MOST_DECIMALS = 3  # of a percentage: a card's thresholds have as many
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 
 
@@ -244,15 +249,23 @@ def words(language: Literal["en", "es"]) -> Words:
     return ES if language == "es" else EN
 
 
-def percent(value: float, language: Words, *, near: float | None = None) -> str:
-    """A probability as people read it: never 0 or 100 %; a decimal where it lies near `near`."""
-    shown = value * 100
-    if shown >= 99.5:
-        return ">99 %"
-    if shown < 0.5:
-        return "<1 %"
-    digits = 1 if near is not None and round(shown) == round(near * 100) else 0
-    return f"{shown:.{digits}f}".replace(".", language.decimal) + " %"
+def percent(value: float, language: Words, *, near: Collection[float] = ()) -> str:
+    """A probability as people read it: never 0 or 100 %; with the decimals that tell it from each
+    of `near`, on whose sides it must be read."""
+    others = [other for other in near if other != value]
+    digits = 0
+    while digits < MOST_DECIMALS and _rounded(value, digits) in [
+        _rounded(other, digits) for other in others
+    ]:
+        digits += 1
+    return _rounded(value, digits).replace(".", language.decimal) + " %"
+
+
+def _rounded(value: float, digits: int) -> str:
+    shown, step = value * 100, 10**-digits
+    if shown >= 100 - step / 2:
+        return f">{100 - step:.{digits}f}"
+    return f"<{step:.{digits}f}" if shown < step / 2 else f"{shown:.{digits}f}"
 
 
 def exact(value: float) -> float:

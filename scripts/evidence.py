@@ -25,7 +25,9 @@ HEAD = """# What was measured
 Written by `scripts/evidence.py` from the files of `evidence/`, which commands of `dictamen models`
 wrote; where a floor is missed, [what was tried](evidence/tried.md) is told by hand. Validation
 part, 95 % intervals by patient, one seed where nothing else is said. **RED**: the floor is
-missed, and nothing may be claimed. Floors were set before anything was trained.
+missed, and nothing may be claimed. Floors were set before anything was trained. The sets of head
+MR and breast ultrasound name no patients: there each image counts as one, intervals are too
+narrow where images share a patient, and averages of six images may be of fewer patients.
 """
 
 

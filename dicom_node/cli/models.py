@@ -90,7 +90,7 @@ def train(
         from processors.training.command import Wanted, train_bundle
 
         wanted = Wanted(plan, steps, seed, threads, start, patience, board)
-        place = work or target.with_suffix(".work")
+        place = work or target.with_name(target.name + ".work")  # chest-1.3 and chest-1.4 are two
         written = train_bundle(both, target, place, wanted)
     out.print(f"wrote {written}; measure it with `dictamen models evaluate {written}`")
 
@@ -179,7 +179,8 @@ def evaluate(
     """AUC with its 95 % interval beside the trivial bar, per answer; --scores image by image.
 
     The table is a CSV with `path`, and `labels` for figures; `split`, `patient`, `age`, `sex` and
-    `view` are used where they stand, other columns are not. A picture that cannot be read ends it.
+    `view` are used where they stand, other columns are not. A picture that cannot be read is
+    counted, has no probability, and is in no figure.
     """
     known = pairs(train_table or table, train_images or images)
     judged = pairs(table, images)
@@ -408,6 +409,16 @@ def _print(found: dict[str, Any]) -> None:
     """One line per task and subgroup: plain text, so that a pipe keeps it whole."""
     if "train" in found["split"].split(", "):
         typer.echo("rows of `train` are judged: what a model learnt from says too much of it")
+    if found["taught"]:
+        typer.echo(
+            f"{found['taught']} of {found['images']} images stand in `train` as well, under "
+            "another name or in another table: the figures say too much"
+        )
+    if found["nameless"]:
+        typer.echo(
+            f"of {found['nameless']} of {found['images']} images the tables name no patient: each "
+            "counts as one, and intervals are too narrow where images share a patient"
+        )
     if not found["answers"]:
         typer.echo(
             "no figures: no question of the bundle has two answers among the labels of these rows "
@@ -425,6 +436,8 @@ def _print(found: dict[str, Any]) -> None:
     for label, e in found["other_labels_called_present"].items():
         typer.echo(f"called present among {e['n']} labelled {label}: {figure(e)}")
     typer.echo(f"refused by the gate: {found['refused_by_gate']} (they are in every figure above)")
+    if found["unreadable"]:
+        typer.echo(f"cannot be read: {found['unreadable']} (they are in no figure above)")
     for name, e in found["explanations"].items():
         typer.echo(
             f"{name}: {e['shown']:.0%} of {e['n']} strips pass every check; cells exchanged, "

@@ -139,19 +139,21 @@ def _frames(subject: Subject, last: _Last, own: Array) -> tuple[Frame, ...]:
     return tuple(Frame(*values) for values in zip(pixels, ALPHAS, answers, strict=True))
 
 
-def _weighted(subject: Subject, found: Exchange, change: Array) -> Array:
-    """The change, (size, size), as far as it moved the answer."""
+def _carrying(subject: Subject, found: Exchange, change: Array) -> Array:
+    """How far the change, (size, size), moved the answer; never negative: greys say brighter or
+    darker, and not for or against."""
     before = evidence(subject.film.latent, subject.row)
-    return evidence_weighted(before, evidence(found.latent, subject.row), change)
+    weighted = evidence_weighted(before, evidence(found.latent, subject.row), change)
+    return np.asarray(np.abs(weighted), dtype=np.float32)
 
 
 def map_of(subject: Subject) -> Array:
-    """What carries the answer, (size, size), never negative: greys say brighter or darker, and
-    not for or against. Nothing anywhere where the bundle ships no averages of the answer.
+    """What carries the answer, (size, size). Nothing anywhere where the bundle ships no averages of
+    the answer.
     """
     if not len(subject.donors):
         return np.zeros_like(subject.film.network)
-    return np.asarray(np.abs(_weighted(subject, *less(subject))), dtype=np.float32)
+    return _carrying(subject, *less(subject))
 
 
 def _known(subject: Subject) -> tuple[Check, ...]:
@@ -208,7 +210,7 @@ def explain(subject: Subject, language: str) -> Explanation:
         method="traversal",
         frames=frames,
         difference=enlarged(
-            _weighted(subject, last.found, last.change), subject.film.picture.shape
+            _carrying(subject, last.found, last.change), subject.film.picture.shape
         ),
         faithfulness=checks,
         shown=not reason,

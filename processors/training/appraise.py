@@ -6,7 +6,7 @@ is shipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,29 @@ from safetensors import safe_open
 from processors.gate import picture_refusal
 from processors.runtime import Bundle, open_bundle
 from processors.training.card import write_card
-from processors.training.data import ImageSet, join, load, read_images, read_table
-from processors.training.evaluate import evaluate, other_labels, score, speed, write_scores
+from processors.training.data import (
+    ImageSet,
+    Unreadable,
+    join,
+    load,
+    read_table,
+    tried_images,
+)
+from processors.training.evaluate import (
+    Verdict,
+    evaluate,
+    other_labels,
+    score,
+    speed,
+    write_scores,
+)
 from processors.training.explained import explained
 from processors.training.places import place_of
 from processors.training.plan import questions_of
 from processors.training.probes import probe
 from processors.training.table import JUDGED, TRAINED
 from processors.training.witness import Witness, train_witness
+from processors.vae.normalise import Image, network_input
 
 Sources = Sequence[tuple[Path, Path]]
 WITNESS_SEED = 101  # another than any bundle's
@@ -47,9 +62,15 @@ class Asked:
     write_card: bool = False
 
 
-def _load(sources: Sources, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet:
+def _judged_images(sources: Sources, splits: frozenset[str], card: Mapping[str, Any]) -> ImageSet:
+    """The rows of these splits whose pictures can be read."""
     questions, size = questions_of(card["questions"]), int(card["size"])
-    return join([load(t, i, questions, size, splits, needed=JUDGED) for t, i in sources])
+    return join(
+        [
+            load(t, i, questions, size, splits, needed=JUDGED, unreadable=lambda _: None)
+            for t, i in sources
+        ]
+    )
 
 
 def _splits(table: Path) -> frozenset[str]:
@@ -70,7 +91,9 @@ def _known(asked: Asked, splits: frozenset[str], card: Mapping[str, Any]) -> Ima
     if TRAINED in splits and asked.known == asked.judged:
         return None
     taught = [source for source in asked.known if TRAINED in _splits(source[0])]
-    return _load(taught, frozenset({TRAINED}), card) if taught else None
+    questions, size = questions_of(card["questions"]), int(card["size"])
+    held = [load(t, i, questions, size, TRAINED, needed=JUDGED) for t, i in taught]
+    return join(held) if held else None
 
 
 def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
@@ -85,15 +108,26 @@ def witnesses(bundle: Bundle, known: Sources, steps: int) -> dict[int, Witness]:
     }
 
 
-def _verdicts(bundle: Bundle, sources: Sources, splits: frozenset[str]) -> list[str]:
-    """`accepted`, or why the gate refuses the picture, for every image in the tables' order."""
-    found = []
+def _taught(judged: ImageSet, known: ImageSet) -> int:
+    """How many judged images the network sees as it sees one of `train`: the same picture under
+    another name, or in another table, which no table can tell."""
+    seen = {image.tobytes() for image in known.inputs}
+    return sum(image.tobytes() in seen for image in judged.inputs)
+
+
+def _asked_of(
+    bundle: Bundle, sources: Sources, splits: frozenset[str]
+) -> Iterator[tuple[Verdict, Image | None]]:
+    """Of every row in the tables' order: what the gate says, or why the picture cannot be read; and
+    the network's input where it can, to the last digit as the node makes it."""
     for table, images in sources:
         paths = [s.path for s in read_table(table, (), JUDGED) if s.split in splits]
-        for picture in read_images(images, paths):
+        for path, picture in zip(paths, tried_images(images, paths), strict=True):
+            if isinstance(picture, Unreadable):
+                yield Verdict(path, f"Not assessed because {picture}", read=False), None
+                continue
             reason = picture_refusal(picture, bundle.card, bundle.folder, "en")
-            found.append(reason or "accepted")
-    return found
+            yield Verdict(path, reason or ""), network_input(picture, bundle.size)[0]
 
 
 def evaluate_bundle(
@@ -101,15 +135,20 @@ def evaluate_bundle(
 ) -> dict[str, Any]:
     """Judges every image of the split; writes what was asked for; returns the evaluation.
 
-    tell: hears what is done now. Raises ValueError for a card without strips, which would lose the
-    warning of a one-sided model, and for a card or a witness without images of `train`.
+    A row whose picture cannot be read is counted, stands in the scores without a probability, and
+    is in no figure. nameless: images of which no table names the patient; taught: images that stand
+    in `train` as well. tell: hears what is done now. Raises ValueError for a card without strips,
+    which would lose the warning of a one-sided model, or one of rows that taught, and for a card or
+    a witness without images of `train`.
     """
     if asked.write_card and not asked.strips:
         raise ValueError("a card says what the strips are worth: add --strips 40")
     bundle = open_bundle(path_or_name, "cpu")
     tell("reading the images")
     splits = _judged(asked)
-    images = _load(asked.judged, splits, bundle.card)
+    if asked.write_card and TRAINED in splits:
+        raise ValueError("a card is written of rows that taught nothing, and these are of `train`")
+    images = _judged_images(asked.judged, splits, bundle.card)
     known = _known(asked, splits, bundle.card)
     asking = bool(asked.strips and asked.witness_steps)
     if known is None and (asked.write_card or asking):
@@ -117,10 +156,16 @@ def evaluate_bundle(
             "no table has rows of the split 'train' beside those judged, which a card and the "
             "network that judges the strips need: name them by --train-table and --train-images"
         )
-    tell("asking the model")
-    scores = score(bundle, images)
-    tell("asking the gate")
-    verdicts = _verdicts(bundle, asked.judged, splits)
+    tell("asking the gate and the model")
+    verdicts: list[Verdict] = []
+
+    def inputs() -> Iterator[Image]:
+        for verdict, seen in _asked_of(bundle, asked.judged, splits):
+            verdicts.append(verdict)
+            if seen is not None:
+                yield seen
+
+    scores = score(bundle, images, inputs())
     if asked.scores:
         write_scores(scores, bundle.card, verdicts, asked.scores)
     if asking:
@@ -135,9 +180,13 @@ def evaluate_bundle(
         "sha256": bundle.algorithm.sha256,
         "split": ", ".join(sorted(splits)),
         "sets": [table.name for table, _ in asked.judged],
+        "images": len(images.samples),
+        "nameless": sum(sample.nameless for sample in images.samples),
+        "taught": _taught(images, known) if known else None,
         "answers": measured,
         "other_labels_called_present": other_labels(scores, bundle.card),
-        "refused_by_gate": sum(verdict != "accepted" for verdict in verdicts),
+        "refused_by_gate": sum(bool(one.refused) and one.read for one in verdicts),
+        "unreadable": sum(not one.read for one in verdicts),
         "explanations": explained(bundle, asked.judged, splits, asked.strips, shown_to),
         "variants_tried": asked.variants,
         "ms": speed(bundle),

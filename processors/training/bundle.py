@@ -116,6 +116,7 @@ def write_bundle(folder: Path, model: SpatialVAE, pieces: Pieces) -> Path:
     """The whole bundle but its card (processors.training.card writes that after evaluation)."""
     for part in ("configs", "models", "docs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "docs" / "README.md").unlink(missing_ok=True)  # the card of what stood here before
     write_networks(model, folder / "models")
     arrays = {**head_arrays(model), **pieces.donors}
     np.savez_compressed(folder / "models" / "donors.npz", **arrays)  # type: ignore[arg-type]

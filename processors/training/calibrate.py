@@ -27,12 +27,14 @@ PRIOR = 0.02  # pull of each parameter towards (temperature 1, offset 0), in ima
 class Operating:
     """Where one answer is called: probability of the threshold, and the band around it.
 
-    clear: log-odds below which the clearest quarter of the images without it lies.
+    clear: log-odds below which the clearest quarter of the images without it lies. tuned: images
+    with it and without it that all this rests on.
     """
 
     threshold: float
     band: tuple[float, float]
     clear: float
+    tuned: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ def operating(margins: Numbers, positive: NDArray[np.bool_]) -> Operating:
     wrong = float(((margins >= cut) != positive).mean())
     half = float(np.quantile(np.abs(margins - cut), min(max(wrong, 0.02), 0.35)))
     clear = float(np.quantile(margins[~positive], CLEAREST))
-    return Operating(_probability(cut), (_probability(cut - half), _probability(cut + half)), clear)
+    band = (_probability(cut - half), _probability(cut + half))
+    tuned = (int(positive.sum()), int((~positive).sum()))
+    return Operating(_probability(cut), band, clear, tuned)
 
 
 def _middle(margins: Numbers, cut: float) -> float:

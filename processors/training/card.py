@@ -13,7 +13,7 @@ from typing import Any
 
 from processors.explain.faithfulness import convincing
 from processors.runtime import Bundle
-from processors.training.evaluate import red
+from processors.training.evaluate import few, red
 from processors.training.files import write_checksums, write_json
 
 NOTES = {
@@ -36,6 +36,12 @@ FALSE_ALARMS = {
     "es": "De {n} imágenes sanas de otra procedencia, el modelo llamó «presente» algún hallazgo en "
     "el {share} %.",
     "en": "Of {n} healthy images of another source the model called a finding present in {share}%.",
+}
+FEW = {
+    "es": "{name}, {words}: este modelo se ha evaluado con demasiado pocas imágenes o pacientes "
+    "({ill} imágenes con el hallazgo, {well} sin él, {patients} pacientes).",
+    "en": "{name}, {words}: this model was evaluated on too few images or patients "
+    "({ill} images with the finding, {well} without it, {patients} patients).",
 }
 FLOORS = {
     "es": "{name}, {words}: este modelo no alcanza su meta de validación (AUC {auc}).",
@@ -123,6 +129,8 @@ def _answer(
         return {**answer, "red": True, "note": _unmeasured(name, question["words"])}
     is_red = red(key, found, floors)
     said = note(name, question["words"], found, key in floors) if is_red else None
+    if few(found):
+        said = _of_few(name, question["words"], found)
     strips = (evaluation.get("explanations") or {}).get(key, {})
     told = strips.get("witness")
     witness = told and {
@@ -131,6 +139,17 @@ def _answer(
         "least": told["least"],
     }
     return {**answer, "red": is_red, "note": said, "witness": witness}
+
+
+def _of_few(
+    name: Mapping[str, str], words: Mapping[str, str], found: Mapping[str, Any]
+) -> dict[str, str]:
+    ill, patients = found["positive"], found["patients"]
+    counts = {"ill": ill, "well": found["n"] - ill, "patients": patients}
+    return {
+        lang: text.format(name=name[lang].capitalize(), words=words[lang], **counts)
+        for lang, text in FEW.items()
+    }
 
 
 def _unmeasured(name: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
@@ -204,17 +223,38 @@ def _data(card: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Fitted on the training split without one patient in seven, who chose and calibrated; "
-        f"reported on the {card['evaluation']['split']} split. Patients never cross splits. "
+        f"reported on the {card['evaluation']['split']} split. {_apart(card)} "
         f"Input: {card['normalisation']}.",
     ]
     return "\n".join(lines)
+
+
+def _apart(card: Mapping[str, Any]) -> str:
+    if not card.get("nameless"):
+        return "Patients never cross splits."
+    return (
+        "Patients that the tables name never cross splits. Of "
+        f"{card['nameless']} of {card['images']} images that taught they name none: each counts as "
+        "a patient, images of one may have fitted and calibrated, and the averages that strips "
+        "exchange cells with may be of fewer than five."
+    )
+
+
+def _drawn(evaluation: Mapping[str, Any]) -> str:
+    if not evaluation.get("nameless"):
+        return "bootstrap over patients"
+    some = f"{evaluation['nameless']} of {evaluation['images']}"
+    return (
+        f"bootstrap over patients; of {some} images the tables name none, and each counts as one: "
+        "too narrow where images share a patient"
+    )
 
 
 def _results(card: Mapping[str, Any]) -> str:
     lines = [
         "## Results",
         "",
-        "AUC with 95 % interval (bootstrap over patients) beside what brightness, border, "
+        f"AUC with 95 % interval ({_drawn(card['evaluation'])}) beside what brightness, border, "
         "sharpness and shape alone reach on the same images, and the paired gain; the same "
         "statistics again on the equalised input, which is what the network sees.",
         "",
@@ -230,8 +270,11 @@ def _results(card: Mapping[str, Any]) -> str:
         cells = " | ".join(_figure(e[k]) if k in e else "" for k in keys)
         lines.append(f"| {name} | {e['positive']}/{e['n']} | {cells} | {ece} |")
     for label, e in (card["evaluation"].get("other_labels_called_present") or {}).items():
-        lines += ["", f"Called present among {e['n']} images labelled {label}, which no question "
-                  f"knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
+        lines += ["", f"Called present among {e['n']} images labelled {label}, whose label or age "
+                  f"no question knows: {_figure(e)}.{_per_series(card, label, e)}"]  # fmt: skip
+    if taught := card["evaluation"].get("taught"):
+        lines += ["", f"**{taught} of {card['evaluation']['images']} images judged stand in the "
+                  "training split as well: these figures say too much.**"]  # fmt: skip
     tried = card["evaluation"].get("variants_tried")
     if tried:
         lines += ["", f"Variants tried before this one was chosen: {tried}."]
@@ -259,9 +302,9 @@ def _calibration(card: Mapping[str, Any]) -> str:
         "question, with 0 for no finding where it has that answer. For the shares of the training "
         "data, which are not those of a hospital.",
         "",
-        "| answer | temperature | offset | threshold | undetermined band | sensitivity | "
-        "specificity | undetermined |",
-        "|---|---|---|---|---|---|---|---|",
+        "| answer | chosen on, with / without | temperature | offset | threshold | undetermined "
+        "band | sensitivity | specificity | undetermined |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for q in card["questions"]:
         for answer in q["answers"]:
@@ -271,7 +314,8 @@ def _calibration(card: Mapping[str, Any]) -> str:
             keys = ("sensitivity", "specificity", "undetermined")
             shown = " | ".join(_figure(found[k]) if k in found else "" for k in keys)
             lines.append(
-                f"| {name} | {q['temperature']:.3f} | {answer['offset']:.3f} | "
+                f"| {name} | {' / '.join(map(str, answer.get('tuned', ())))} | "
+                f"{q['temperature']:.3f} | {answer['offset']:.3f} | "
                 f"{answer['threshold']:.3f} | {low:.3f} to {high:.3f} | {shown} |"
             )
     return "\n".join(lines)

@@ -115,6 +115,7 @@ def pretrain_network(ground: Ground, target: Path, work: Path, wanted: Wanted) -
     crew, file = muster(), work / "checkpoint.pt"
     shape = lessons.shape(ground.size, ground.channels, ground.width)
     run = fit.start(shape, recipe, device=crew.device)
+    run.lesson = fit.lesson(lessons.images, recipe)
     if file.exists():
         fit.resume(run, file)
     with _told(recipe.steps, wanted.board, bool(crew.rank)) as tell:

@@ -4,7 +4,8 @@ Columns used: path, split, patient, labels (joined by |), sex, age, view, boxes,
 source, licence, geometry. A
 question that a source cannot answer is -1 and is masked in the loss. Patients never cross from
 fitting to tuning.
-Never: the network; a file outside the given tar or folder.
+Never: the network; a file outside the given tar or folder; a row whose picture cannot be read and
+of which nobody hears.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from PIL import ImageOps
 from pydicom import dcmread
 
 from processors.pixels import render
@@ -32,6 +34,10 @@ TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibr
 
 UNKNOWN = -1
 DEEP = ("I", "F")  # modes of Pillow with more than 8 bits
+
+
+def _plain(labels: Iterable[str]) -> frozenset[str]:
+    return frozenset(label.casefold() for label in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,13 @@ class Question:
         return age is None or self.low <= age < self.high + 1
 
     def target(self, labels: Sequence[str]) -> int:
-        """The number of the answer, that of "no finding" after the last, or UNKNOWN."""
+        """The number of the answer, that of "no finding" after the last, or UNKNOWN. Capitals make
+        no other label."""
+        found = _plain(labels)
         for number, meant in enumerate(self.answers):
-            if any(label in meant for label in labels):
+            if found & _plain(meant):
                 return number
-        well = bool(labels) and all(label in self.negative for label in labels)
-        return len(self.answers) if well else UNKNOWN
+        return len(self.answers) if found and found <= _plain(self.negative) else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,15 @@ class Sample:
     boxes: tuple[tuple[float, ...], ...] = ()
     mask: str = ""
     geometry: str = ""
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the table names no patient: the image counts as a patient of its own."""
+        return self.patient == self.path.partition("#")[0]  # a twin has a word behind it
+
+
+class Unreadable(ValueError):
+    """The picture of one row is not there, or is none."""
 
 
 # sample, (rows, columns), its mask, the network's input -> bool (size, size)
@@ -136,8 +152,8 @@ def read_table(
     """The samples of a table with these columns. A row without age belongs to the questions whose
     labels its table knows; failing that to the first. Raises ValueError, as `read_lines` does."""
     lines = read_lines(table, needed)
-    known = {label for line in lines for label in line.labels}
-    ageless = [q for q in questions if known & set(q.negative) and _has_ages(lines, q)]
+    known = _plain(label for line in lines for label in line.labels)
+    ageless = [q for q in questions if known & _plain(q.negative) and _has_ages(lines, q)]
     return tuple(_sample(line, questions, ageless or questions[:1]) for line in lines)
 
 
@@ -171,18 +187,17 @@ def _sample(line: Line, questions: Sequence[Question], ageless: Sequence[Questio
     )
 
 
-def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
+def _open_folder(folder: Path, paths: Sequence[str]) -> Iterator[bytes | Unreadable]:
     root = folder.resolve()
     for path in paths:
         file = (root / path).resolve()
         if not file.is_relative_to(root):
             raise ValueError(f"{path} lies outside {folder}")
-        if not file.is_file():
-            raise ValueError(f"{path} is not a file of {folder}")
-        yield file.read_bytes()
+        there = file.is_file()
+        yield file.read_bytes() if there else Unreadable(f"{path} is not a file of {folder}")
 
 
-def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
+def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes | Unreadable]:
     try:
         with tarfile.open(archive) as tar:
             # `tar -C films -c .` writes ./a.png
@@ -190,9 +205,8 @@ def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
             for path in paths:
                 held = members.get(path.removeprefix("./"))
                 opened = tar.extractfile(held) if held else None
-                if opened is None:
-                    raise ValueError(f"{path} is not a file of {archive}")
-                yield opened.read()
+                missing = Unreadable(f"{path} is not a file of {archive}")
+                yield opened.read() if opened else missing
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"{archive} is neither a folder nor a whole tar: {error}") from error
 
@@ -200,21 +214,38 @@ def _open_tar(archive: Path, paths: Sequence[str]) -> Iterator[bytes]:
 def read_images(source: Path, paths: Sequence[str]) -> Iterator[Image]:
     """Grey float images 0..1, one per path, in order; of DICOM files the first frame.
 
-    Raises ValueError, naming the file, for what cannot be read as a picture.
+    Raises Unreadable, naming the file, for what is not there or no picture; ValueError for a
+    source that is none.
     """
+    for found in tried_images(source, paths):
+        if isinstance(found, Unreadable):
+            raise found
+        yield found
+
+
+def tried_images(source: Path, paths: Sequence[str]) -> Iterator[Image | Unreadable]:
+    """As `read_images`, and what is wrong with a file in its place."""
     opened = _open_folder(source, paths) if source.is_dir() else _open_tar(source, paths)
     for path, data in zip(paths, opened, strict=True):
-        try:
-            picture = _rendered(data) if data[128:132] == b"DICM" else _picture(data)
-        except Exception as error:  # damaged files raise many kinds
-            raise ValueError(f"{path} of {source} is no readable picture: {error}") from error
-        yield picture
+        yield data if isinstance(data, Unreadable) else _tried(path, source, data)
+
+
+def _tried(path: str, source: Path, data: bytes) -> Image | Unreadable:
+    try:
+        return _rendered(data) if data[128:132] == b"DICM" else _picture(data)
+    except Exception as error:  # noqa: BLE001 - damaged files raise many kinds
+        return Unreadable(f"{path} of {source} is no readable picture: {error}")
+
+
+def _ends(error: Unreadable) -> None:
+    raise error
 
 
 def _picture(data: bytes) -> Image:
-    """More than 8 bits are shown from the darkest to the brightest that the picture has, as of a
-    DICOM file without a window: how many of 16 bits are used, no PNG says."""
-    opened = Picture.open(io.BytesIO(data))
+    """As a viewer shows it, turned as its file says (EXIF). More than 8 bits are shown from the
+    darkest to the brightest that the picture has, as of a DICOM file without a window: how many of
+    16 bits are used, no PNG says."""
+    opened = ImageOps.exif_transpose(Picture.open(io.BytesIO(data)))
     if not opened.mode.startswith(DEEP):
         return np.asarray(opened.convert("L"), dtype=np.float32) / np.float32(255)
     values = np.array(opened, dtype=np.float32)
@@ -239,10 +270,12 @@ def load(
     place: Place | None = None,
     twin: bool = False,
     needed: Sequence[str] = NEEDED,
+    unreadable: Callable[[Unreadable], None] = _ends,
 ) -> ImageSet:
     """Everything of one table, or of one split or several of it, ready for the network.
 
-    twin: boxed images of heads are followed by their twins, with and without a tumour.
+    twin: boxed images of heads are followed by their twins, with and without a tumour. unreadable:
+    hears of a row whose picture cannot be read; what does not raise leaves it out.
     """
     splits = frozenset({split}) if isinstance(split, str) else split
     rows = tuple(
@@ -253,7 +286,10 @@ def load(
     inputs: list[NDArray[np.uint8]] = []
     trivial: list[NDArray[np.float32]] = []
     places: list[NDArray[np.bool_]] = []
-    for row, picture in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
+    for row, picture in zip(rows, tried_images(images, [s.path for s in rows]), strict=True):
+        if isinstance(picture, Unreadable):
+            unreadable(picture)
+            continue
         for sample, image in _with_twins(row, picture, questions) if twin else ((row, picture),):
             seen = network_input(image, size)[0]
             samples.append(sample)
@@ -263,6 +299,8 @@ def load(
             places.append(
                 place(sample, image.shape, mask, seen) if place else np.zeros((size, size), bool)
             )
+    if rows and not samples:
+        raise ValueError(f"no picture that {table} names can be read from {images}")
     if not samples:
         raise ValueError(f"{table} has no row of the split {', '.join(map(repr, sorted(splits)))}")
     return ImageSet(tuple(samples), np.stack(inputs), np.stack(trivial), np.stack(places))

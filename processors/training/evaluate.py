@@ -4,7 +4,7 @@ In: a bundle, a table with images, images of `train` for the trivial statistics.
 image and an evaluation per task, machine-readable; the card is written from that alone. A task is
 one answer against all others ("children/pneumonia"), one against another ("lesion/malignant_lesion
 against benign_lesion"), any against none, or the mean over a question's answers ("tumour/macro").
-Never: chooses anything by what it finds; an image it could not read ends the evaluation.
+Never: chooses anything by what it finds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,21 @@ from processors.explain.subject import Scale, scale_of
 from processors.runtime import Bundle
 from processors.training.data import ImageSet
 from processors.training.measure import (
-    Estimate,
     area,
     auc,
     auc_gain,
     calibration_error,
     estimate,
+    share,
 )
 from processors.training.trivial import trivial_scores, trivial_statistics
 from processors.vae.latent import probability, terms
+from processors.vae.normalise import Image
 
 Numbers = NDArray[np.float64]
-LEAST = 15  # images of each class below which a subgroup gets no figure
+LEAST = (
+    15  # images of each class below which a subgroup has no figure; an answer, red, patients too
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,19 @@ class Scores:
     probabilities: Numbers
 
 
-def score(bundle: Bundle, images: ImageSet) -> Scores:
-    """Every answer of every question for every image, whatever its age."""
+def score(bundle: Bundle, images: ImageSet, inputs: Iterable[Image] | None = None) -> Scores:
+    """Every answer of every question for every image, whatever its age.
+
+    inputs: of the network, in the images' order, as they were before a set kept them in 8 bits.
+    """
     questions = bundle.card["questions"]
     rows = [bundle.row(q, k) for q, e in enumerate(questions) for k in range(len(e["answers"]))]
     logits, found = [], []
-    for sample, pixels in zip(images.samples, images.inputs, strict=True):
+    if inputs is None:
+        inputs = (pixels.astype(np.float32) / 255 for pixels in images.inputs)
+    for sample, seen in zip(images.samples, inputs, strict=True):
         try:
-            latent = bundle.encode(pixels[None].astype(np.float32) / 255)[0]
+            latent = bundle.encode(seen[None])[0]
         except ModelOutputNotFinite as error:
             raise ModelOutputNotFinite(f"{sample.path}: {error}") from error
         cells = [terms(latent, row)[0].ravel() for row in rows]
@@ -77,16 +85,30 @@ def answers(card: Mapping[str, Any]) -> list[tuple[int, int, str]]:
 
 
 def by_label(scores: Scores, card: Mapping[str, Any]) -> dict[str, Numbers]:
-    """One probability per label and image: of the image's own questions, else the highest."""
+    """One probability per label and image: of the image's own questions, and where several are
+    asked that of the gravest answer, as the node says it (`VaeBundleProcessor`): by state, then by
+    log-odds above its own threshold."""
     found: dict[str, Numbers] = {}
     order = answers(card)
+    points = [scale_of(card["questions"][q]["answers"][k]) for q, k, _ in order]
+    every = zip(scores.probabilities.T, points, strict=True)
+    gravity = np.stack([_gravity(p, point) for p, point in every], 1)
     asked = _asked(scores.images, card)
     for label in dict.fromkeys(name for _, _, name in order):
         columns = [c for c, (_, _, name) in enumerate(order) if name == label]
         fits = asked[:, columns]
         fits |= ~fits.any(1, keepdims=True)
-        found[label] = np.where(fits, scores.probabilities[:, columns], -1.0).max(1)
+        gravest = np.where(fits, gravity[:, columns], -np.inf).argmax(1)
+        found[label] = scores.probabilities[np.arange(len(gravest)), np.array(columns)[gravest]]
     return found
+
+
+def _gravity(p: Numbers, point: Scale) -> Numbers:
+    """(n,): larger where graver; 100 log-odds part one state from the next."""
+    state = (p >= point.band[0]).astype(np.float64) + (p >= point.band[1])
+    odds = np.clip([p, np.full_like(p, point.threshold)], 1e-7, 1 - 1e-7)
+    own, threshold = np.log(odds / (1 - odds))
+    return np.asarray(100 * state + own - threshold)
 
 
 def _asked(images: ImageSet, card: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -98,16 +120,29 @@ def _asked(images: ImageSet, card: Mapping[str, Any]) -> NDArray[np.bool_]:
     return np.asarray(fits | ~fits.any(1, keepdims=True), dtype=np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one row. refused: why its picture is not judged by a node, empty where it is. read:
+    whether there is a picture, and so a score."""
+
+    path: str
+    refused: str
+    read: bool = True
+
+
 def write_scores(
-    scores: Scores, card: Mapping[str, Any], verdicts: Sequence[str], file: Path
+    scores: Scores, card: Mapping[str, Any], verdicts: Sequence[Verdict], file: Path
 ) -> None:
-    """path, one probability per label, gate: accepted or the reason of refusal."""
+    """path, one probability per label (none of what cannot be read), gate: accepted or the reason
+    of refusal. verdicts: of every row; scores: of those that could be read, in the same order."""
     columns = by_label(scores, card)
+    scored = iter(np.stack(list(columns.values()), 1))
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["path", *columns, "gate"])
-        for i, (sample, verdict) in enumerate(zip(scores.images.samples, verdicts, strict=True)):
-            writer.writerow([sample.path, *(f"{c[i]:.6f}" for c in columns.values()), verdict])
+        for one in verdicts:
+            cells = [f"{p:.6f}" for p in next(scored)] if one.read else [""] * len(columns)
+            writer.writerow([one.path, *cells, one.refused or "accepted"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +210,6 @@ def subgroups(task: Task, images: ImageSet) -> dict[str, dict[str, float]]:
     return found
 
 
-def _share(values: NDArray[np.bool_], patients: Sequence[str]) -> Estimate:
-    return estimate(lambda i: float(values[i].mean()), patients)
-
-
 def _operating(
     labels: NDArray[np.int64], p: Numbers, names: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
@@ -187,9 +218,9 @@ def _operating(
     ill, well = labels == 1, labels == 0
     undetermined = (p >= scale.band[0]) & (p < scale.band[1])
     return {
-        "sensitivity": _share(p[ill] >= scale.threshold, patients[ill].tolist()).record(),
-        "specificity": _share(p[well] < scale.threshold, patients[well].tolist()).record(),
-        "undetermined": _share(undetermined, patients.tolist()).record(),
+        "sensitivity": share(p[ill] >= scale.threshold, patients[ill].tolist()).record(),
+        "specificity": share(p[well] < scale.threshold, patients[well].tolist()).record(),
+        "undetermined": share(undetermined, patients.tolist()).record(),
         "ece": round(calibration_error(labels, p), 4),
     }
 
@@ -307,8 +338,8 @@ def _lessons(known: ImageSet | None, number: int, question: Mapping[str, Any]) -
 
 
 def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the images whose label no question knows, per label: how many are called present by a
-    question that is asked of them.
+    """Of the images whose label, or whose age, no question knows, per label: how many are called
+    present by a question that is asked of them.
 
     False positives where the label means a healthy organ; elsewhere what the model makes of a
     finding that it was never taught.
@@ -322,16 +353,25 @@ def other_labels(scores: Scores, card: Mapping[str, Any]) -> dict[str, Any]:
         keep = unknown & np.array([label in s.labels for s in samples])
         if keep.sum() >= LEAST:
             patients = [s.patient for s, kept in zip(samples, keep, strict=True) if kept]
-            found[label] = {"n": int(keep.sum()), **_share(called[keep], patients).record()}
+            found[label] = {"n": int(keep.sum()), **share(called[keep], patients).record()}
     return found
 
 
+def few(found: Mapping[str, Any]) -> bool:
+    """Whether a task has too few images of a class, or patients, to say anything: six that are told
+    apart have an AUC of 1, and what is drawn from one patient is always the same."""
+    counts = (found["positive"], found["n"] - found["positive"], found["patients"])
+    return bool(min(counts) < LEAST)
+
+
 def red(name: str, found: Mapping[str, Any], floors: Mapping[str, float]) -> bool:
-    """Whether a task misses its floor or does not clear the trivial bar.
+    """Whether a task misses its floor, does not clear the trivial bar, or has too few images.
 
     A task with a floor must reach it; any other must beat the trivial statistics by more than its
     interval.
     """
+    if few(found):
+        return True
     floor = floors.get(name)
     if floor is not None:
         return bool(found["auc"]["value"] < floor)

@@ -24,7 +24,7 @@ from processors.explain.subject import (
 )
 from processors.explain.traversal import explain
 from processors.runtime import Bundle
-from processors.training.data import read_images, read_table
+from processors.training.data import Unreadable, read_table, tried_images
 from processors.training.evaluate import answers
 from processors.training.measure import estimate
 from processors.training.plan import questions_of
@@ -47,8 +47,9 @@ def _films(
             for s in read_table(table, questions, JUDGED)
             if s.split in splits and s.targets[place[0]] == place[1]
         ]
-        for sample, pixels in zip(rows, read_images(images, [s.path for s in rows]), strict=True):
-            yield read_film(sample.path, pixels, bundle), sample.patient
+        for sample, pixels in zip(rows, tried_images(images, [s.path for s in rows]), strict=True):
+            if not isinstance(pixels, Unreadable):
+                yield read_film(sample.path, pixels, bundle), sample.patient
 
 
 def subject_of(bundle: Bundle, film: Film, place: tuple[int, int]) -> Subject:

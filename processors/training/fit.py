@@ -10,6 +10,7 @@ Never: reads `val`.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,12 +66,16 @@ class Recipe:
 
 @dataclass(slots=True)
 class Run:
-    """The moving parts of a training; everything here is in the checkpoint."""
+    """The moving parts of a training; everything here is in the checkpoint.
+
+    lesson: see `lesson`; empty where nobody asks whether a checkpoint is of this training.
+    """
 
     model: SpatialVAE
     mean: SpatialVAE
     optimiser: torch.optim.Optimizer
     step: int = 0
+    lesson: str = ""
 
 
 def start(
@@ -94,6 +99,16 @@ def start(
     return Run(model, copy.deepcopy(model).eval(), optimiser)
 
 
+def lesson(images: ImageSet, recipe: Recipe, learnt: Mapping[str, Tensor] | None = None) -> str:
+    """One digest over all that a training learns from: what differs in it is another training."""
+    found = hashlib.sha256(repr(recipe).encode())
+    for array in (images.inputs, images.targets, images.groups, images.places):
+        found.update(np.ascontiguousarray(array).data)
+    for name, weight in sorted((learnt or {}).items()):
+        found.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def save(run: Run, file: Path) -> None:
     """Replaces the checkpoint in one step, so that a kill leaves the old one."""
     part = file.with_suffix(".part")
@@ -102,6 +117,7 @@ def save(run: Run, file: Path) -> None:
         "mean": run.mean.state_dict(),
         "optimiser": run.optimiser.state_dict(),
         "step": run.step,
+        "lesson": run.lesson,
         "random": torch.get_rng_state(),
     }
     torch.save(state, part)
@@ -109,7 +125,15 @@ def save(run: Run, file: Path) -> None:
 
 
 def resume(run: Run, file: Path) -> None:
+    """Goes on from a checkpoint. ValueError where it is of another training: of other images,
+    labels, recipe or start, which it would be taken for the result of."""
     state = torch.load(file, weights_only=True)
+    held = state.get("lesson", "")  # an older checkpoint does not say
+    if held and run.lesson and held != run.lesson:
+        raise ValueError(
+            f"{file} is of another training: of other images, labels, steps, seed or weights to "
+            "start from. Name another folder by --work, or remove this one."
+        )
     run.model.load_state_dict(state["model"])
     run.mean.load_state_dict(state["mean"])
     run.optimiser.load_state_dict(state["optimiser"])

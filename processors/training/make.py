@@ -6,7 +6,7 @@ runtime opens; its card is written by the evaluation that follows. Reads `train`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,21 @@ from processors.training import fit
 from processors.training.bundle import Pieces, write_bundle
 from processors.training.calibrate import Calibration, calibrate
 from processors.training.crew import ALONE, Crew
-from processors.training.data import ImageSet, is_tuning, join, licences_of, load
+from processors.training.data import (
+    ImageSet,
+    Sample,
+    is_tuning,
+    join,
+    licences_of,
+    load,
+    read_table,
+)
 from processors.training.donors import average, noise
 from processors.training.places import place_of
 from processors.training.plan import Plan, PlanError
 from processors.training.privacy import harmless
 from processors.training.stopping import Best
+from processors.training.table import TRAINED
 from processors.vae.network import SIZES, Shape, SpatialVAE
 
 MOST_DONORS = 48  # averages per class: enough to match, small to ship
@@ -41,20 +50,29 @@ Sources = Sequence[tuple[Path, Path]]
 def load_training(sources: Sources, plan: Plan) -> tuple[ImageSet, ImageSet]:
     """The films that fit and the films that choose and calibrate; patients are in one of them.
 
-    PlanError, before anything is trained, when one of the two lacks a class.
+    PlanError, before an image is read, when one of the two lacks a class.
     """
     size = int(plan.raw["size"])
     place = place_of(plan.raw.get("place", {}), size)
     twin = bool(plan.raw.get("twins"))
-    training = join([load(t, i, plan.questions, size, "train", place, twin) for t, i in sources])
+    rows = [s for t, _ in sources for s in read_table(t, plan.questions) if s.split == TRAINED]
+    if rows:
+        _enough(rows, plan, made=(NONE,) if twin else ())
+    training = join([load(t, i, plan.questions, size, TRAINED, place, twin) for t, i in sources])
+    _enough(training.samples, plan)
     tuning = np.array([is_tuning(s.patient) for s in training.samples])
-    parts = training.where(~tuning), training.where(tuning)
+    return training.where(~tuning), training.where(tuning)
+
+
+def _enough(samples: Sequence[Sample], plan: Plan, made: Collection[str] = ()) -> None:
+    """PlanError for a class that no patient fits or none calibrates. made: classes of which images
+    are made when they are read."""
     for number, question in enumerate(plan.questions):
         for target, label in enumerate([*question.labels, NONE][: question.classes]):
-            if not all((part.answers(number) == target).any() for part in parts):
+            there = {is_tuning(s.patient) for s in samples if s.targets[number] == target}
+            if len(there) < 2 and label not in made:
                 what = f"{question.name}/{label}"
                 raise PlanError(f"Too few patients of {what}: some must fit, others calibrate.")
-    return parts
 
 
 def recipe_of(plan: Plan) -> fit.Recipe:
@@ -104,13 +122,14 @@ def fit_network(
     """The averaged network; continues from work/checkpoint.pt when it is there.
 
     parts: images that fit, images that tune. Raises ValueError where several processes would have
-    to agree when to stop early.
+    to agree when to stop early, and for the checkpoint of another training.
     """
     images, tuning = parts
     if setting.patience and setting.crew.count > 1:
         raise ValueError("early stopping is for one process: leave patience out")
     recipe, file = recipe_of(plan), setting.work / "checkpoint.pt"
     run = fit.start(shape_of(plan), recipe, setting.learnt, setting.crew.device)
+    run.lesson = fit.lesson(images, recipe, setting.learnt)
     if file.exists():
         fit.resume(run, file)
     best = Best(setting.patience)
@@ -251,7 +270,7 @@ def metadata(
         "data_type": "dicom, png, jpeg",
         "intended_use": "Preliminary results for a radiologist. Not for diagnostic use.",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": answer}},
-        "dictamen": _card(plan, found, licences),
+        "dictamen": _card(plan, found, licences) | _unnamed(images),
     }
 
 
@@ -280,15 +299,22 @@ def _card(plan: Plan, found: Sequence[Calibration], licences: Sequence[str]) -> 
     }
 
 
+def _unnamed(images: ImageSet) -> dict[str, int]:
+    """How many images taught, and of how many of them the table names no patient."""
+    nameless = sum(sample.nameless for sample in images.samples)
+    return {"images": len(images.samples), "nameless": nameless}
+
+
 def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
     """A question of the plan with its calibration, as it stands in the card."""
     answers = [
         {
             **answer,
             "offset": round(offset, 5),
-            "threshold": round(point.threshold, 5),
-            "band": [round(end, 5) for end in point.band],
+            "threshold": _said(point.threshold),
+            "band": [_said(end) for end in point.band],
             "clear": round(point.clear, 5),
+            "tuned": list(point.tuned),
         }
         for answer, offset, point in zip(
             entry["answers"], found.offsets, found.operating, strict=True
@@ -302,11 +328,18 @@ def calibrated(entry: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
     }
 
 
+def _said(p: float) -> float:
+    """A probability as it stands in the card: never 0, which all reach, nor 1, which none does."""
+    return round(min(max(p, 1e-5), 1 - 1e-5), 5)
+
+
 def inference(plan: Plan) -> dict[str, Any]:
     """configs/inference.json: what `python -m monai.bundle run` executes."""
     size = int(plan.raw["size"])
     reader = {"_target_": "PILReader", "reverse_indexing": False}
-    reader["converter"] = "$lambda image: image.convert('L')"
+    # of more than 8 bits the values: as 8 they would be white; the range is equalised away
+    grey = "image if image.mode[0] in 'IF' else image.convert('L')"
+    reader["converter"] = f"$lambda image: ImageOps.exif_transpose({grey})"
     transforms = [
         {"_target_": "LoadImage", "image_only": True, "reader": reader},
         {"_target_": "EnsureChannelFirst", "channel_dim": "no_channel"},
@@ -315,7 +348,7 @@ def inference(plan: Plan) -> dict[str, Any]:
         {"_target_": "EnsureType", "dtype": "$torch.float32", "track_meta": False},
     ]
     return {
-        "imports": ["$import torch"],
+        "imports": ["$import torch", "$from PIL import ImageOps"],
         "bundle_root": ".",
         "image": "image.png",
         "device": "$torch.device('cpu')",

@@ -59,6 +59,16 @@ def estimate(
     return Estimate(number(np.arange(len(patients))), float(low), float(high))
 
 
+def share(values: NDArray[np.bool_], patients: Sequence[str]) -> Estimate:
+    """Part of the films that are so, by patient. Where all are, or none, every draw says the same:
+    then the exact interval of as many patients (Clopper & Pearson, Biometrika 26:404, 1934)."""
+    found = estimate(lambda i: float(values[i].mean()), patients)
+    if 0 < found.value < 1:
+        return found
+    sure = 1 - 0.025 ** (1 / len(set(patients)))
+    return Estimate(0, 0, sure) if found.value == 0 else Estimate(1, 1 - sure, 1)
+
+
 def area(labels: Labels, scores: Numbers) -> float:
     """AUC by ranks (Mann-Whitney), ties counted half; each class must occur."""
     ill = labels == 1

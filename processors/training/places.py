@@ -19,6 +19,8 @@ from processors.training.data import Place, Sample
 from processors.training.plan import PlanError
 from processors.vae.normalise import Image, resize_area
 
+BEYOND = 1.01  # of the picture's side: where a box that was rounded may end
+
 
 def lot(name: str) -> float:
     """A number in 0..1 that depends on the name alone."""
@@ -26,9 +28,17 @@ def lot(name: str) -> float:
 
 
 def box_mask(sample: Sample, shape: tuple[int, ...], size: int) -> NDArray[np.bool_]:
-    """The sample's boxes (x, y, width, height in stored pixels) on a (size, size) grid."""
+    """The sample's boxes (x, y, width, height in stored pixels) on a (size, size) grid.
+
+    Raises ValueError for a box that leaves the picture: it is in the pixels of another.
+    """
     found = np.zeros((size, size), bool)
     for x, y, wide, high in sample.boxes:
+        if x + wide > shape[1] * BEYOND + 1 or y + high > shape[0] * BEYOND + 1:
+            raise ValueError(
+                f"{sample.path} has {shape[1]} x {shape[0]} pixels, and a box of it ends at "
+                f"{x + wide:g}, {y + high:g}: boxes are in pixels of the picture as it is shown"
+            )
         rows = slice(int(y * size / shape[0]), int(np.ceil((y + high) * size / shape[0])))
         columns = slice(int(x * size / shape[1]), int(np.ceil((x + wide) * size / shape[1])))
         found[rows, columns] = True
@@ -49,7 +59,8 @@ def place_of(terms: Mapping[str, Any], size: int) -> Place | None:
     ) -> NDArray[np.bool_]:
         if lot(sample.path) < share:
             if mask is not None and mask.any():
-                return np.asarray(resize_area(mask, size, size) > 0.1, dtype=np.bool_)
+                marked = (mask > mask.max() / 2).astype(np.float32)  # 1 or 255, as masks are saved
+                return np.asarray(resize_area(marked, size, size) > 0.1, dtype=np.bool_)
             if sample.boxes:
                 return box_mask(sample, shape, size)
         inside = field(seen) if field else None

@@ -25,7 +25,7 @@ from processors.explain.traversal import changes, control, less, painted
 from processors.runtime import Bundle
 from processors.training.data import ImageSet, Sample
 from processors.training.evaluate import score
-from processors.training.measure import area, estimate
+from processors.training.measure import area, estimate, share
 from processors.training.places import lot
 from processors.training.witness import Witness
 from processors.vae.latent import Array, Row, evidence, margin, probability, shares, traverse
@@ -54,6 +54,8 @@ def _figure(values: Sequence[float], samples: Sequence[Sample]) -> dict[str, Any
     if len(held) < 2:
         return {"n": len(held)}
     names = [s.patient for s, has in zip(samples, known, strict=True) if has]
+    if set(held.tolist()) <= {0.0, 1.0}:
+        return {"n": len(held), **share(held == 1, names).record()}
     return {"n": len(held), **estimate(lambda i: float(held[i].mean()), names).record()}
 
 
@@ -135,7 +137,8 @@ def use_of_boxes(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
     the first question; share of the images called right that keep their answer without the box.
     Nothing where boxed images all have the same answer: there is no AUC, and no other to give."""
     generator = np.random.default_rng(0)
-    boxed = images.where([bool(place.any()) for place in images.places])
+    known = images.answers(0) >= 0  # what a question is not asked of is no negative of it
+    boxed = images.where(known & images.places.any((1, 2)))
     if not 0 < (boxed.answers(0) == 0).sum() < len(boxed.samples):
         return {}
     field = FIELDS.get(str(bundle.card["field"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,8 +77,9 @@ def _parted(text: str) -> list[str]:
 def read_lines(table: Path, needed: Sequence[str] = NEEDED) -> tuple[Line, ...]:
     """The rows in order. needed: columns without which the table is none.
 
-    Raises ValueError, naming the table and the line, for what is no such table, and for a patient
-    whose images both teach and judge: a figure measured on them would say too much.
+    Raises ValueError, naming the table and the line, for what is no such table, for a patient
+    whose images both teach and judge, since a figure measured on them would say too much, and for
+    an image that is labelled twice.
     """
     header, *rows = _rows(table) or [(0, [])]
     columns = [name.strip().casefold() for name in header[1]]
@@ -88,6 +90,7 @@ def read_lines(table: Path, needed: Sequence[str] = NEEDED) -> tuple[Line, ...]:
         raise ValueError(f"{table} has two columns {twice[0]!r}")
     lines = tuple(_line(table, number, columns, cells) for number, cells in rows)
     _apart(table, lines)
+    _once(lines)
     return lines
 
 
@@ -127,16 +130,39 @@ def _line(table: Path, number: int, columns: Sequence[str], cells: Sequence[str]
     named = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
     if not named["path"]:
         raise ValueError(f"{place}, names no path")
+    if named.get("split", "").casefold() == TRAINED:  # else such rows would judge what they taught
+        named["split"] = TRAINED
     return Line(place, named)
+
+
+def _same(column: str, cell: str) -> str:
+    """What two spellings of one patient or one file have in common."""
+    plain = unicodedata.normalize("NFC", cell)
+    if column == "path":
+        return posixpath.normpath(plain)
+    return " ".join(plain.split()).casefold()
 
 
 def _apart(table: Path, lines: Sequence[Line]) -> None:
     """No patient, and no image, is among those that teach and among others."""
     for column in ("patient", "path"):
-        taught = {one.get(column) for one in lines if one.get("split") == TRAINED} - {""}
-        for one in lines:
-            if one.get("split") != TRAINED and one.get(column) in taught:
+        cells = [(one, _same(column, one.get(column))) for one in lines if one.get(column)]
+        taught = {same for one, same in cells if one.get("split") == TRAINED}
+        for one, same in cells:
+            if one.get("split") != TRAINED and same in taught:
                 raise ValueError(
                     f"{table}: {column} {one.get(column)!r} stands in the splits {TRAINED!r} and "
                     f"{one.get('split')!r}; what teaches must not judge: keep one of the two"
                 )
+
+
+def _once(lines: Sequence[Line]) -> None:
+    """No image has two rows that say different things of it."""
+    told: dict[str, Line] = {}
+    for one in lines:
+        first = told.setdefault(_same("path", one.get("path")), one)
+        if set(one.labels) != set(first.labels):
+            raise ValueError(
+                f"{one.place}, labels {one.get('path')!r} otherwise than an earlier row: one row "
+                "an image, its labels joined by |"
+            )

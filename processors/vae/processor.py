@@ -99,9 +99,9 @@ def _logit(p: float) -> float:
 
 
 def _gravity(found: tuple[Finding, _Answer]) -> tuple[int, float]:
-    """Present above undetermined above absent, then by log-odds above the threshold."""
-    finding, answer = found
-    return RANK[finding.state], answer.excess
+    """Present above undetermined above absent, then by probability, as the reports order them."""
+    finding, _ = found
+    return RANK[finding.state], finding.probability
 
 
 _Judged = tuple[list[tuple[Finding, _Answer]], Film]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_a_bundle_without_a_card_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
-    plan, start, made = (tmp_path / n for n in ("plan.json", "start.safetensors", "bundle"))
+    plan, start, made = (tmp_path / n for n in ("plan.json", "start.safetensors", "bundle-1.3"))
     plan.write_text(json.dumps({**tiny_plan().raw, "name": "tiny", "widths": "S"}))
     table = ("--table", films, "--images", films.parent)
     code, text = _models("pretrain", "--out", start, *table, "--unlabelled", "films",
@@ -65,6 +66,7 @@ def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
     code, text = _models("train", "--out", made, *table, "--plan", plan, "--start", start)
     assert code == 0, text
     assert open_bundle(str(made), "cpu").card["channels"] == 4
+    assert (tmp_path / "bundle-1.3.work" / "checkpoint.pt").is_file()  # bundle-1.4 has its own
     other = ("--plan", plan, "--start", made / "models" / "donors.npz")
     code, text = _models("train", "--out", tmp_path / "again", *table, *other)
     assert code == 1
@@ -184,6 +186,46 @@ def test_films_that_teach_nothing_are_judged_all_the_same(
     assert "--train-table" in text
 
 
+def test_a_picture_that_cannot_be_read_is_counted_and_the_others_are_judged(
+    tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(films.parent, tmp_path / "films")
+    (tmp_path / "films" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "films" / "6.png").unlink()
+    found = {}
+    for name, folder in (("whole", films.parent), ("spoilt", tmp_path / "films")):
+        scores, file = tmp_path / f"{name}.csv", tmp_path / f"{name}.json"
+        words = ("--table", site, "--images", folder, "--scores", scores, "--json", file)
+        code, text = _models("evaluate", tiny, *words, "--strips", 2, "--witness-steps", 0)
+        assert code == 0, text
+        found[name] = (
+            list(csv.DictReader(scores.read_text().splitlines())),
+            json.loads(file.read_text()),
+        )
+    (whole, _), (rows, evaluation) = found["whole"], found["spoilt"]
+    lost = {"1.png": "no readable picture", "6.png": "not a file of"}
+    assert [row["path"] for row in rows] == [row["path"] for row in whole]
+    for row, other in zip(rows, whole, strict=True):
+        if row["path"] in lost:
+            assert row["pneumonia"] == ""
+            assert row["gate"].startswith("Not assessed because ")
+            assert lost[row["path"]] in row["gate"]
+        else:
+            assert row == other
+    assert evaluation["unreadable"] == 2
+    assert evaluation["answers"]["children/pneumonia"]["n"] == 11
+    assert evaluation["answers"]["adults/pneumonia"]["n"] == 11
+    assert "cannot be read: 2 (they are in no figure above)" in text
+
+
+def test_where_no_picture_can_be_read_the_folder_is_named(
+    tiny: Path, site: Path, tmp_path: Path
+) -> None:
+    code, text = _models("evaluate", tiny, "--table", site, "--images", tmp_path)
+    assert code == 1
+    assert f"can be read from {tmp_path}" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("splits", "judged"),
     [
@@ -213,6 +255,64 @@ def test_which_rows_are_judged_without_a_split(
     asked = [row["path"] for row in rows if not splits or row["split"] in judged.split(", ")]
     assert [row["path"] for row in csv.DictReader(scores.read_text().splitlines())] == asked
     assert ("says too much" in text) == (judged == "train")
+
+
+@pytest.mark.parametrize(
+    ("where", "copies"),
+    [
+        pytest.param("one table", 3, id="under another name"),
+        pytest.param("two tables", 24, id="in the table that teaches"),
+        pytest.param("no train", None, id="nothing to compare with"),
+    ],
+)
+def test_images_that_teach_and_judge_are_counted(
+    where: str, copies: int | None, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(films.parent, tmp_path / "films")
+    header, *rows = films.read_text().splitlines()
+    held = [row.replace("train", "val") for row in rows[120:]]
+    for i in range(3):
+        shutil.copy(tmp_path / "films" / f"{i}.png", tmp_path / "films" / f"copy{i}.png")
+        held.append(f"copy{i}.png,val,Q{i},pneumonia,3")
+    both = tmp_path / "both.csv"
+    both.write_text("\n".join([header, *rows[:120], *held]))
+    words = ["--table", both if where == "one table" else site]
+    if where == "two tables":
+        words += ["--train-table", films, "--train-images", films.parent]
+    words += ["--images", tmp_path / "films", "--json", tmp_path / "e.json"]
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert json.loads((tmp_path / "e.json").read_text())["taught"] == copies
+    assert ("stand in `train` as well" in text) is bool(copies)
+
+
+@pytest.mark.parametrize("split", [[], ["--split", "train"]], ids=["all teach", "asked for"])
+def test_no_card_is_written_of_rows_that_taught(
+    split: list[str], tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    """Films known by heart, beside another table's trivial bar, would clear any."""
+    other = tmp_path / "other.csv"
+    other.write_text(films.read_text())
+    words = ["--table", films, "--images", films.parent, "--train-table", other]
+    words += ["--train-images", films.parent, "--strips", "2", "--write-card", *split]
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 1
+    assert "rows that taught nothing" in text
+
+
+@pytest.mark.parametrize("named", [0, 10, 24])
+def test_images_whose_patient_no_table_names_are_counted(
+    named: int, tiny: Path, site: Path, films: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.reader(site.read_text().splitlines()))
+    for row in rows[1 + named :]:
+        row[2] = ""
+    site.write_text("\n".join(map(",".join, rows)))
+    words = ("--table", site, "--images", films.parent, "--json", tmp_path / "e.json")
+    code, text = _models("evaluate", tiny, *words)
+    assert code == 0, text
+    assert json.loads((tmp_path / "e.json").read_text())["nameless"] == 24 - named
+    assert (f"of {24 - named} of 24 images the tables name no patient" in text) is (named < 24)
 
 
 def test_labels_that_the_bundle_does_not_know_are_said(
@@ -245,17 +345,20 @@ def test_where_nothing_can_be_written_is_said_before_the_work(
     assert said in " ".join(text.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("command", ["train", "pretrain", "evaluate", "probe", "sheet", "time"])
 @pytest.mark.parametrize(
-    ("row", "said"),
-    [("nofile.png,{split},X,pneumonia,3", "nofile.png is not a file of"),
-     ("1.png,{split},X", "line 26, has 3 cells and the header 5")],
+    ("command", "row", "said"),
+    [
+        *((command, "nofile.png,{split},X,pneumonia,3", "nofile.png is not a file of")
+          for command in ("train", "pretrain", "probe", "sheet", "time")),
+        *((command, "1.png,{split},X", ", has 3 cells and the header 5")
+          for command in ("train", "pretrain", "evaluate", "probe", "sheet", "time")),
+    ],
 )  # fmt: skip
 def test_a_wrong_table_is_said_in_one_line(
     command: str, row: str, said: str, tiny: Path, site: Path, films: Path, tmp_path: Path
 ) -> None:
     teaches = command in ("train", "pretrain")
-    text = site.read_text().replace(",val,", ",train,") if teaches else site.read_text()
+    text = films.read_text() if teaches else site.read_text()
     site.write_text(text + row.format(split="train" if teaches else "val") + "\n")
     bundle = [] if teaches else [tiny]
     out = ["--out", tmp_path / "out.png"] if teaches or command == "sheet" else []

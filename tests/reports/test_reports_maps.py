@@ -27,7 +27,7 @@ from report_cases import (
 
 from processors.analysis import Analysis, Check, Explanation
 from processors.explain import METHODS
-from reports import content, drawing, secondary_capture, write_all
+from reports import content, drawing, pictures, secondary_capture, write_all
 from reports.model import KINDS
 from reports.result import result
 from reports.wording import EN, ES, words
@@ -135,6 +135,28 @@ def test_a_signed_map_says_what_blue_is(monkeypatch: pytest.MonkeyPatch) -> None
         "SHAP: orange raises the answer, blue lowers it"
         in captions(monkeypatch, told, image)["map"]
     )
+
+
+@pytest.mark.parametrize(
+    ("lowest", "said"),
+    [
+        pytest.param(0.0, "Evidence: orange raises the answer", id="nothing lowers it"),
+        pytest.param(-0.5, "Evidence: orange raises, blue lowers it", id="something does"),
+    ],
+)
+@pytest.mark.parametrize("drawn_by", [pictures.strip, pictures.mosaic])
+def test_the_map_beside_a_strip_says_what_its_colours_are(
+    monkeypatch: pytest.MonkeyPatch, drawn_by: Any, lowest: float, said: str
+) -> None:
+    image = source()
+    strip = explanation(image, "pneumonia")
+    difference = np.full((64, 64), lowest, np.float32)
+    difference[20:30, 20:30] = 1.0
+    written: list[str] = []
+    monkeypatch.setattr(pictures, "write", lambda *args, **_: written.append(args[2]))
+    monkeypatch.setattr(drawing, "write", lambda *args, **_: written.append(args[2]))
+    drawn_by(replace(strip, difference=difference), present(image), OPTIONS)
+    assert said in written
 
 
 def test_a_withheld_map_is_not_drawn_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

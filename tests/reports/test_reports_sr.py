@@ -34,6 +34,7 @@ from report_cases import (
 
 from processors.analysis import Code, Finding, Impression, Sentence, State
 from reports import Report, ReportError, structured_report, text_report, uids, write_all
+from reports.content import finding_line
 
 BOTH = ["structured_report", "text_report"]
 
@@ -330,7 +331,7 @@ def test_private_scheme_is_described():
 
 
 @pytest.mark.parametrize(
-    ("probability", "shown"), [(0.7149, "71 %"), (0.999, ">99 %"), (0.001, "<1 %"), (0.5, "50.0 %")]
+    ("probability", "shown"), [(0.7149, "71 %"), (0.999, ">99 %"), (0.001, "<1 %"), (0.5, "50 %")]
 )
 def test_no_certainty_is_said_as_none_or_all(probability: float, shown: str):
     image = source()
@@ -338,6 +339,34 @@ def test_no_certainty_is_said_as_none_or_all(probability: float, shown: str):
     told = analysis(one, (replace(present(image), probability=probability),))
     (report,) = text_report.write(told, one, OPTIONS, MADE_AT)
     assert f"certainty {shown}" in texts(read(report))[-2]
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "band", "said"),
+    [
+        pytest.param(
+            0.4996, 0.5, (0.4996, 0.5), "49.96 %, threshold 50.00 %", id="just below, rounded up"
+        ),
+        pytest.param(0.503, 0.5, (0.4, 0.6), "50.3 %, threshold 50.0 %", id="just above"),
+        pytest.param(0.71, 0.5, (0.4, 0.6), "71 %, threshold 50 %", id="far away"),
+        pytest.param(0.5, 0.5, (0.4, 0.6), "50 %, threshold 50 %", id="on it"),
+        pytest.param(
+            0.7225,
+            0.50287,
+            (0.28194, 0.72269),
+            "72.2 %, threshold 50 %, undetermined from 28 % to 72.3 %",
+            id="within the band by a hair",
+        ),
+        pytest.param(0.996, 0.998, (0.99, 0.999), "99.6 %, threshold 99.8 %", id="both near all"),
+        pytest.param(0.0004, 0.004, (0.004, 0.004), "<0.1 %, threshold 0.4 %", id="both near none"),
+        pytest.param(0.9999, 0.5, (0.4, 0.6), ">99 %, threshold 50 %", id="near all alone"),
+    ],
+)
+def test_no_number_hides_on_which_side_of_a_mark_it_lies(
+    probability: float, threshold: float, band: tuple[float, float], said: str
+):
+    found = replace(present(source()), probability=probability, threshold=threshold, band=band)
+    assert f"certainty {said}" in finding_line(found, OPTIONS)
 
 
 def test_frame_is_named_in_a_multi_frame_source():

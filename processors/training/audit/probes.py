@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.training.audit.cases import Case, encoded, margins_of
-from processors.training.measure import Estimate, Numbers, area, estimate
+from processors.training.measure import Estimate, Numbers, area, estimate, share
 from processors.training.studies.marker_planting import KINDS, Marker, Masks, masks_of, painted
 from processors.vae.latent import Array
 
@@ -92,14 +92,13 @@ def probe(case: Case, found: Marked) -> Probe:
     before, after = case.margins >= case.goal, found.margins >= case.goal
     names = np.array(case.patients)
 
-    def share(films: NDArray[np.bool_], change: NDArray[np.bool_]) -> Estimate:
-        held = change[films]
-        return estimate(lambda i: float(held[i].mean()), names[films].tolist())
+    def part(films: NDArray[np.bool_], change: NDArray[np.bool_]) -> Estimate:
+        return share(change[films], names[films].tolist())
 
     return Probe(
         kind=found.kind,
         raises=lost(False),
         lowers=lost(True),
-        turned=share(~case.positive, after & ~before),
-        silenced=share(case.positive, before & ~after),
+        turned=part(~case.positive, after & ~before),
+        silenced=part(case.positive, before & ~after),
     )

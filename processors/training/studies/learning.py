@@ -78,6 +78,7 @@ def learn(
     folder.mkdir(parents=True, exist_ok=True)
     file, cost = folder / "network.pt", folder / "cpu_s.txt"
     run = fit.start(shape_of(plan), recipe, start)
+    run.lesson = fit.lesson(fitted, recipe, start)
     if file.is_file():
         fit.resume(run, file)
         return Learnt(run.mean.eval(), float(cost.read_text()))

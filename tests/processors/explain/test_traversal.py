@@ -24,6 +24,7 @@ from processors.explain.traversal import (
     enlarged,
     explain,
     less,
+    map_of,
     painted,
     pictures,
 )
@@ -123,6 +124,18 @@ def test_a_strip_is_what_its_frames_are_one_by_one(bundle: Bundle, number: int) 
     found = [frame.probability for frame in explanation.frames]
     np.testing.assert_allclose(found, answers, atol=1e-4)
     assert np.ptp(answers) > 20 * 1e-4  # else any order of frames would do
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_map_of_a_strip_says_for_and_never_against(bundle: Bundle, number: int) -> None:
+    """An opacity that goes darkens: painted by that sign it would seem to lower the answer."""
+    subject = _subject(bundle, number)
+    found = explain(subject, "en")
+    assert changes(subject, [less(subject)[0].latent]).min() < 0
+    assert found.difference.min() >= 0
+    np.testing.assert_array_equal(
+        found.difference, enlarged(map_of(subject), subject.film.picture.shape)
+    )
 
 
 def test_without_donors_nothing_is_shown(bundle: Bundle) -> None:

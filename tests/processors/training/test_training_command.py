@@ -12,18 +12,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_bundle import tiny_images, tiny_plan
+from tiny_bundle import tiny_images, tiny_plan, write_tiny
 
 from processors.analysis import BundleError
+from processors.explain.subject import read_film
 from processors.runtime import SHIPPED, open_bundle
 from processors.training import fit
 from processors.training.appraise import Asked, evaluate_bundle
-from processors.training.card import alarms
+from processors.training.card import _readme, alarms, judged
 from processors.training.command import Wanted, train_bundle
+from processors.training.data import ImageSet, read_images, read_table
 from processors.training.explained import explained
 from processors.training.make import load_training, recipe_of, shape_of
 from processors.training.plan import PlanError, read_plan
 from processors.training.witness import Witness
+from processors.vae.latent import probability
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,47 @@ def test_a_stopped_run_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
     assert _same(whole.mean, second.mean)
 
 
+def _of_another(what: str) -> tuple[ImageSet, fit.Recipe, dict[str, torch.Tensor]]:
+    """The tiny training with one thing changed."""
+    images, recipe = tiny_images(), recipe_of(tiny_plan())
+    start = {"weight": torch.zeros(2)} if what != "start" else {"weight": torch.ones(2)}
+    if what == "images":
+        images = tiny_images(seed=1)
+    if what == "labels":
+        first, *rest = images.samples
+        images = replace(images, samples=(replace(first, targets=(0, -1)), *rest))
+    if what in ("steps", "seed"):
+        recipe = replace(recipe, **{what: 5})
+    return images, recipe, start
+
+
+@pytest.mark.parametrize("what", ["images", "labels", "steps", "seed", "start"])
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(what: str, tmp_path: Path) -> None:
+    """It would be written as the result of these images, and nothing of them was learnt."""
+    first, _ = _start()
+    first.lesson = fit.lesson(*_of_another(""))
+    fit.save(first, tmp_path / "checkpoint.pt")
+    second, _ = _start()
+    second.lesson = fit.lesson(*_of_another(""))
+    fit.resume(second, tmp_path / "checkpoint.pt")
+    second.lesson = fit.lesson(*_of_another(what))
+    with pytest.raises(ValueError, match="of another training"):
+        fit.resume(second, tmp_path / "checkpoint.pt")
+
+
+def test_a_second_table_does_not_get_the_first_one_s_network(
+    table: Path, plan_file: Path, tmp_path: Path
+) -> None:
+    wanted = Wanted(str(plan_file), steps=2, seed=1)
+    train_bundle([(table, table.parent)], tmp_path / "one", tmp_path / "work", wanted)
+    rows = table.read_text().splitlines()
+    other = tmp_path / "films.csv"
+    other.write_text("\n".join([*rows[:40], *rows[41:]]))
+    with pytest.raises(ValueError, match="of another training"):
+        train_bundle([(other, table.parent)], tmp_path / "two", tmp_path / "work", wanted)
+    assert not (tmp_path / "two").exists()
+
+
 def test_a_film_without_label_teaches_reconstruction_alone() -> None:
     run, recipe = _start()
     images = tiny_images()
@@ -165,8 +209,21 @@ def test_a_class_without_patients_is_named_before_training(
     rows = table.read_text().splitlines()
     ill = [row for row in rows if "no_finding" not in row]  # of the adults, nobody is well
     (tmp_path / "films.csv").write_text("\n".join(ill))
-    with pytest.raises(PlanError, match="adults/none"):
-        load_training([(tmp_path / "films.csv", table.parent)], read_plan(str(plan_file)))
+    with pytest.raises(PlanError, match="adults/none"):  # before a film is looked for
+        load_training([(tmp_path / "films.csv", tmp_path / "no")], read_plan(str(plan_file)))
+
+
+def test_a_class_that_twins_alone_give_is_not_missed_in_the_table(
+    table: Path, plan_file: Path, tmp_path: Path
+) -> None:
+    rows = table.read_text().splitlines()
+    ill = [row for row in rows if "no_finding" not in row and "normal" not in row]
+    (tmp_path / "films.csv").write_text("\n".join(ill))
+    plan = read_plan(str(plan_file))
+    with pytest.raises(ValueError, match="is not a file of"):
+        load_training(
+            [(tmp_path / "films.csv", tmp_path)], replace(plan, raw={**plan.raw, "twins": True})
+        )
 
 
 def test_the_bundle_opens(trained: Path) -> None:
@@ -201,6 +258,63 @@ def test_evaluate_writes_scores_and_card(trained: Path, table: Path, tmp_path: P
     for name in ("children", "adults"):
         auc = found["answers"][f"{name}/pneumonia"]["auc"]
         assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in readme
+
+
+def test_a_bundle_trained_anew_has_not_the_old_one_s_card(tmp_path: Path) -> None:
+    made = write_tiny(tmp_path / "bundle")
+    (made / "docs" / "README.md").write_text("AUC 0.999")
+    write_tiny(made, seed=1)
+    open_bundle(str(made), "cpu")
+    assert not (made / "docs" / "README.md").exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_card_says_where_no_patient_is_named(
+    trained: Path, table: Path, named: bool, tmp_path: Path
+) -> None:
+    """Six images that look alike may then be of one patient, and so may both sides of a split."""
+    bundle = open_bundle(str(trained), "cpu")
+    assert (bundle.card["nameless"], bundle.card["images"] > 0) == (0, True)
+    counts = {"images": 40, "nameless": 0 if named else 30}
+    block = {
+        **judged(bundle.card, {"answers": {}, "split": "val", "ms": {"encoder": 1, "decoder": 1},
+                               "parameters": 1, **counts}),
+        **counts,
+    }  # fmt: skip
+    text = _readme({**bundle.metadata, "dictamen": block})
+    assert ("Patients never cross splits." in text) is named
+    assert ("30 of 40 images" in text) is not named
+    assert ("may be of fewer than five" in text) is not named
+    assert ("too narrow where images share a patient" in text) is not named
+
+
+def test_the_scores_are_the_node_s_to_the_last_digit(
+    tiny_folder: Path, table: Path, tmp_path: Path
+) -> None:
+    """A set of images keeps the network's inputs in 8 bits; the node rounds nothing."""
+    sources, scores = [(table, table.parent)], tmp_path / "scores.csv"
+    bundle = open_bundle(str(tiny_folder), "cpu")
+    evaluate_bundle(str(tiny_folder), Asked(sources, sources, "val", scores))
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    samples = [s for s in read_table(table, read_plan("chest").questions) if s.split == "val"]
+    pictures = read_images(table.parent, [s.path for s in samples])
+    for row, sample, picture in zip(rows, samples, pictures, strict=True):
+        latent = read_film("1.2", picture, bundle).latent
+        told = probability(latent, bundle.row(sample.group, 0))
+        assert float(row["pneumonia"]) == pytest.approx(told, abs=2e-6)
+
+
+def test_a_card_says_on_how_many_images_its_thresholds_rest(trained: Path, table: Path) -> None:
+    """One image with the finding is enough to train, and to put a threshold anywhere."""
+    bundle = open_bundle(str(trained), "cpu")
+    _, tuning = load_training([(table, table.parent)], tiny_plan())
+    for number, question in enumerate(bundle.card["questions"]):
+        answers, (answer,) = tuning.answers(number), question["answers"]
+        assert answer["tuned"] == [int((answers == 0).sum()), int((answers == 1).sum())]
+    ill, well = answer["tuned"]
+    block = judged(bundle.card, {"answers": {}, "split": "val", "parameters": 1,
+                                 "ms": {"encoder": 1, "decoder": 1}})  # fmt: skip
+    assert f"adults/pneumonia | {ill} / {well} |" in _readme({**bundle.metadata, "dictamen": block})
 
 
 def _witness(calls: Callable[[int], int]) -> Witness:

@@ -48,6 +48,8 @@ def _table(folder: Path, rows: list[dict[str, str]]) -> Path:
         pytest.param("no_finding", "80", 1, (-1, 1), id="adult, well"),
         pytest.param("effusion", "80", 1, (-1, -1), id="other finding: unknown"),
         pytest.param("", "80", 1, (-1, -1), id="no label"),
+        pytest.param("Pneumonia", "80", 1, (-1, 0), id="in capitals"),
+        pytest.param("No_Finding", "", 1, (-1, 1), id="in capitals, without an age"),
         pytest.param("no_finding", "early 40", 1, (-1, 1), id="words for an age: as without one"),
     ],
 )
@@ -80,6 +82,36 @@ def test_boxes_become_a_mask_on_the_network_s_grid(tmp_path: Path) -> None:
     assert found[10:15, 10:15].all()
     assert found[0, 0]
     assert found.sum() == 26
+
+
+@pytest.mark.parametrize(
+    ("box", "fits"),
+    [
+        pytest.param((10, 20, 10, 20), True, id="to the edge"),
+        pytest.param((10, 20, 10.6, 20), True, id="rounded beyond it"),
+        pytest.param((50, 100, 10, 20), False, id="of the picture before it was made smaller"),
+        pytest.param((0, 0, 30, 10), False, id="too wide"),
+    ],
+)
+def test_a_box_of_another_picture_is_named(box: tuple[float, ...], fits: bool) -> None:
+    sample = Sample("a.png", "train", "P", (0,), boxes=(box,))
+    if fits:
+        assert box_mask(sample, (40, 20), 20).any()
+        return
+    with pytest.raises(ValueError, match=r"a\.png has 20 x 40 pixels.*as it is shown"):
+        box_mask(sample, (40, 20), 20)
+
+
+@pytest.mark.parametrize("drawn", [1, 255])
+def test_a_mask_is_what_is_not_black_in_it(drawn: int, tmp_path: Path) -> None:
+    """Many are saved as 0 and 1, which is black to the eye."""
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 10:20] = drawn
+    for name in ("a.png", "m.png"):
+        Image.fromarray(mask).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("path,split,labels,mask\na.png,train,glioma,m.png\n")
+    images = load(tmp_path / "t.csv", tmp_path, (TUMOURS,), 40, place=place_of({"boxes": 1.0}, 40))
+    np.testing.assert_array_equal(images.places[0], mask > 0)
 
 
 @pytest.mark.parametrize(("share", "used"), [(0.0, 0), (0.2, 20), (1.0, 100)])

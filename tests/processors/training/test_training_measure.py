@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from processors.explain.subject import scale_of
 from processors.training.calibrate import Calibration, Operating, calibrate
-from processors.training.card import _per_series
+from processors.training.card import _per_series, judged
 from processors.training.data import ImageSet, Sample
 from processors.training.donors import average, grouped
-from processors.training.evaluate import Scores, Task, _macro, other_labels
-from processors.training.make import telling
+from processors.training.evaluate import Scores, Task, _macro, by_label, other_labels
+from processors.training.make import calibrated, telling
 from processors.training.measure import (
     area,
     auc,
@@ -20,8 +23,11 @@ from processors.training.measure import (
     calibration_error,
     estimate,
     fair_calibration_error,
+    share,
 )
 from processors.training.privacy import harmless
+from processors.vae.latent import Row
+from processors.vae.processor import RANK, _Answer
 
 
 def _scored(shift: float, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +49,27 @@ def test_auc(shift: float, low: float, high: float) -> None:
     found = auc(labels, scores, [str(i) for i in range(len(labels))])
     assert low <= found.value <= high
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(
+    ("so", "of", "patients", "low", "high"),
+    [
+        pytest.param(5, 5, 5, 0.478, 1.0, id="all five: no word of five patients is sure"),
+        pytest.param(0, 5, 5, 0.0, 0.522, id="none of five"),
+        pytest.param(20, 20, 4, 0.398, 1.0, id="twenty films of four patients are four"),
+        pytest.param(300, 300, 300, 0.988, 1.0, id="all of many"),
+    ],
+)
+def test_a_share_of_all_or_none_has_an_interval(
+    so: int, of: int, patients: int, low: float, high: float
+) -> None:
+    found = share(np.arange(of) < so, [str(i % patients) for i in range(of)])
+    assert (found.low, found.value, found.high) == pytest.approx((low, so / of, high), abs=1e-3)
+
+
+def test_a_share_between_is_drawn_by_patient() -> None:
+    values, names = np.arange(40) % 4 > 0, [str(i // 2) for i in range(40)]
+    assert share(values, names) == estimate(lambda i: float(values[i].mean()), names)
 
 
 def test_a_share_needs_no_classes() -> None:
@@ -81,6 +108,39 @@ def test_other_labels_are_counted_by_the_questions_of_their_age() -> None:
     assert other_labels(Scores(images, p, p), card)["effusion"]["value"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("age", "p", "said"),
+    [
+        pytest.param(None, (0.70, 0.67), 0.67, id="present before a higher undetermined"),
+        pytest.param(None, (0.40, 0.41), 0.40, id="nearer to its own threshold"),
+        pytest.param(None, (0.90, 0.80), 0.90, id="both present: further above"),
+        pytest.param(None, (0.00001, 0.2), 0.2, id="both absent"),
+        pytest.param(3.0, (0.70, 0.67), 0.70, id="a child: the children's alone"),
+        pytest.param(12.0, (0.70, 0.67), 0.67, id="between: as without an age"),
+    ],
+)
+def test_a_label_of_several_questions_gets_the_node_s_probability(
+    age: float | None, p: tuple[float, float], said: float
+) -> None:
+    points = ({"band": [0.28, 0.72], "threshold": 0.4}, {"band": [0.41, 0.66], "threshold": 0.54})
+    card = {
+        "questions": [
+            {"low": low, "high": high, "answers": [{"label": "pneumonia", **point}]}
+            for (low, high), point in zip(((1, 5), (18, 120)), points, strict=True)
+        ]
+    }
+    nothing = np.zeros((1, 1), np.float32)
+    sample = Sample("a", "val", "P", (-1, -1), age=age)
+    images = ImageSet((sample,), nothing.astype(np.uint8), nothing, nothing.astype(bool))
+    found = by_label(Scores(images, np.zeros((1, 2)), np.array([p])), card)
+    assert found["pneumonia"].tolist() == [said]
+    if age is None:
+        row = cast(Row, None)
+        ours = [_Answer(0, 0, row, scale_of(a), q, None) for a, q in zip(points, p, strict=True)]
+        gravest = max(ours, key=lambda answer: (RANK[answer.state], answer.excess))
+        assert gravest.probability == said
+
+
 def test_interval_widens_when_films_share_patients() -> None:
     labels, scores = _scored(1.0)
     alone = auc(labels, scores, [str(i) for i in range(400)])
@@ -112,6 +172,36 @@ def test_calibration_error() -> None:
     assert calibration_error(labels, np.full(100, 0.9), bins=1) == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("ill", "well", "patients", "is_red"),
+    [
+        pytest.param(3, 3, 6, True, id="six that are told apart"),
+        pytest.param(14, 200, 200, True, id="few ill"),
+        pytest.param(200, 14, 200, True, id="few well"),
+        pytest.param(200, 200, 1, True, id="all under one name: no draw differs from another"),
+        pytest.param(15, 15, 15, False, id="enough"),
+    ],
+)
+@pytest.mark.parametrize("goal", [None, 0.9])
+def test_an_answer_measured_on_few_images_is_red(
+    ill: int, well: int, patients: int, is_red: bool, goal: float | None
+) -> None:
+    spoken = {"en": "pneumonia", "es": "neumonía"}
+    perfect = {"value": 1.0, "low": 1.0, "high": 1.0}
+    figures = {"auc": perfect, "trivial": perfect, "gain": perfect}
+    found = {"n": ill + well, "positive": ill, "patients": patients, **figures}
+    card = {
+        "labels": [{"label": "pneumonia", "name": spoken}],
+        "limits": {"goals": {"children/pneumonia": goal}} if goal else {},
+        "questions": [{"name": "children", "words": spoken, "answers": [{"label": "pneumonia"}]}],
+    }
+    told = judged(card, {"answers": {"children/pneumonia": found}})["questions"][0]["answers"][0]
+    assert told["red"] is is_red
+    assert bool(told["note"]) is is_red
+    if is_red:
+        assert f"too few images or patients ({ill} images with" in told["note"]["en"]
+
+
 def test_calibrate_mends_overconfidence() -> None:
     labels, scores = _scored(2.0, 4000)
     margins = 5 * (2 * scores - 2)  # true log-odds are 2 x - 2
@@ -130,6 +220,19 @@ def test_calibrate_answers_that_exclude_each_other() -> None:
     p = found.probabilities(totals)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
     assert max(calibration_error((labels == k).astype(int), p[:, k]) for k in range(3)) < 0.03
+
+
+def test_a_card_holds_no_end_of_a_band_that_no_answer_reaches() -> None:
+    """Tuning images 40 log-odds apart: rounded to 0 and 1, the band would hold every image."""
+    labels = np.arange(40) % 2
+    totals = np.where(labels == 0, 20.0, -20.0)[:, None]
+    found = calibrate(totals, labels, none=True)
+    entry = {"name": "children", "answers": [{"label": "pneumonia"}]}
+    (answer,) = calibrated(entry, found)["answers"]
+    low, high = answer["band"]
+    p = found.probabilities(totals)[:, 0]
+    assert (p[labels == 0] >= high).all()
+    assert (p[labels == 1] < low).all()
 
 
 def test_a_weak_model_is_undetermined_more_often() -> None:

@@ -71,11 +71,40 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
         pytest.param(
             ["a.png,train,,normal,4", "a.png,val,,normal,4"], "'a.png'", id="an image in both"
         ),
+        pytest.param(
+            ["a.png,train,p7,normal,4", "b.png,val,P7,normal,4"], "'P7'", id="in other letters"
+        ),
+        pytest.param(
+            ["a.png,train,A  B,normal,4", "b.png,val,A B,normal,4"], "'A B'", id="with more blanks"
+        ),
+        pytest.param(
+            ["a.png,train,,normal,4", "./x/../a.png,val,,normal,4"], "a.png'", id="a file twice"
+        ),
+        pytest.param(
+            ["a.png,val,P,normal,4", "a.png,val,P,viral,4"],
+            "line 3, labels 'a.png' otherwise",
+            id="a row for each label",
+        ),
+        pytest.param(
+            ["a.png,Train,P7,normal,4", "b.png,val,P7,normal,4"], "'P7'", id="TRAIN is train"
+        ),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, lines: list[str], said: str) -> None:
     with pytest.raises(ValueError, match="films.csv.*" + said):
         read_lines(_table(tmp_path, *lines))
+
+
+def test_a_row_may_stand_twice(tmp_path: Path) -> None:
+    """As where images are drawn with replacement."""
+    rows = ("a.png,val,P,normal|viral,4", "a.png,val,P,viral|normal,4")
+    assert len(read_lines(_table(tmp_path, *rows))) == 2
+
+
+@pytest.mark.parametrize("cell", ["train", "Train", "TRAIN"])
+def test_what_teaches_is_known_in_capitals(tmp_path: Path, cell: str) -> None:
+    (line,) = read_lines(_table(tmp_path, f"a.png,{cell},P,normal,4"))
+    assert line.get("split") == "train"
 
 
 @pytest.mark.parametrize("cell", ["1,2,3", "1,2,3,x", "-1,2,3,4", "nan,1,1,1"])

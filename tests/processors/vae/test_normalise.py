@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from tiny_bundle import tiny_plan
 
+from processors.training.data import read_images
 from processors.training.make import inference
 from processors.vae.normalise import greys_of, network_input, resize_area
 
@@ -35,6 +36,36 @@ def test_equals_the_monai_transforms_of_inference_json(
     ours, _ = network_input(film, 32)
     np.testing.assert_allclose(ours, theirs, atol=2e-3)  # one pixel in the next of 256 bins
     assert np.abs(ours - theirs).mean() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:NvImgCodec")
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_picture_is_turned_as_its_file_says(kind: str, tmp_path: Path) -> None:
+    """As every viewer turns it: it would teach and judge lying on its side."""
+    upright = Image.fromarray(np.rint(_film(288, 240) * 255).astype(np.uint8))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    said = turned.getexif()
+    said[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    turned.save(tmp_path / f"film.{kind}", exif=said, quality=100)
+    (picture,) = read_images(tmp_path, [f"film.{kind}"])
+    np.testing.assert_allclose(picture, np.asarray(upright) / 255, atol=0.03)
+    parser = ConfigParser(json.loads(json.dumps(inference(tiny_plan()))))
+    theirs = parser.get_parsed_content("preprocessing")(str(tmp_path / f"film.{kind}")).numpy()[0]
+    np.testing.assert_allclose(network_input(picture, 32)[0], theirs, atol=5e-3)
+
+
+@pytest.mark.filterwarnings("ignore:NvImgCodec")
+@pytest.mark.parametrize("most", [4095, 65535])
+def test_monai_sees_a_deep_picture_as_the_evaluation_does(most: int, tmp_path: Path) -> None:
+    """Sixteen bits brought to eight by Pillow are white from 256 on."""
+    file = tmp_path / "film.png"
+    Image.fromarray(np.rint(_film(288, 240) * most).astype(np.uint16)).save(file)
+    parser = ConfigParser(json.loads(json.dumps(inference(tiny_plan()))))
+    theirs = parser.get_parsed_content("preprocessing")(str(file)).numpy()[0]
+    (picture,) = read_images(tmp_path, ["film.png"])
+    ours, _ = network_input(picture, 32)
+    np.testing.assert_allclose(ours, theirs, atol=5e-3)
+    assert np.abs(ours - theirs).mean() < 5e-4
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from processors.explain.field import FIELDS
 from processors.explain.subject import Scale, read_film
 from processors.runtime import SHIPPED, Bundle, WeightsShape, open_bundle
 from processors.vae.processor import (
+    MOST_EXPLAINED,
     VaeBundleProcessor,
     _Answer,
     _chosen,
@@ -32,6 +33,7 @@ from processors.vae.processor import (
     _Judged,
     without_timings,
 )
+from reports.content import pictures
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +230,26 @@ def test_every_finding_has_an_explained_image(bundle: Bundle) -> None:
     shown = [(f.label, f.probability) for pairs, _ in chosen[:3] for f, _ in pairs]
     assert shown == [("benign", 0.94), ("malignant", 0.7), ("benign", 0.93)]
     assert len(chosen) == 6
+
+
+def test_the_images_that_are_shown_are_those_that_are_explained(bundle: Bundle) -> None:
+    """Of two labels with unlike thresholds: the reports know no log-odds above them."""
+    row = bundle.row(0, 0)
+    points = {"benign": Scale(0.75, (0.54, 0.89)), "malignant": Scale(0.18, (0.08, 0.35))}
+
+    def judged(number: int, label: str, p: float) -> _Judged:
+        scale, uid = points[label], f"1.2.{number}"
+        answer = _Answer(0, 0, row, scale, p, None)
+        found = Finding(label, uid, p, scale.threshold, answer.state, scale.band)
+        return [(found, answer)], read_film(uid, _film(number), bundle)
+
+    each = [("benign", 0.95), ("benign", 0.94), ("benign", 0.93)]
+    each += [("malignant", 0.9), ("malignant", 0.6), ("malignant", 0.55)]
+    study = [judged(number, *one) for number, one in enumerate(each)]
+    explained = [film.instance_uid for _, film in _chosen(study)[:MOST_EXPLAINED]]
+    findings = tuple(finding for pairs, _ in study for finding, _ in pairs)
+    said = Analysis("1.2", "breast", bundle.algorithm, Status.COMPLETED, findings=findings)
+    assert explained == [uid for uid, _ in pictures(said)]
 
 
 @pytest.mark.parametrize(
