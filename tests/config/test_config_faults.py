@@ -78,6 +78,26 @@ def test_cfg_wrong_type(problems: Problems, changed: Changed, value: str, messag
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param('""', "is empty", id="empty: the folder of whoever calls"),
+        pytest.param("~/data", "~ is no home", id="of a shell"),
+        pytest.param("${DICTAMEN_TEST_HOME}/data", "~ is no home", id="of a shell, by a variable"),
+        pytest.param(r"C:\dictamen\data", "Windows", id="of Windows"),
+        pytest.param("D:/dictamen", "Windows", id="of Windows, with slashes"),
+        pytest.param(r"'\\server\share'", "Windows", id="of a Windows server"),
+    ],
+)
+def test_cfg_path_that_would_be_another_place(
+    problems: Problems, changed: Changed, value: str, message: str
+) -> None:
+    text = changed("  ae_title: DICTAMEN\n", f"  ae_title: DICTAMEN\n  data_dir: {value}\n")
+    (found,) = problems(text, environ={"DICTAMEN_TEST_HOME": "~"})
+    assert (found.line, found.path) == (3, "node.data_dir")
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         pytest.param("idle", "60", "write a number with its unit, for example 10s", id="no unit"),
