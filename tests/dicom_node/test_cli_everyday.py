@@ -163,6 +163,19 @@ def test_a_file_in_the_way_is_named_without_a_number(dictamen: Dictamen, config:
     assert (done.exit_code, done.stderr) == (1, f"{there}: File exists\n")
 
 
+def test_a_file_that_a_restore_misses_is_a_line(dictamen: Dictamen, config: Path) -> None:
+    name = "objects/ab/" + "cd" * 50 + ".dcm"
+    (config.parent / "spool" / name).parent.mkdir(parents=True)
+    (config.parent / "spool" / name).touch()
+    copy, other = config.parent / "copy [1]", config.parent / "other"
+    assert dictamen("db", "backup", "--no-files", str(copy)).stdout == f"wrote {copy}\n"
+    other.mkdir()
+    for file in (config, config.parent / "audit.key"):
+        (other / file.name).write_bytes(file.read_bytes())
+    done = dictamen("db", "restore", str(copy), "--config", str(other / config.name))
+    assert (done.exit_code, done.stdout) == (1, f"missing: {name}\n")
+
+
 def test_a_demonstration_overwrites_nobody_elses_files(dictamen: Dictamen, config: Path) -> None:
     (config.parent / "node").mkdir()
     kept = {path: path.read_bytes() for path in config.parent.iterdir() if path.is_file()}
