@@ -45,6 +45,7 @@ cannot be used."""
 
 CONTAINER_SECRETS = Path("/run/secrets")
 RENEW = 14  # days before its end in which a certificate is to be renewed
+_ASKED = 3
 SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much
 
 
@@ -202,7 +203,10 @@ def _answers_as(ae_title: str, address: str) -> bool:
     caller = AE(ae_title=ae_title)
     caller.connection_timeout = caller.acse_timeout = caller.network_timeout = 5
     caller.add_requested_context(Verification)
-    association = caller.associate(host, int(port), ae_title=ae_title)
+    for _ in range(_ASKED):  # a rejection that comes with the end of the line is lost now and then
+        association = caller.associate(host, int(port), ae_title=ae_title)
+        if association.is_established or association.is_rejected:
+            break
     known = bool(association.is_established)
     if association.is_rejected:
         answer = association.acceptor.primitive

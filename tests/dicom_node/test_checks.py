@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from tls_lab import authority, signed
 import storage
 from config import Settings
 from dicom_node import checks, rooms
-from dicom_node.checks import CheckResult
+from dicom_node.checks import CheckResult, _answers_as
 from dicom_node.cli import node
 from processors import ProcessorError
 
@@ -242,6 +243,23 @@ def test_a_running_node_is_no_reason_to_complain(make: Make) -> None:
     assert found["node.listen"].ok, found
     assert found["node.status"].ok, found
     assert "presumably by this node" in found["node.status"].detail
+
+
+def test_a_running_node_whose_first_answer_is_lost(make: Make) -> None:
+    """pynetdicom drops a rejection that it reads together with the end of the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+
+        def answer() -> None:
+            node.accept()[0].close()
+            second, _ = node.accept()
+            with second:
+                second.recv(1 << 16)
+                second.sendall(bytes.fromhex("030000000004 00010103"))
+                second.recv(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        settings = make(node={"listen": f"127.0.0.1:{node.getsockname()[1]}"})
+        assert _answers_as("DICTAMEN", settings.node.listen)
 
 
 def test_checking_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
