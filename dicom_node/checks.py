@@ -140,7 +140,7 @@ def _bundle(verify: Verify) -> str:
 # ---- this machine -----------------------------------------------------------------------------
 def _free_port(address: str) -> str:
     if why := ports.why_taken(address):
-        raise _Wrong(f"cannot listen on {address}: {why}")
+        raise _Wrong(f"cannot listen on {address}: {why}. {ports.way_out(why)}")
     return f"{address} is free"
 
 
@@ -204,7 +204,10 @@ def _answers_as(ae_title: str, address: str) -> bool:
     caller.connection_timeout = caller.acse_timeout = caller.network_timeout = 5
     caller.add_requested_context(Verification)
     for _ in range(_ASKED):  # a rejection that comes with the end of the line is lost now and then
-        association = caller.associate(host, int(port), ae_title=ae_title)
+        try:
+            association = caller.associate(host, int(port), ae_title=ae_title)
+        except OSError:  # the name does not resolve
+            return False
         if association.is_established or association.is_rejected:
             break
     known = bool(association.is_established)

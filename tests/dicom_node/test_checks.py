@@ -180,7 +180,16 @@ def test_a_taken_port(make: Make) -> None:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         found = run(make(node={"status": address}))["node.status"]
     assert not found.ok
-    assert found.detail == f"cannot listen on {address}: Address already in use"
+    assert found.detail == (
+        f"cannot listen on {address}: Address already in use. "
+        "End the other program, or choose another port."
+    )
+
+
+@pytest.mark.parametrize("key", ["listen", "status"])
+def test_an_address_that_is_no_name_of_this_machine(make: Make, key: str) -> None:
+    found = run(make(node={key: "nowhere.invalid:11112"}))[f"node.{key}"]
+    assert (found.ok, "Write an address of this machine" in found.detail) == (False, True)
 
 
 def test_a_listener_that_is_not_a_node(make: Make) -> None:
