@@ -100,6 +100,9 @@ def _one(name: str, check: Callable[[], str]) -> CheckResult:
         return CheckResult(name, True, check())
     except _Wrong as wrong:
         return CheckResult(name, False, str(wrong))
+    except OSError as error:  # a folder that may not be entered, mostly
+        named = f"{error.filename}: {error.strerror}"
+        return CheckResult(name, False, named if error.filename else str(error))
 
 
 # ---- peers and models -------------------------------------------------------------------------
@@ -132,7 +135,7 @@ def _unused(settings: Settings, name: str) -> str:
 def _bundle(verify: Verify) -> str:
     try:
         verify()
-    except (ProcessorError, OSError) as error:
+    except ProcessorError as error:
         raise _Wrong(str(error)) from error
     return "can be opened, and its files match their checksums"
 
@@ -255,7 +258,7 @@ def _database(settings: Settings) -> str:
         raise _Wrong(str(error)) from error
     except StorageOutdated as error:
         return f"{error} (serve does so by itself)"
-    except (StorageError, rooms.Unusable, OSError) as error:
+    except (StorageError, rooms.Unusable) as error:
         raise _Wrong(str(error)) from error
     return "connects, and its schema is current"
 

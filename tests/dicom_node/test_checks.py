@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import sqlite3
 import threading
@@ -269,6 +271,35 @@ def test_a_running_node_whose_first_answer_is_lost(make: Make) -> None:
         threading.Thread(target=answer, daemon=True).start()
         settings = make(node={"listen": f"127.0.0.1:{node.getsockname()[1]}"})
         assert _answers_as("DICTAMEN", settings.node.listen)
+
+
+def test_a_folder_that_may_not_be_entered_hides_no_other_check(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(checks.shutil, "disk_usage", closed)
+    found = run(make())
+    assert not found["intake.disk_reserve"].ok
+    assert found["intake.disk_reserve"].detail.endswith("Permission denied")
+    assert found["node.audit_key_file"].ok
+
+
+def test_a_bundle_that_may_not_be_read_is_named_with_its_key(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dicom_node import wiring
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/models/chest")
+
+    monkeypatch.setattr(wiring.kinds, "build", closed)
+    settings = make()
+    with pytest.raises(ProcessorError) as caught:
+        wiring.verify(settings, settings.processors[0])
+    said = "processors.chest.bundle: /models/chest cannot be read: Permission denied."
+    assert str(caught.value) == said
 
 
 def test_checking_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
