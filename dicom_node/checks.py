@@ -116,6 +116,8 @@ def _peer(settings: Settings, name: str, destination: Destination) -> str:
         called = f"{peer.application} at {peer.host}:{peer.port}"
     elif isinstance(peer, FolderDestination):
         called = str(peer.path)
+    if twin := _twin(settings, name):
+        raise _Wrong(f"{called} is destination {twin}, too: what both are sent comes twice")
     if reason := destination.probe():
         raise _Wrong(f"{called}: {reason}")
     return f"{called} answers" + _unused(settings, name)
@@ -124,6 +126,21 @@ def _peer(settings: Settings, name: str, destination: Destination) -> str:
 def _is_us(settings: Settings, peer: DicomDestination) -> bool:
     _, _, port = settings.node.listen.rpartition(":")
     return peer.port == int(port) and peer.host in {"127.0.0.1", "localhost", socket.gethostname()}
+
+
+def _twin(settings: Settings, name: str) -> str:
+    """Another name of the same receiver: a RIS would take its messages for other ones (MSH-10)."""
+    mine = _receiver(settings.destinations[name])
+    others = settings.destinations.items()
+    return next((one for one, peer in others if one != name and _receiver(peer) == mine), "")
+
+
+def _receiver(peer: DicomDestination | MllpDestination | FolderDestination) -> tuple[object, ...]:
+    if isinstance(peer, FolderDestination):
+        return (peer.path,)
+    if isinstance(peer, DicomDestination):
+        return peer.ae_title, peer.host, peer.port
+    return peer.application, peer.facility, peer.host, peer.port
 
 
 def _unused(settings: Settings, name: str) -> str:

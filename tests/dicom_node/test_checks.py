@@ -177,6 +177,21 @@ def test_a_destination_that_is_this_node(make: Make) -> None:
     assert "is this node itself" in found.detail
 
 
+@pytest.mark.parametrize(
+    ("second", "twice"),
+    [
+        pytest.param({}, True, id="the same receiver"),
+        pytest.param({"give_up_after": "1d"}, True, id="the same, otherwise handled"),
+        pytest.param({"application": "ARCHIVE"}, False, id="another one behind the same port"),
+    ],
+)
+def test_two_names_of_one_receiver(make: Make, second: dict[str, str], twice: bool) -> None:
+    ris = {"kind": "mllp", "host": "127.0.0.1", "port": 1, "application": "RIS", "facility": "H"}
+    found = run(make(destinations={"ris": ris, "old-ris": ris | second}))
+    assert ("is destination old-ris, too" in found["destinations.ris"].detail) is twice
+    assert ("is destination ris, too" in found["destinations.old-ris"].detail) is twice
+
+
 def test_a_taken_port(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
