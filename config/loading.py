@@ -215,7 +215,7 @@ def _with_password(settings: Settings, path: Path, read: Document) -> Settings:
         needed = "needs a database URL with a user and without a password"
         raise SettingsError(path, [read.problem(place, needed)])
     try:
-        password = node.database_password_file.read_text("utf-8").strip()
+        password = node.database_password_file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8"
         raise SettingsError(path, [read.problem(place, f"cannot be read: {reason}")]) from error
