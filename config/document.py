@@ -48,6 +48,15 @@ _AMBIGUOUS = re.compile(
     re.VERBOSE,
 )
 
+# what the parser says -> what was probably done
+_HINTS = {
+    "mapping values": "; check the indentation and the line before (a colon needs a space behind "
+    "it), and quote a text that holds a colon and a space",
+    "expected <block end>": "; check the indentation here and in the lines before, and the quotes",
+    "unknown escape": '; between " a \\ begins an escape: write the text without quotes',
+    "cannot start any token": "; put the text in quotes",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -169,7 +178,9 @@ class _Composer:
     def _alias(self, event: AliasEvent, spot: Spot, depth: int) -> _Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            raise _Stop(spot, f"*{event.anchor} stands before, or inside, its &{event.anchor}")
+            raise _Stop(
+                spot, f"*{event.anchor} names no &{event.anchor} before it; quote a text with *"
+            )
         _check_depth(spot, depth + node.height)
         self._count(spot, node.size)
         return node
@@ -214,12 +225,9 @@ def _hint(error: MarkedYAMLError, text: str, spot: Spot) -> str:
         return f"; there is {_ODD}: write a plain one"
     if lines and re.search(r"[\[{].*\$\{", lines[-1]):
         return "; quote a text with a variable: '${NAME}'"
-    if "mapping values" in str(error.problem):
-        return (
-            "; check the indentation and the line before (a colon needs a space behind it), and "
-            "quote a text that holds a colon and a space"
-        )
-    return ""
+    if "could not find expected ':'" in str(error.problem):
+        return f"; line {began} needs a colon with a space behind it"
+    return next((hint for words, hint in _HINTS.items() if words in str(error.problem)), "")
 
 
 def _spot(event: Event) -> Spot:

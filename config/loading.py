@@ -8,6 +8,7 @@ speak. Reads the file and the password file that it names, nothing else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from config.settings import OWN_PROCESSORS, Node, Settings, Stow
 from config.variables import Filler
 
 _FILE = "sqlite:///"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
 _EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # noqa: S104 - names them, listens nowhere
 CheckRule = Callable[[Mapping[str, Any]], list[tuple[tuple[str | int, ...], str]]]
 
@@ -81,13 +83,28 @@ def _prepared(value: Any, place: Place, root: Any, filler: Filler, folder: Path)
     text = filler.fill(value, place, in_url=place == ("node", "database"))
     if place == ("node", "database"):
         return _absolute_url(text, folder)
-    return str(folder / text) if text and _is_path(text, schema.at(place, root)) else text
+    if not _is_path(text, schema.at(place, root)):
+        return text
+    if wrong := _meant_elsewhere(value, text):
+        filler.problems.append(filler.document.problem(place, wrong))
+    return str(folder / text) if text else text
 
 
 def _absolute_url(url: str, folder: Path) -> str:
     """The URL of an SQLite file with its path from the settings' folder, not from a caller's."""
     file = url.removeprefix(_FILE)
     return url if file in (url, "", ":memory:") else _FILE + str(folder / file)
+
+
+def _meant_elsewhere(written: str, text: str) -> str:
+    """Why this path would be another place than the one that was meant; "" if it is not."""
+    if not written:  # pathlib takes it for the folder in which a command was called
+        return "is empty; write the path"
+    if text.startswith("~"):
+        return f"{complaints.quoted(written)}: no shell reads this, so ~ is no home; write it out"
+    if _WINDOWS.match(text):
+        return f"{complaints.quoted(written)}: Windows' paths mean nothing here; write / between"
+    return ""
 
 
 def _is_path(text: str, governing: schema.Schema) -> bool:
@@ -198,7 +215,7 @@ def _with_password(settings: Settings, path: Path, read: Document) -> Settings:
         needed = "needs a database URL with a user and without a password"
         raise SettingsError(path, [read.problem(place, needed)])
     try:
-        password = node.database_password_file.read_text("utf-8").strip()
+        password = node.database_password_file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8"
         raise SettingsError(path, [read.problem(place, f"cannot be read: {reason}")]) from error

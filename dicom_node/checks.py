@@ -45,6 +45,7 @@ cannot be used."""
 
 CONTAINER_SECRETS = Path("/run/secrets")
 RENEW = 14  # days before its end in which a certificate is to be renewed
+_ASKED = 3
 SHORTEST_KEY = 16  # bytes; HMAC-SHA256 gains nothing from a shorter one and loses much
 
 
@@ -99,6 +100,9 @@ def _one(name: str, check: Callable[[], str]) -> CheckResult:
         return CheckResult(name, True, check())
     except _Wrong as wrong:
         return CheckResult(name, False, str(wrong))
+    except OSError as error:  # a folder that may not be entered, mostly
+        named = f"{error.filename}: {error.strerror}"
+        return CheckResult(name, False, named if error.filename else str(error))
 
 
 # ---- peers and models -------------------------------------------------------------------------
@@ -112,6 +116,8 @@ def _peer(settings: Settings, name: str, destination: Destination) -> str:
         called = f"{peer.application} at {peer.host}:{peer.port}"
     elif isinstance(peer, FolderDestination):
         called = str(peer.path)
+    if twin := _twin(settings, name):
+        raise _Wrong(f"{called} is destination {twin}, too: what both are sent comes twice")
     if reason := destination.probe():
         raise _Wrong(f"{called}: {reason}")
     return f"{called} answers" + _unused(settings, name)
@@ -120,6 +126,21 @@ def _peer(settings: Settings, name: str, destination: Destination) -> str:
 def _is_us(settings: Settings, peer: DicomDestination) -> bool:
     _, _, port = settings.node.listen.rpartition(":")
     return peer.port == int(port) and peer.host in {"127.0.0.1", "localhost", socket.gethostname()}
+
+
+def _twin(settings: Settings, name: str) -> str:
+    """Another name of the same receiver: a RIS would take its messages for other ones (MSH-10)."""
+    mine = _receiver(settings.destinations[name])
+    others = settings.destinations.items()
+    return next((one for one, peer in others if one != name and _receiver(peer) == mine), "")
+
+
+def _receiver(peer: DicomDestination | MllpDestination | FolderDestination) -> tuple[object, ...]:
+    if isinstance(peer, FolderDestination):
+        return (peer.path,)
+    if isinstance(peer, DicomDestination):
+        return peer.ae_title, peer.host, peer.port
+    return peer.application, peer.facility, peer.host, peer.port
 
 
 def _unused(settings: Settings, name: str) -> str:
@@ -131,7 +152,7 @@ def _unused(settings: Settings, name: str) -> str:
 def _bundle(verify: Verify) -> str:
     try:
         verify()
-    except (ProcessorError, OSError) as error:
+    except ProcessorError as error:
         raise _Wrong(str(error)) from error
     return "can be opened, and its files match their checksums"
 
@@ -139,7 +160,7 @@ def _bundle(verify: Verify) -> str:
 # ---- this machine -----------------------------------------------------------------------------
 def _free_port(address: str) -> str:
     if why := ports.why_taken(address):
-        raise _Wrong(f"cannot listen on {address}: {why}")
+        raise _Wrong(f"cannot listen on {address}: {why}. {ports.way_out(why)}")
     return f"{address} is free"
 
 
@@ -202,7 +223,13 @@ def _answers_as(ae_title: str, address: str) -> bool:
     caller = AE(ae_title=ae_title)
     caller.connection_timeout = caller.acse_timeout = caller.network_timeout = 5
     caller.add_requested_context(Verification)
-    association = caller.associate(host, int(port), ae_title=ae_title)
+    for _ in range(_ASKED):  # a rejection that comes with the end of the line is lost now and then
+        try:
+            association = caller.associate(host, int(port), ae_title=ae_title)
+        except OSError:  # the name does not resolve
+            return False
+        if association.is_established or association.is_rejected:
+            break
     known = bool(association.is_established)
     if association.is_rejected:
         answer = association.acceptor.primitive
@@ -248,7 +275,7 @@ def _database(settings: Settings) -> str:
         raise _Wrong(str(error)) from error
     except StorageOutdated as error:
         return f"{error} (serve does so by itself)"
-    except (StorageError, rooms.Unusable, OSError) as error:
+    except (StorageError, rooms.Unusable) as error:
         raise _Wrong(str(error)) from error
     return "connects, and its schema is current"
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+
+_WAYS_OUT = {
+    errno.EADDRINUSE: "End the other program, or choose another port.",
+    errno.EACCES: "Choose a port above 1023, or give the service CAP_NET_BIND_SERVICE.",
+}
+_NOT_HERE = "Write an address of this machine; 0.0.0.0 is all that it has."
 
 
 def split(address: str) -> tuple[socket.AddressFamily, str, int]:
@@ -29,3 +37,9 @@ def why_taken(address: str, running: str = "") -> str:
         except OSError as error:
             return error.strerror or str(error)
     return ""
+
+
+def way_out(why: str) -> str:
+    """What to do where nobody can listen for that reason."""
+    known = {os.strerror(number): way for number, way in _WAYS_OUT.items()}
+    return known.get(why, _NOT_HERE)

@@ -18,6 +18,7 @@ _KEY = (
     " Restore it from your copy, or another key breaks the chain of the audit log; that of a new "
     "node is written by `dictamen init`."
 )
+_NOT_OURS = " Let the user that the node runs as read it, and nobody else."
 
 
 class Unusable(Exception):
@@ -30,8 +31,9 @@ def audit_key(settings: Settings) -> bytes:
     try:
         key = file.read_bytes().strip()
     except OSError as error:
+        way_out = _NOT_OURS if isinstance(error, PermissionError) else _KEY
         raise Unusable(
-            f"node.audit_key_file: {file} cannot be read: {error.strerror}.{_KEY}"
+            f"node.audit_key_file: {file} cannot be read: {error.strerror}.{way_out}"
         ) from error
     if not key:
         raise Unusable(f"node.audit_key_file: {file} is empty.{_KEY}")

@@ -329,10 +329,7 @@ def check_tls_port(settings: Settings, running: str = "") -> None:
 
 def _check_door(key: str, address: str, running: str) -> None:
     if why := ports.why_taken(address, running):
-        raise StartError(
-            f"{key}: cannot listen on {address} ({why}). "
-            "End the other program, or choose another port."
-        )
+        raise StartError(f"{key}: cannot listen on {address} ({why}). {ports.way_out(why)}")
 
 
 def _tls_port(settings: Settings) -> str:

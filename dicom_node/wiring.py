@@ -87,6 +87,8 @@ def scribe(settings: Settings) -> Scribe:
         algorithm = drafter.algorithm(wanted.corpus)
     except ProcessorError as error:
         raise UnusableProcessor(f"impressions: {error}") from error
+    except OSError as error:
+        raise UnusableProcessor(f"impressions: {_unreadable(error)}") from error
     key = rooms.audit_key(settings)
     readers: dict[str, Callable[[str], str]] = {
         "hashed": lambda name: logs.hashed(key, name),
@@ -140,6 +142,13 @@ def _built(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) ->
         return _judge(settings, processor, on_trouble)
     except ProcessorError as error:
         raise UnusableProcessor(f"processors.{processor.name}.bundle: {error}") from error
+    except OSError as error:
+        place = f"processors.{processor.name}.bundle"
+        raise UnusableProcessor(f"{place}: {_unreadable(error)}") from error
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{error.filename} cannot be read: {error.strerror}."
 
 
 def build(settings: Settings, processor: cfg.Processor, on_trouble: Trouble) -> Processor:

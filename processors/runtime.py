@@ -121,9 +121,10 @@ def _location(path_or_name: str) -> Path:
     plain = Path(path_or_name).name == path_or_name
     folder = shipped if plain and shipped.is_dir() else Path(path_or_name)
     if not folder.is_dir():
+        known = sorted(one.parents[1].name for one in SHIPPED.glob("*/models/encoder.onnx"))
         raise WeightsMissing(
             f"Bundle {path_or_name} does not exist (looked at {folder}).",
-            then="Correct `bundle:` of this processor.",
+            then=f"Correct `bundle:` of this processor; shipped are {', '.join(known)}.",
         )
     return folder
 

@@ -38,7 +38,10 @@ class Form(StrEnum):
 def list_events(
     study: Annotated[str | None, typer.Option(help="Only of this study.")] = None,
     after: AfterOption = 0,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100,
+    limit: Annotated[
+        int,
+        typer.Option(min=1, max=MOST, help="At most this many, oldest first; go on with --after."),
+    ] = 100,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:

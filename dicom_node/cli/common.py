@@ -27,10 +27,19 @@ _ANY_WIDTH = 10_000
 out = Console()
 err = Console(stderr=True)
 
-ConfigArgument = Annotated[Path, typer.Argument(help="The node's settings (node.yaml).")]
+# readable=False: typer would call it wrong usage (2) what is a node.yaml that cannot be used (78)
+ConfigArgument = Annotated[
+    Path, typer.Argument(help="The node's settings (node.yaml).", readable=False)
+]
 ConfigOption = Annotated[
     Path,
-    typer.Option("--config", "-c", envvar="DICTAMEN_CONFIG", help="The node's settings."),
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="DICTAMEN_CONFIG",
+        help="The node's settings.",
+        readable=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 MOST = 2**63 - 1  # what a database takes for a whole number
@@ -65,8 +74,11 @@ def refusals() -> Iterator[None]:
         yield
     except BrokenPipeError:  # whoever read has seen enough: nothing is wrong that could be named
         raise
-    except (StorageError, ProcessorError, rooms.Unusable, OSError) as error:
+    except (StorageError, ProcessorError, rooms.Unusable) as error:
         raise fail(str(error)) from error
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        raise fail(f"{error.filename}: {error.strerror}" if named else str(error)) from error
 
 
 @contextmanager

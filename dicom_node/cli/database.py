@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import storage
 from dicom_node import rooms
@@ -43,7 +44,7 @@ def backup(
         written = storage.backup(
             settings.node.database_url, settings.node.data_dir, target, files=files
         )
-    out.print(f"wrote {written}")
+    out.print(Text(f"wrote {written}"), soft_wrap=True)
 
 
 @app.command()
@@ -56,7 +57,7 @@ def restore(
     with refusals():
         missing = storage.restore(source, settings.node.database_url, settings.node.data_dir)
     for path in missing:
-        out.print(f"missing: {path}")
+        out.print(Text(f"missing: {path}"), soft_wrap=True)
     if missing:
         raise fail(f"restored, but {len(missing)} files are neither in the backup nor in place")
     out.print("restored; now: dictamen db upgrade, dictamen audit verify, dictamen serve")

@@ -97,7 +97,9 @@ def serve(
 
 
 def check(
-    config: Annotated[Path | None, typer.Argument(help="The node's settings.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="The node's settings.", readable=False)
+    ] = None,
     schema_only: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of node.yaml for editors.")
     ] = False,

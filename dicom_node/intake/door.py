@@ -196,7 +196,8 @@ class Door:
         if isinstance(conn, ssl.SSLSocket) and conn.pending():  # no event will tell of it
             data += conn.recv(conn.pending())
         if not data:  # a health check connects and hangs up: no event
-            self._close(conn, "hung up inside its first PDU" if visitor.first else "")
+            unfinished = visitor.first and not visitor.leaving  # who was told to go may go
+            self._close(conn, "hung up inside its first PDU" if unfinished else "")
         elif visitor.leaving:
             visitor.dropped += len(data)
             if visitor.dropped > DROPPED:

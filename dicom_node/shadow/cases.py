@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from dicom_node import story
 from processors import State
 from storage import EndedRun
 
@@ -19,11 +20,15 @@ _GRAVITY = (State.ABSENT, State.UNDETERMINED, State.PRESENT)
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What was said of one label in a study: the gravest of its images. code: "SCT:233604007"."""
+    """What was said of one label in a study: the gravest of its images. code: "SCT:233604007".
+
+    names: what reports call it, in each language.
+    """
 
     label: str
     code: str
     state: State
+    names: tuple[str, ...] = ()
 
     def means(self, other: Stated) -> bool:
         """Whether both speak of the same finding: the same code, else the same label."""
@@ -32,9 +37,9 @@ class Stated:
         return self.is_called(other.label)
 
     def is_called(self, name: str) -> bool:
-        """Whether `name` is this label or its code's value, in any case of letters."""
-        wanted = name.strip().casefold()
-        return wanted in (self.label.casefold(), self.code.rpartition(":")[2].casefold())
+        """Whether `name` is this label, its code's value or its name in a report, in any case."""
+        known = (self.label, self.code.rpartition(":")[2], *self.names)
+        return name.strip().casefold() in {one.casefold() for one in known}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ def _stated(findings: Iterable[Mapping[str, Any]]) -> tuple[Stated, ...]:
     for finding in findings:
         code = finding.get("code") or {}
         name = f"{code['scheme']}:{code['value']}" if code else ""
-        one = Stated(finding["label"], name, State(finding["state"]))
+        names = tuple(story.finding_name(finding, language) for language in ("en", "es"))
+        one = Stated(finding["label"], name, State(finding["state"]), names)
         known = gravest.get(one.label)
         if known is None or _GRAVITY.index(one.state) > _GRAVITY.index(known.state):
             gravest[one.label] = one

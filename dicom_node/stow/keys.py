@@ -52,7 +52,7 @@ def open_keys(stow: Stow) -> Keys:
 
 def _tokens(path: Path) -> dict[str, bytes]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "is not UTF-8"
         raise KeysError(f"intake.stow.token_file: {path} cannot be read: {why}") from error

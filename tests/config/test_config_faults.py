@@ -78,6 +78,26 @@ def test_cfg_wrong_type(problems: Problems, changed: Changed, value: str, messag
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param('""', "is empty", id="empty: the folder of whoever calls"),
+        pytest.param("~/data", "~ is no home", id="of a shell"),
+        pytest.param("${DICTAMEN_TEST_HOME}/data", "~ is no home", id="of a shell, by a variable"),
+        pytest.param(r"C:\dictamen\data", "Windows", id="of Windows"),
+        pytest.param("D:/dictamen", "Windows", id="of Windows, with slashes"),
+        pytest.param(r"'\\server\share'", "Windows", id="of a Windows server"),
+    ],
+)
+def test_cfg_path_that_would_be_another_place(
+    problems: Problems, changed: Changed, value: str, message: str
+) -> None:
+    text = changed("  ae_title: DICTAMEN\n", f"  ae_title: DICTAMEN\n  data_dir: {value}\n")
+    (found,) = problems(text, environ={"DICTAMEN_TEST_HOME": "~"})
+    assert (found.line, found.path) == (3, "node.data_dir")
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         pytest.param("idle", "60", "write a number with its unit, for example 10s", id="no unit"),
@@ -276,8 +296,8 @@ def deep_by_aliases() -> str:
     ("text", "message"),
     [
         pytest.param(laughs(6), "more than 20000 values, aliases written out", id="aliases"),
-        pytest.param("a: &a [*a]", "stands before, or inside, its &a", id="alias of itself"),
-        pytest.param("a: *b", "*b stands before, or inside, its &b", id="alias of nothing"),
+        pytest.param("a: &a [*a]", "*a names no &a before it", id="alias of itself"),
+        pytest.param("a: *b", "*b names no &b before it", id="alias of nothing"),
         pytest.param("[" * 40 + "]" * 40, "nested more than 32 levels deep", id="levels"),
         pytest.param("[" * 100_000, "nested more than 32 levels deep", id="many levels"),
         pytest.param(deep_by_aliases(), "nested more than 32 levels", id="levels by aliases"),
@@ -301,6 +321,12 @@ def test_yaml_bomb(problems: Problems, text: str, message: str) -> None:
     [
         pytest.param(b"node:\n\tae_title: X", 2, "indent with spaces, not with tabs", id="tab"),
         pytest.param(b"node:\n  label: a: b", 2, "quote a text that holds a colon", id="colon"),
+        pytest.param(b"a:\n  - b: 1\n  c: 2\n", 3, "check the indentation", id="one step out"),
+        pytest.param(b"a:\n  b: 1\n c: 2\n", 3, "check the indentation", id="between two steps"),
+        pytest.param(b"n:\n c: 1\n a:1\n\nb: 2\n", 5, "line 3 needs a colon with a", id="no space"),
+        pytest.param(b'a: "C:\\data"\n', 1, "without quotes", id="a backslash in quotes"),
+        pytest.param(b"a: @b\n", 1, "put the text in quotes", id="a sign of YAML's own"),
+        pytest.param(b"a: *THORAX*\n", 1, "quote a text with *", id="a pattern without quotes"),
         pytest.param(b"node: [1,\n", 2, "not YAML", id="open bracket"),
         pytest.param(b"node:\n  a: \x07", 2, "a character that YAML does not allow", id="control"),
         pytest.param(b"a: 1\nb: \xe9\n", 2, "is not UTF-8", id="Latin-1"),

@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from config import Settings, load, schema, template
+from config.settings import DEFAULT_LABEL
 
 CONFIG = Path(str(files("config")))
 
@@ -110,6 +111,7 @@ def test_both_languages_say_the_same() -> None:
     )
     assert english["node"].pop("language") == "en"
     assert spanish["node"].pop("language") == "es"
+    assert spanish["node"].pop("label") != DEFAULT_LABEL  # which is English
     assert english == spanish
 
 

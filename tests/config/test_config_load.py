@@ -245,6 +245,19 @@ def test_a_password_file_holds_one_line(
     assert (found.line, found.message) == (4, "must hold the password alone, in one line")
 
 
+@pytest.mark.parametrize(
+    "content", ["s3cret", "s3cret\n", "s3cret\r\n", "\ufeffs3cret\r\n"],
+    ids=["bare", "a line", "of Windows", "with a byte order mark"],
+)  # fmt: skip
+def test_a_password_is_what_the_file_shows(
+    load_text: Load, changed: Changed, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "pw").write_bytes(content.encode())
+    lines = "  database: postgresql+psycopg://u@db/d\n  database_password_file: pw\n"
+    found = load_text(changed(NODE, NODE + lines)).node.database_url
+    assert found == "postgresql+psycopg://u:s3cret@db/d"
+
+
 def test_no_refusal_is_without_a_reason(problems: Problems, changed: Changed) -> None:
     """What only the models know is said, too, though without a line."""
     assert problems(changed("name: chest", "name: agreement"))

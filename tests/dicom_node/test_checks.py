@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +22,7 @@ from tls_lab import authority, signed
 import storage
 from config import Settings
 from dicom_node import checks, rooms
-from dicom_node.checks import CheckResult
+from dicom_node.checks import CheckResult, _answers_as
 from dicom_node.cli import node
 from processors import ProcessorError
 
@@ -174,12 +177,36 @@ def test_a_destination_that_is_this_node(make: Make) -> None:
     assert "is this node itself" in found.detail
 
 
+@pytest.mark.parametrize(
+    ("second", "twice"),
+    [
+        pytest.param({}, True, id="the same receiver"),
+        pytest.param({"give_up_after": "1d"}, True, id="the same, otherwise handled"),
+        pytest.param({"application": "ARCHIVE"}, False, id="another one behind the same port"),
+    ],
+)
+def test_two_names_of_one_receiver(make: Make, second: dict[str, str], twice: bool) -> None:
+    ris = {"kind": "mllp", "host": "127.0.0.1", "port": 1, "application": "RIS", "facility": "H"}
+    found = run(make(destinations={"ris": ris, "old-ris": ris | second}))
+    assert ("is destination old-ris, too" in found["destinations.ris"].detail) is twice
+    assert ("is destination ris, too" in found["destinations.old-ris"].detail) is twice
+
+
 def test_a_taken_port(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         found = run(make(node={"status": address}))["node.status"]
     assert not found.ok
-    assert found.detail == f"cannot listen on {address}: Address already in use"
+    assert found.detail == (
+        f"cannot listen on {address}: Address already in use. "
+        "End the other program, or choose another port."
+    )
+
+
+@pytest.mark.parametrize("key", ["listen", "status"])
+def test_an_address_that_is_no_name_of_this_machine(make: Make, key: str) -> None:
+    found = run(make(node={key: "nowhere.invalid:11112"}))[f"node.{key}"]
+    assert (found.ok, "Write an address of this machine" in found.detail) == (False, True)
 
 
 def test_a_listener_that_is_not_a_node(make: Make) -> None:
@@ -242,6 +269,52 @@ def test_a_running_node_is_no_reason_to_complain(make: Make) -> None:
     assert found["node.listen"].ok, found
     assert found["node.status"].ok, found
     assert "presumably by this node" in found["node.status"].detail
+
+
+def test_a_running_node_whose_first_answer_is_lost(make: Make) -> None:
+    """pynetdicom drops a rejection that it reads together with the end of the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+
+        def answer() -> None:
+            node.accept()[0].close()
+            second, _ = node.accept()
+            with second:
+                second.recv(1 << 16)
+                second.sendall(bytes.fromhex("030000000004 00010103"))
+                second.recv(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        settings = make(node={"listen": f"127.0.0.1:{node.getsockname()[1]}"})
+        assert _answers_as("DICTAMEN", settings.node.listen)
+
+
+def test_a_folder_that_may_not_be_entered_hides_no_other_check(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(checks.shutil, "disk_usage", closed)
+    found = run(make())
+    assert not found["intake.disk_reserve"].ok
+    assert found["intake.disk_reserve"].detail.endswith("Permission denied")
+    assert found["node.audit_key_file"].ok
+
+
+def test_a_bundle_that_may_not_be_read_is_named_with_its_key(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dicom_node import wiring
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/models/chest")
+
+    monkeypatch.setattr(wiring.kinds, "build", closed)
+    settings = make()
+    with pytest.raises(ProcessorError) as caught:
+        wiring.verify(settings, settings.processors[0])
+    said = "processors.chest.bundle: /models/chest cannot be read: Permission denied."
+    assert str(caught.value) == said
 
 
 def test_checking_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:

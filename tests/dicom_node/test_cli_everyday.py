@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -117,6 +119,61 @@ def test_what_node_yaml_names_and_is_not_there(
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"node.{key}: {config.parent / value} {reason}")
     assert "Traceback" not in done.stderr.decode()
+
+
+def hide(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this user might not read it; root, who runs tests too, may read all."""
+    access, read_bytes = os.access, Path.read_bytes
+
+    def may(path: Any, mode: int, **more: Any) -> bool:
+        return not (mode & os.R_OK and str(path) == str(file)) and access(path, mode, **more)
+
+    def read(path: Path) -> bytes:
+        if path == file:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(os, "access", may)
+    monkeypatch.setattr(Path, "read_bytes", read)
+
+
+@pytest.mark.parametrize("words", [("books",), ("check", "node.yaml"), ("serve", "node.yaml")])
+def test_a_node_yaml_that_may_not_be_read_cannot_be_used(
+    dictamen: Dictamen, config: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    hide(config, monkeypatch)
+    done = dictamen(*(str(config) if word == "node.yaml" else word for word in words))
+    assert done.exit_code == 78  # at 2 systemd would start it again and again
+    assert done.stderr == f"{config}: cannot be read: Permission denied\n"
+
+
+def test_a_key_that_may_not_be_read_need_not_be_restored(
+    dictamen: Dictamen, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(config.parent / "audit.key", monkeypatch)
+    done = dictamen("books")
+    assert done.exit_code == 1
+    assert "Let the user that the node runs as read it" in done.stderr
+
+
+def test_a_file_in_the_way_is_named_without_a_number(dictamen: Dictamen, config: Path) -> None:
+    there = config.parent / "there"
+    there.touch()
+    done = dictamen("analyse", str(config), "--out", str(there))
+    assert (done.exit_code, done.stderr) == (1, f"{there}: File exists\n")
+
+
+def test_a_file_that_a_restore_misses_is_a_line(dictamen: Dictamen, config: Path) -> None:
+    name = "objects/ab/" + "cd" * 50 + ".dcm"
+    (config.parent / "spool" / name).parent.mkdir(parents=True)
+    (config.parent / "spool" / name).touch()
+    copy, other = config.parent / "copy [1]", config.parent / "other"
+    assert dictamen("db", "backup", "--no-files", str(copy)).stdout == f"wrote {copy}\n"
+    other.mkdir()
+    for file in (config, config.parent / "audit.key"):
+        (other / file.name).write_bytes(file.read_bytes())
+    done = dictamen("db", "restore", str(copy), "--config", str(other / config.name))
+    assert (done.exit_code, done.stdout) == (1, f"missing: {name}\n")
 
 
 def test_a_demonstration_overwrites_nobody_elses_files(dictamen: Dictamen, config: Path) -> None:

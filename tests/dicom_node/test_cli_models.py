@@ -77,7 +77,7 @@ def test_pretrained_then_trained(films: Path, tmp_path: Path) -> None:
     ("words", "said"),
     [
         pytest.param(["pretrain", "--out", "x"], "at least one", id="nothing to learn from"),
-        pytest.param(["card", "chset"], "chset", id="no such bundle"),
+        pytest.param(["card", "chset"], "brain, breast, chest", id="no such bundle"),
         pytest.param(["card", "impressions", "--json"], "no card", id="no model of images"),
         pytest.param(
             ["train", "{}", "--out", "x", "--plan", "chset"],

@@ -34,3 +34,16 @@ def test_whose_port_it_is(taken: int, address: str, running: str, why: str) -> N
     said = ports.why_taken(address.format(taken), running.format(taken))
     assert why in said
     assert bool(why) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("why", "way_out"),
+    [
+        pytest.param("Address already in use", "End the other program", id="in use"),
+        pytest.param("Permission denied", "CAP_NET_BIND_SERVICE", id="a port below 1024"),
+        pytest.param("Cannot assign requested address", "0.0.0.0", id="another machine's address"),
+        pytest.param("Name or service not known", "0.0.0.0", id="no name at all"),
+    ],
+)
+def test_what_to_do_where_nobody_can_listen(why: str, way_out: str) -> None:
+    assert way_out in ports.way_out(why)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from scipy.stats import beta
 
 from dicom_node.shadow.cases import Case, Stated
+from dicom_node.shadow.cases import case as read_case
 from dicom_node.shadow.evidence import Evidence, assemble
 from dicom_node.shadow.figures import difference, share, spread
 from dicom_node.shadow.page import page
 from dicom_node.shadow.reference import Reading, ReferenceFault, parse
 from dicom_node.shadow.telling import WORDS, sections, share_text
 from processors import State
+from storage import EndedRun, Run, RunState
 
 PRESENT, ABSENT, UNDETERMINED = State.PRESENT, State.ABSENT, State.UNDETERMINED
 MONDAY = date(2026, 3, 2)
@@ -158,6 +160,21 @@ def test_a_reading_finds_its_study_by_uid_or_accession_and_never_two() -> None:
     assert found is not None
     assert (found.unknown, found.ambiguous) == (2, 1)
     assert found.labels[0].specificity.count == 1
+
+
+@pytest.mark.parametrize("label", ["pneumonia", "233604007", "Pneumonia", "Neumonía", "NEUMONÍA"])
+def test_a_reading_may_call_a_finding_as_the_reports_do(label: str) -> None:
+    code = {"value": "233604007", "scheme": "SCT", "meaning": "Pneumonia"}
+    finding = {"label": "pneumonia", "code": code, "state": "present"}
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    run = Run(
+        1, "1.2.3", "next", "", "shadow", RunState.COMPLETED, (), 1, "", 0, "", at, at, at, None
+    )  # fmt: skip
+    stated = read_case(EndedRun(run, "A3", {"findings": [finding]})).stated
+    cases = [case(3, PRESENT, stated=stated)]
+    found = assemble("next", cases, {}, [Reading("1.2.3", label, True)]).reference
+    assert found is not None
+    assert (found.unknown, found.labels[0].sensitivity.count) == (0, 1)
 
 
 def test_a_group_is_compared_with_all_others() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import intake_lab as lab
 import pytest
+from raw_sender import association_request
 
+from dicom_node.admission import Rejection
 from dicom_node.intake.door import Door, Entrance, Hooks
 
 
@@ -140,6 +142,32 @@ def test_without_a_descriptor_the_door_takes_a_breath() -> None:
             front.turn(0.1)
     front.close()
     assert 0 < listener.asked <= 10
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        pytest.param(association_request("DICTAMEN", "OTHER"), [], id="a title we do not know"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", ["HTTP on the DICOM port"], id="another program"),
+        pytest.param(b"\x01\0\0\0", ["hung up inside its first PDU"], id="of its own accord"),
+    ],
+)
+def test_who_was_turned_away_and_hangs_up_is_told_of_once(first: bytes, told: list[str]) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    heard: list[str] = []
+    away = Rejection(1, 1, 3, "calling AE title is not in accept_from")
+    hooks = Hooks(
+        lambda _: away, lambda *_: None, lambda _, why: heard.append(why), lambda *_: None
+    )
+    front = Door([Entrance(listener)], 5.0, hooks)
+    with socket.create_connection(listener.getsockname(), 5) as peer:
+        peer.sendall(first)
+        for _ in range(3):
+            front.turn(0.1)
+    for _ in range(3):
+        front.turn(0.1)
+    front.close()
+    assert heard == told
 
 
 def test_accept_from_anyone_is_said_at_every_start(tmp_path: Path) -> None:

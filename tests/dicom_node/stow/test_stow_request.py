@@ -155,9 +155,10 @@ def test_a_token_file_that_cannot_be_used_is_named(text: str, why: str, tmp_path
     assert "t" * 20 not in str(found.value)
 
 
-def test_tokens_have_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as some editors save it"])
+def test_tokens_have_names(tmp_path: Path, mark: str) -> None:
     file = tmp_path / "stow.token"
-    file.write_text(f"ONE {'a' * 30}\n  TWO   {'b' * 30}==  \n")
+    file.write_text(f"{mark}ONE {'a' * 30}\n  TWO   {'b' * 30}==  \n")
     keys = open_keys(_stow(token_file=str(file)))
     assert [keys.name_of(token) for token in ("a" * 30, "b" * 30 + "==", "c" * 30, "")] == [
         "ONE", "TWO", "", "",
