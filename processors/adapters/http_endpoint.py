@@ -2,7 +2,8 @@
 
 Out: the rendered frame as PNG (16 bit grey) or npy (float32), and in headers a random request
 number, modality, view and age band. Never out: a name, number, date or UID; an image that says
-that text is burned in, or of a modality that usually burns it in and does not say that it has not.
+that text is burned in, or that is a capture or of a modality that usually burns it in and does not
+say that it has not.
 In: JSON of at most the agreed size, held to `Reply`: every label of the card once, values 0..1,
 outlines inside the image. How bytes travel is not known here: a function `Post` is handed in.
 """
@@ -29,6 +30,7 @@ from processors.runtime import UnsafeBundle, read_verified
 BANDS = ((0, 1), (2, 5), (6, 12), (13, 17), (18, 39), (40, 64), (65, 120))  # years
 VIEWS = frozenset(("PA", "AP", "LL", "RL", "LAO", "RAO", "LPO", "RPO", "CC", "MLO", "ML", "LM"))
 SILENTLY_CLEAN = frozenset(("CR", "DX", "MG", "CT", "MR", "PT"))  # text is burned in seldom
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame siblings below it
 Format = Literal["png", "npy"]
 CONTENT = {"png": "image/png", "npy": "application/x-npy"}
 
@@ -142,7 +144,19 @@ def may_leave(header: Dataset) -> bool:
     burned = str(header.get("BurnedInAnnotation") or "").strip().upper()
     if burned:
         return burned == "NO"
+    if _is_captured(header):
+        return False
     return str(header.get("Modality") or "").strip().upper() in SILENTLY_CLEAN
+
+
+def _is_captured(header: Dataset) -> bool:
+    """Whether it came off a screen, a scanner of films or another program: a film has its patient's
+    name on it, a scanner's own protocol is a CT image by its class, and both have it in pixels."""
+    return (
+        str(header.get("SOPClassUID") or "").startswith(SECONDARY_CAPTURE)
+        or "SECONDARY" in str(header.get("ImageType") or "").upper()
+        or bool(header.get("ConversionType"))
+    )
 
 
 def _one_of(header: Dataset, keyword: str, known: frozenset[str]) -> str:

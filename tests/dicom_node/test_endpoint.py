@@ -28,6 +28,9 @@ from processors.adapters.http_endpoint import (
 )
 from processors.analysis import Status
 
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PROTOCOL = ["DERIVED", "SECONDARY", "OTHER", "PROT"]  # a page of a CT's settings, with the name
+
 
 @pytest.fixture
 def remote() -> Iterator[Remote]:
@@ -96,8 +99,14 @@ def test_age_bands(years: int | None, band: str) -> None:
         ({"Modality": "DX", "BurnedInAnnotation": "YES"}, False),
         ({"Modality": "US", "BurnedInAnnotation": ""}, False),
         ({"Modality": "US", "BurnedInAnnotation": "NO"}, True),
+        ({"SOPClassUID": CAPTURE, "BurnedInAnnotation": ""}, False),
+        ({"SOPClassUID": CAPTURE, "BurnedInAnnotation": "NO"}, True),
+        ({"ConversionType": "DF", "BurnedInAnnotation": ""}, False),
+        ({"Modality": "CT", "ImageType": PROTOCOL, "BurnedInAnnotation": ""}, False),
+        ({"Modality": "CT", "ImageType": ["DERIVED", "PRIMARY", "AXIAL"], "BurnedInAnnotation": ""},
+         True),
     ],
-)
+)  # fmt: skip
 def test_an_image_with_text_in_it_stays(said: dict[str, str], leaves: bool) -> None:
     assert http_endpoint.may_leave(foreign.film(**said)) is leaves
 
