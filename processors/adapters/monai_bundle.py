@@ -29,7 +29,7 @@ from processors.adapters.network import (
 )
 from processors.adapters.outlines import outlines
 from processors.adapters.preparation import WHITE, Preparation, preparation
-from processors.adapters.series import Series, longest, volume
+from processors.adapters.series import Series, longest, pixel_size, volume
 from processors.analysis import (
     Finding,
     Mask,
@@ -43,7 +43,6 @@ from processors.analysis import (
 from processors.runtime import WeightsCorrupt, WeightsShape, weights_digest
 
 INFERENCE = "configs/inference.json"
-NO_PLACE = np.eye(4)
 ROUNDING = 1e-3  # by which a number of 0..1 may miss its range
 Values = NDArray[np.float32]
 
@@ -163,9 +162,14 @@ class MonaiModel:
         self._measured = _is_measured(read)
 
     def unfit(self, study: Study, accepted: Sequence[str]) -> Refusal | None:
-        """A volume needs slices that say where they lie; a network of volumes, a straight one."""
+        """A volume needs slices that say where they lie; a network of volumes, a straight one.
+
+        Where pictures are brought to a size of pixels, each must say its own.
+        """
         if not self._of_volume:
-            return None
+            sizes = (pixel_size(study.header(uid)) for uid in accepted)
+            unknown = self._preparation.measures and None in sizes
+            return words.refusal("pixel-size", self._language) if unknown else None
         found = volume(study, longest(study, accepted)[0])
         if isinstance(found, str):
             return words.refusal(found, self._language)
@@ -192,13 +196,20 @@ class MonaiModel:
         image = study.values(uid, 1) if self._measured else study.pixels(uid, 1) * WHITE
         return np.asarray(self._turned(image)[None], dtype=np.float32)
 
+    def _plane(self, study: Study, uid: str) -> NDArray[np.float64]:
+        """The size of one image's pixels as an affine; where it lies does not matter."""
+        down, across = pixel_size(study.header(uid)) or (1.0, 1.0)
+        columns_first = self._card.block.axes == "columns_first"
+        sides = (across, down) if columns_first else (down, across)
+        return np.diag([*sides, 1.0, 1.0])
+
     def _turned(self, image: NDArray[Any]) -> NDArray[Any]:
         """Rows and columns exchanged where the network counts columns first; its own inverse."""
         columns_first = self._card.block.axes == "columns_first"
         return np.asarray(np.swapaxes(image, 0, 1) if columns_first else image)
 
     def _classified(self, study: Study, uid: str) -> list[Finding]:
-        prepared = self._preparation.there(self._read(study, uid), NO_PLACE)
+        prepared = self._preparation.there(self._read(study, uid), self._plane(study, uid))
         values = self._run(prepared.image)[0]
         return [
             finding_of(label, uid, float(values[label.channel]))
@@ -269,7 +280,7 @@ class MonaiModel:
 
     def _outlined(self, study: Study, uid: str) -> list[Finding]:
         """Findings of a picture, with the outlines of what the network segments."""
-        values = self._map(self._read(study, uid), NO_PLACE)
+        values = self._map(self._read(study, uid), self._plane(study, uid))
         found = []
         for label in self._card.block.labels:
             covered = self._covered(values, label)
@@ -299,7 +310,9 @@ class MonaiModel:
         """(outputs, a, b, slices), 0..1."""
         slices = [self._read(study, uid) for uid in series.uids]
         if self._slice_by_slice:
-            return np.stack([self._map(one, NO_PLACE) for one in slices], axis=-1)
+            places = [self._plane(study, uid) for uid in series.uids]
+            maps = [self._map(*one) for one in zip(slices, places, strict=True)]
+            return np.stack(maps, axis=-1)
         affine = series.affine
         if self._card.block.axes == "rows_first":
             affine = affine[:, [1, 0, 2, 3]]

@@ -54,6 +54,11 @@ class Preparation:
     steps: tuple[Callable[..., Any], ...]
     letters: str = ""
 
+    @property
+    def measures(self) -> bool:
+        """Whether a step asks how large the pixels are."""
+        return any(isinstance(step, transforms.Spacing) for step in self.steps)
+
     def there(self, image: NDArray[np.float32], affine: NDArray[np.float64]) -> Prepared:
         """(1, a, b[, c]) -> the network's input without the batch."""
         turned = turn(affine, self.letters) if self.letters and image.ndim == 4 else None
@@ -89,6 +94,11 @@ def preparation(card: Card, config: Mapping[str, Any], given: Input, measured: b
     letters = ""
     if wanted and _name(wanted[0]) == "Orientation":
         letters = ways(plain.component(wanted.pop(0), config)[1].get("axcodes"))
+        if len(given.shape) == 2:  # passed over, it would be asked of mirrored slices
+            raise WeightsShape(
+                f"The bundle turns volumes to {letters}; its network takes slices as they come.",
+                then="Write dictamen.preprocessing without Orientation, and its axes.",
+            )
     steps = [_step(one, config) for one in wanted]
     if not steps and measured:
         raise WeightsShape(

@@ -72,6 +72,18 @@ def volume(study: Study, uids: Sequence[str]) -> Series | str:
     return Series(tuple(ordered), affine, first.across * first.down * usual / 1000, slanted)
 
 
+def pixel_size(header: Dataset) -> tuple[float, float] | None:
+    """Height and width of a pixel in mm, of a film at its detector; None where nothing says so."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        try:
+            down, across = (float(one) for one in header.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if min(down, across) > 0 and np.isfinite([down, across]).all():
+            return down, across
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     origin: NDArray[np.float64]

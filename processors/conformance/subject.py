@@ -179,6 +179,7 @@ def _header(number: int, shape: tuple[int, ...], said: Mapping[str, Any]) -> Dat
     made.Rows, made.Columns = shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BurnedInAnnotation, made.PatientSex = "NO", "F"
+    made.ImagerPixelSpacing = [0.2, 0.2]
     for keyword, value in said.items():
         setattr(made, keyword, value)
     return made

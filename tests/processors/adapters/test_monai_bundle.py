@@ -146,6 +146,57 @@ def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) 
     assert hit > 0.8 * truth.sum()
 
 
+SPACED = [
+    {"_target_": "Spacing", "pixdim": [1.0, 1.0]},
+    {"_target_": "ScaleIntensityRange", **foreign.GREYS},
+]
+
+
+@pytest.mark.parametrize(
+    ("axes", "given"), [("columns_first", (256, 96)), ("rows_first", (96, 256))]
+)
+def test_slices_are_brought_to_the_pixels_that_the_network_was_taught(
+    copied: Folders, monkeypatch: pytest.MonkeyPatch, axes: str, given: tuple[int, int]
+) -> None:
+    """128 columns of 2 mm and 96 rows of 1 mm, to pixels of 1 mm."""
+    folder, seen = copied("segmenter2d"), []
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=SPACED, axes=axes))
+    processor = opened(folder)
+    run = type(processor._model)._run
+    monkeypatch.setattr(
+        type(processor._model), "_run", lambda s, i: (seen.append(i.shape[1:]), run(s, i))[1]
+    )
+    series = foreign.ct_series(PixelSpacing=[1.0, 2.0])
+    analysis = processor.analyse(foreign.study(*series))
+    assert {tuple(abs(a - b) <= 1 for a, b in zip(one, given, strict=True)) for one in seen} == {
+        (True, True)
+    }
+    assert all(plane.shape == (96, 128) for m in analysis.masks for plane in m.planes.values())
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [({}, "pixel-size"), ({"ImagerPixelSpacing": [0.2, 0.2]}, None),
+     ({"PixelSpacing": [0.2, 0.2]}, None), ({"PixelSpacing": [0, 0]}, "pixel-size")],
+)  # fmt: skip
+def test_a_film_of_unknown_pixels_is_not_brought_to_a_size(
+    copied: Folders, said: dict[str, Any], kind: str | None
+) -> None:
+    folder = copied("classifier")
+    steps = [*SPACED, {"_target_": "Resize", "spatial_size": [64, 64]}]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    refusal = opened(folder).accepts(foreign.study(foreign.film(**said)))
+    assert (refusal.kind if refusal else None) == kind
+
+
+def test_a_network_of_slices_is_not_given_a_turn_that_would_not_happen(copied: Folders) -> None:
+    folder = copied("segmenter2d")
+    steps = [{"_target_": "Orientation", "axcodes": "RAS"}, *SPACED]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    with pytest.raises(WeightsShape, match="takes slices as they come"):
+        opened(folder)
+
+
 @pytest.mark.parametrize(
     ("least", "state"), [(0.5, State.PRESENT), (1e6, State.UNDETERMINED)], ids=["enough", "little"]
 )
