@@ -27,6 +27,7 @@ from storage import Storage
 
 if TYPE_CHECKING:
     from dicom_node.shadow.evidence import Evidence
+    from processors.analysis import Algorithm
 
 app = typer.Typer(help="Processors in shadow, and their way to live.", no_args_is_help=True)
 
@@ -67,7 +68,7 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         rows = []
         for one in settings.processors:
             last, shadow = promotion.standing(records, one.name), tally.get((one.name, "shadow"), 0)
-            weights = _weights(one) if promotion.is_promoted(last) else ""
+            now = _algorithm(one) if promotion.is_promoted(last) else None
             rows.append(
                 {
                     "processor": one.name,
@@ -78,7 +79,7 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
                     "last": last.entry.kind.partition(".")[2] if last else None,
                     "by": last.entry.who if last else None,
                     "at": last.at if last else None,
-                    "remark": promotion.remark(one.mode, last, shadow, weights),
+                    "remark": promotion.remark(one.mode, last, shadow, now),
                 }
             )
         print_rows(rows, as_json, title="Processors")
@@ -131,7 +132,7 @@ def promote(
     with memory(config) as (settings, storage):
         processor, place = _processor(settings, name)
         evidence = _evidence(storage, name, reference, (since, until))
-        against = promotion.objections(evidence, _weights(processor))
+        against = promotion.objections(evidence, _algorithm(processor))
         kept = storage.spool.write(
             "evidence", f"{name}-{evidence.sha256[:16]}.json", evidence.document()
         )
@@ -213,11 +214,10 @@ def _evidence(
     return gather(storage, name, readings, since=since, until=until)
 
 
-def _weights(processor: cfg.Processor) -> str:
-    from processors.runtime import read_verified, weights_digest
+def _algorithm(processor: cfg.Processor) -> Algorithm:
+    from processors import kinds
 
-    _, files = read_verified(processor.bundle)
-    return weights_digest(files)
+    return kinds.algorithm(processor.kind, processor.bundle)
 
 
 def _todo(config: Path, place: int, mode: str, wanted: str) -> str:

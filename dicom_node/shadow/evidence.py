@@ -134,6 +134,11 @@ class Evidence:
     timings: Mapping[str, Spread]
     concerns: tuple[Concern, ...]
 
+    @property
+    def judged(self) -> int:
+        """Studies with a result."""
+        return self.endings["completed"].count
+
     def plain(self) -> dict[str, Any]:
         """JSON's own types."""
         found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -156,17 +161,18 @@ def assemble(
     readings: Sequence[Reading] = (),
 ) -> Evidence:
     """The evidence of `cases`: one a study, in shadow. live: processor -> its live cases."""
-    known = [one for one in cases if one.weights or one.status not in FORGOTTEN]
-    latest = max((one for one in known if one.weights), key=lambda one: one.run, default=None)
-    weights = latest.weights if latest else ""
-    mine = [one for one in known if one.weights in ("", weights)]
+    known = [one for one in cases if one.version or one.status not in FORGOTTEN]
+    latest = max(
+        (one for one in known if _says_by_whom(one)), key=lambda one: one.run, default=None
+    )
+    mine = [one for one in known if latest is None or _of_same_model(one, latest)]
     days = _days(mine)
     peers = {name: _pairs(mine, theirs) for name, theirs in sorted(live.items())}
     matched, unknown, ambiguous = _matched(mine, readings)
     evidence = Evidence(
         processor=processor,
         version=latest.version if latest else "",
-        weights=weights,
+        weights=latest.weights if latest else "",
         studies=len(mine),
         other_weights=len(known) - len(mine),
         forgotten=len(cases) - len(known),
@@ -182,6 +188,18 @@ def assemble(
         concerns=(),
     )
     return replace(evidence, concerns=tuple(_concerns(evidence)))
+
+
+def _says_by_whom(case: Case) -> bool:
+    """Whether the run names its model: a remote one names its version with a result alone."""
+    return bool(case.weights) or case.judged
+
+
+def _of_same_model(one: Case, other: Case) -> bool:
+    """A card with other thresholds is another version of the same weights."""
+    if not _says_by_whom(one):
+        return True
+    return (one.weights, one.version) == (other.weights, other.version)
 
 
 def _days(cases: Sequence[Case]) -> tuple[Day, ...]:

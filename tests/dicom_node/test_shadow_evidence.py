@@ -105,10 +105,32 @@ def test_refusals_are_told_by_kind_and_failures_by_reason() -> None:
 def test_only_runs_of_the_newest_weights_count() -> None:
     old = many([PRESENT] * 3, weights="cd" * 32)
     new = [case(10, ABSENT), case(11, ABSENT)]
-    gone = case(12, ABSENT, weights="", stated=())
+    gone = case(12, ABSENT, weights="", version="", stated=())
     found = assemble("next", [*old, *new, gone], {})
     assert (found.studies, found.other_weights, found.forgotten) == (2, 3, 1)
     assert {"other_weights", "forgotten"} <= concerns(found)
+
+
+def test_another_version_of_the_same_weights_is_another_model() -> None:
+    """A card with other thresholds: what it called present counts no more."""
+    old = many([PRESENT] * 3, version="1")
+    new = [case(10, ABSENT, version="2"), case(11, None, version="2")]
+    found = assemble("next", [*old, *new], {})
+    assert (found.version, found.studies, found.other_weights) == ("2", 2, 3)
+
+
+def test_a_remote_model_is_known_by_its_version_and_never_forgotten_for_it() -> None:
+    """Its weights nobody knows; a refusal has the version of the card."""
+    cases = [
+        case(1, PRESENT, weights="", version="2.0"),
+        case(2, None, weights="", version="card"),
+        case(3, ABSENT, weights="", version="2.1"),
+        case(4, ABSENT, weights="", version="2.1"),
+        case(5, None, weights="", version="card"),
+    ]
+    found = assemble("next", cases, {})
+    assert (found.version, found.weights, found.forgotten) == ("2.1", "", 0)
+    assert (found.studies, found.judged, found.other_weights) == (4, 2, 1)
 
 
 def test_agreement_is_of_states_on_findings_in_common() -> None:
