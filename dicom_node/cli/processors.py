@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,7 +144,15 @@ def promote(
                 reason=reason,
                 against=against,
                 overruled=anyway,
-                more={"account": person(), "evidence_file": kept},
+                more={
+                    "account": person(),
+                    "evidence_file": kept,
+                    "since": since.date().isoformat() if since else "",
+                    "until": until.date().isoformat() if until else "",
+                    "reference_sha256": (
+                        hashlib.sha256(reference.read_bytes()).hexdigest() if reference else ""
+                    ),
+                },
             )
         )
         done = anyway or not against

@@ -78,7 +78,8 @@ class LabelReading:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The site's readings: how many there were, and how many fitted no study or two of them."""
+    """The site's readings: how many there were, how many fitted no study, and how many fitted two
+    or were contradicted by another."""
 
     readings: int
     unknown: int
@@ -308,13 +309,17 @@ class _Read:
 
 
 def _matched(cases: Sequence[Case], readings: Sequence[Reading]) -> tuple[list[_Read], int, int]:
-    """Readings with their cases; how many fit no study (or label) of ours; how many fit two."""
+    """Readings with their cases; how many fit no study (or label) of ours; how many fit two, or
+    contradict another one.
+
+    A study by its UID and by its number, a finding by its label and by its code: it is one reading.
+    """
     known: dict[str, list[Case]] = defaultdict(list)
     for one in cases:
         for name in {one.study_uid, one.accession} - {""}:
             known[name].append(one)
     names = {stated.label: stated for one in cases for stated in one.stated}
-    found, unknown, ambiguous = [], 0, 0
+    found, unknown, ambiguous = defaultdict[tuple[str, str], list[_Read]](list), 0, 0
     for reading in readings:
         label = next((n for n, one in names.items() if one.is_called(reading.label)), None)
         its = known.get(reading.study, [])
@@ -324,8 +329,11 @@ def _matched(cases: Sequence[Case], readings: Sequence[Reading]) -> tuple[list[_
             ambiguous += 1
         else:
             stated = next((one for one in its[0].stated if one.label == label), None)
-            found.append(_Read(its[0], label, reading.present, stated))
-    return found, unknown, ambiguous
+            read = _Read(its[0], label, reading.present, stated)
+            found[its[0].study_uid, label].append(read)
+    agreed = [reads[0] for reads in found.values() if len({one.present for one in reads}) == 1]
+    torn = sum(len(reads) for reads in found.values() if len({one.present for one in reads}) > 1)
+    return agreed, unknown, ambiguous + torn
 
 
 def _reference(read: Sequence[_Read], readings: int, unknown: int, ambiguous: int) -> Reference:

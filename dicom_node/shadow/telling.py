@@ -32,7 +32,8 @@ WORDS = {
         "nothing about who is right.",
         "reference": "Against the site's readings",
         "reference note": "{n} readings; {unknown} fit no study or label of this processor, "
-        "{ambiguous} fit more than one study. Undetermined counts as wrong both ways.",
+        "{ambiguous} fit more than one study or contradict each other. Undetermined counts as "
+        "wrong both ways.",
         "gaps": "Groups, each against all others",
         "gaps note": "{shown} comparisons, of which about one in twenty differs by chance alone; "
         "{hidden} more rest on fewer than {few} studies on one side and are not shown.",
@@ -100,8 +101,8 @@ WORDS = {
         "La concordancia no dice quién acierta.",
         "reference": "Frente a las lecturas del centro",
         "reference note": "{n} lecturas; {unknown} no corresponden a ningún estudio o etiqueta de "
-        "este procesador, {ambiguous} a más de un estudio. Lo indeterminado cuenta como error en "
-        "ambos sentidos.",
+        "este procesador, {ambiguous} a más de un estudio o se contradicen. Lo indeterminado "
+        "cuenta como error en ambos sentidos.",
         "gaps": "Grupos, cada uno frente a todos los demás",
         "gaps note": "{shown} comparaciones, de las que una de cada veinte difiere por puro azar; "
         "otras {hidden} tienen menos de {few} estudios en uno de los lados y no se muestran.",

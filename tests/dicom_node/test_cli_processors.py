@@ -152,6 +152,20 @@ def test_a_promotion_is_recorded_with_its_evidence_and_says_what_to_change(
     ]
 
 
+def test_the_record_says_which_days_and_readings_the_evidence_was_of(
+    dictamen: Command, node: Node, weights: str
+) -> None:
+    filled(node, weights, 3)
+    file = readings(node, ["ACC-0,pneumonia,1"])
+    chosen = ("--reference", file, "--since", "2026-03-01", "--until", "2026-04-01")
+    done = dictamen("processors", "promote", "next", *DECIDES, *chosen)
+    assert done.exit_code == 0, done.output
+    details = events(node, "processor.promoted")[0].entry.details
+    assert (details["since"], details["until"]) == ("2026-03-01", "2026-04-01")
+    content = (node.folder / "readings.csv").read_bytes()
+    assert details["reference_sha256"] == hashlib.sha256(content).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("fill", "why"),
     [

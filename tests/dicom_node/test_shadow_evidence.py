@@ -111,6 +111,26 @@ def test_only_runs_of_the_newest_weights_count() -> None:
     assert {"other_weights", "forgotten"} <= concerns(found)
 
 
+@pytest.mark.parametrize(
+    ("readings", "positives", "negatives", "ambiguous"),
+    [
+        ([("1.2.1", "pneumonia", True), ("A1", "pneumonia", True)], 1, 0, 0),
+        ([("1.2.1", "pneumonia", True), ("1.2.1", "233604007", True)], 1, 0, 0),
+        ([("1.2.1", "pneumonia", True), ("A1", "233604007", False)], 0, 0, 2),
+        ([("1.2.1", "pneumonia", True), ("A2", "pneumonia", False)], 1, 1, 0),
+    ],
+    ids=["by UID and number", "by label and code", "contradicting", "of two studies"],
+)
+def test_a_reading_counts_once_however_it_is_named(
+    readings: list[tuple[str, str, bool]], positives: int, negatives: int, ambiguous: int
+) -> None:
+    found = assemble("next", many([PRESENT, ABSENT]), {}, [Reading(*one) for one in readings])
+    assert found.reference is not None
+    counts = [(one.sensitivity.n, one.specificity.n) for one in found.reference.labels]
+    assert counts == ([(positives, negatives)] if positives or negatives else [])
+    assert (found.reference.readings, found.reference.ambiguous) == (len(readings), ambiguous)
+
+
 def test_another_version_of_the_same_weights_is_another_model() -> None:
     """A card with other thresholds: what it called present counts no more."""
     old = many([PRESENT] * 3, version="1")
