@@ -141,14 +141,22 @@ def test_a_study_with_text_in_it_is_refused_and_not_sent(remote: Remote, card: P
         ("unknown label", AnswerInvalid, "fracture"),
         ("label twice", AnswerInvalid, "each once"),
         ("outside", AnswerInvalid, "outside the image"),
+        ("key twice", AnswerInvalid, "a key stands in it twice"),
+        ("deep", AnswerInvalid, "what the contract says"),
+        ("rude", EndpointSilent, r"\\x1b"),
+        ("no end of words", EndpointSilent, r"xxx\.\.\."),
+        ("rude key", AnswerInvalid, r"\\x1b\[2Jkk"),
+        ("rude label", AnswerInvalid, r"\\x1b"),
     ],
 )
 def test_a_bad_answer_fails_with_its_reason(
     remote: Remote, card: Path, mode: str, error: type[Exception], message: str
 ) -> None:
     remote.mode, begin = mode, time.monotonic()
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as why:
         asked(remote.url, card).analyse(foreign.study(foreign.film()))
+    assert len(str(why.value)) < 500
+    assert str(why.value).isprintable()
     assert time.monotonic() - begin < 3  # the limit is one second for the whole answer
 
 
@@ -253,3 +261,13 @@ def copied_with_weights(tmp_path: Path) -> Callable[[Path], Path]:
 def test_a_token_that_is_not_there(card: Path, tmp_path: Path) -> None:
     with pytest.raises(EndpointRefuses, match="token_file"):
         asked("http://127.0.0.1:9/", card, token_file=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("token", ["", " \n", "two\nlines", "tok€n", "tok\x00en"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_quoted(
+    card: Path, tmp_path: Path, token: str
+) -> None:
+    (tmp_path / "token").write_text(token)
+    with pytest.raises(EndpointRefuses, match="holds no token") as why:
+        asked("http://127.0.0.1:9/", card, token_file=tmp_path / "token")
+    assert not token.strip() or token.strip() not in str(why.value)
