@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from processors.analysis import Algorithm, BundleError, Processor
+from processors.analysis import Algorithm, BundleError, Processor, ProcessorError
 from processors.bounded import Trouble
 from processors.runtime import (
     LARGEST_FOREIGN,
@@ -105,6 +105,11 @@ def build(kind: str, wanted: Wanted) -> Processor:
         raise ExtraMissing(
             f"A model of kind {kind} needs the package {package}.", then=EXTRA
         ) from error
+    except ProcessorError:
+        raise
+    except Exception as error:  # whatever a file of somebody else's makes of who reads it
+        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise BundleError(f"Bundle {wanted.bundle} cannot be opened: {said}.") from error
     return Summarised(processor, wanted.language) if wanted.patient_summary else processor
 
 
@@ -120,6 +125,6 @@ def algorithm(kind: str, bundle: str) -> Algorithm:
     try:
         metadata = json.loads(files["configs/metadata.json"])
         name, version = str(metadata.get("name") or folder.name), str(metadata["version"])
-    except (KeyError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError, AttributeError, RecursionError) as error:
         raise BundleError(f"configs/metadata.json of {folder.name} names no version.") from error
     return Algorithm(name, version, "" if kind == "http_endpoint" else weights_digest(files))

@@ -53,10 +53,10 @@ class OutputOutOfRange(ProcessorError):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Patches of a sliding window; overlap: share of a patch."""
+    """Patches of a sliding window; overlap: share of a patch, by side where they differ."""
 
     size: tuple[int, ...]
-    overlap: float
+    overlap: float | tuple[float, ...]
 
 
 def open_monai_bundle(name: str, bundle: str, language: str, device: str) -> SiteProcessor:
@@ -135,7 +135,9 @@ def _window(config: Mapping[str, Any], given: Input) -> Window | None:
         _, said = plain.component(inferer, config)
         size = said.get("roi_size", given.shape)
         sides = [size] * len(given.shape) if isinstance(size, int) else size
-        return Window(tuple(int(one) for one in sides), float(said.get("overlap", 0.25)))
+        overlap = said.get("overlap", 0.25)
+        shares = tuple(map(float, overlap)) if isinstance(overlap, list) else float(overlap)
+        return Window(tuple(int(one) for one in sides), shares)
     return Window(given.shape, 0.25) if len(given.shape) == 3 else None
 
 

@@ -146,6 +146,45 @@ def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) 
     assert hit > 0.8 * truth.sum()
 
 
+@pytest.mark.parametrize("overlap", [0.5, [0.5, 0.25]], ids=["one", "by side"])
+def test_the_window_s_overlap(copied: Folders, overlap: object) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "inference", lambda c: c["inferer"].update(overlap=overlap))
+    analysis = opened(folder).analyse(foreign.study(*foreign.ct_series()))
+    assert analysis.findings[0].state is State.PRESENT
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: edit(f, "inference", lambda c: c["inferer"].update(roi_size=None)),
+        lambda f: edit(f, "inference", lambda c: c["inferer"].update(roi_size="large")),
+        lambda f: edit(f, "metadata", lambda c: stated(c).update(spatial_shape=["0*n", 32])),
+        lambda f: _rewritten(f, "configs/inference.json", b"[" * 100_000),
+        lambda f: _rewritten(f, "configs/metadata.json", b"[" * 100_000),
+        lambda f: (f / "checksums.sha256").write_bytes(b"\xff  models/x\n"),
+    ],
+    ids=["no window", "a window in words", "a side of nothing", "deep configuration", "deep card",
+         "checksums that are no text"],
+)  # fmt: skip
+def test_a_file_that_nobody_can_make_sense_of_is_the_bundle_s_fault(
+    copied: Folders, spoil: Callable[[Path], object]
+) -> None:
+    folder = copied("segmenter2d")
+    spoil(folder)
+    with pytest.raises(BundleError, match="segmenter2d"):
+        opened(folder)
+
+
+def stated(metadata: dict[str, Any]) -> dict[str, Any]:
+    return metadata["network_data_format"]["inputs"]["image"]
+
+
+def _rewritten(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).write_bytes(data)
+    write_checksums(folder)
+
+
 SPACED = [
     {"_target_": "Spacing", "pixdim": [1.0, 1.0]},
     {"_target_": "ScaleIntensityRange", **foreign.GREYS},
