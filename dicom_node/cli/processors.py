@@ -23,6 +23,7 @@ from dicom_node.cli.common import (
     person,
     print_one,
     print_rows,
+    visible,
 )
 from storage import Storage
 
@@ -246,7 +247,7 @@ def _tell(evidence: Evidence, language: str) -> None:
     for one in sections(evidence, language):
         out.print(Text(f"\n{one.title}", style="bold"))
         for note in one.notes:
-            out.print(Text(note), soft_wrap=True)
+            out.print(Text(visible(note)), soft_wrap=True)
         rows: list[Mapping[str, Any]] = [
             dict(zip(one.header, row, strict=True)) for row in one.rows
         ]
