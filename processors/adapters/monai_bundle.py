@@ -87,6 +87,7 @@ def _parts(
             then="Say sigmoid or none as dictamen.activation, as the network was taught.",
         )
     _same_channels(read, network.outputs)
+    _reachable(read, network)
     if len(given.shape) == 3 and not (network.segments and read.is_volume):
         raise WeightsShape("A network of volumes is taken only for segmentation of CT or MR.")
     prepared = preparation(read, config, given, _is_measured(read))
@@ -108,6 +109,21 @@ def _same_channels(read: card.Card, outputs: int) -> None:
                 f"The card has {label.label} on channel {label.channel}, and channel_def of "
                 f"configs/metadata.json on channel {theirs[0]}.",
                 then="Correct the one that is wrong.",
+            )
+
+
+def _reachable(read: card.Card, network: Network) -> None:
+    """Of two channels the higher one has half or more: a lower threshold would find nothing more,
+    and a report would call absent what lies above the threshold that it names.
+    """
+    if not (network.segments and network.outputs == 2 and read.block.activation == "softmax"):
+        return
+    for label in read.block.labels:
+        if label.threshold < 0.5:
+            raise WeightsShape(
+                f"{label.label} has threshold {label.threshold:g}, and of two channels under "
+                "softmax a place belongs to the one with 0.5 or more.",
+                then="Say 0.5 or more.",
             )
 
 

@@ -146,6 +146,13 @@ def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) 
     assert hit > 0.8 * truth.sum()
 
 
+def test_a_threshold_that_would_find_nothing_is_refused(copied: Folders) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(threshold=0.3))
+    with pytest.raises(WeightsShape, match=r"nodule has threshold 0\.3"):
+        opened(folder)
+
+
 @pytest.mark.parametrize("overlap", [0.5, [0.5, 0.25]], ids=["one", "by side"])
 def test_the_window_s_overlap(copied: Folders, overlap: object) -> None:
     folder = copied("segmenter2d")
