@@ -29,7 +29,7 @@ from processors.adapters.network import (
 )
 from processors.adapters.outlines import outlines
 from processors.adapters.preparation import WHITE, Preparation, preparation
-from processors.adapters.series import Series, longest, pixel_size, volume
+from processors.adapters.series import Series, is_in_hounsfield, longest, pixel_size, volume
 from processors.analysis import (
     Finding,
     Mask,
@@ -182,13 +182,18 @@ class MonaiModel:
     def unfit(self, study: Study, accepted: Sequence[str]) -> Refusal | None:
         """A volume needs slices that say where they lie; a network of volumes, a straight one.
 
-        Where pictures are brought to a size of pixels, each must say its own.
+        Where pictures are brought to a size of pixels, each must say its own; where values of CT
+        are asked, each must be in HU.
         """
+        judged = longest(study, accepted)[0] if self._of_volume else accepted
+        headers = [study.header(uid) for uid in judged]
+        ct = [header for header in headers if header.get("Modality") == "CT"]
+        if self._measured and not all(map(is_in_hounsfield, ct)):
+            return words.refusal("units", self._language)
         if not self._of_volume:
-            sizes = (pixel_size(study.header(uid)) for uid in accepted)
-            unknown = self._preparation.measures and None in sizes
+            unknown = self._preparation.measures and None in map(pixel_size, headers)
             return words.refusal("pixel-size", self._language) if unknown else None
-        found = volume(study, longest(study, accepted)[0])
+        found = volume(study, judged)
         if isinstance(found, str):
             return words.refusal(found, self._language)
         slanted = found.slanted and not self._slice_by_slice

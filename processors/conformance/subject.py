@@ -151,6 +151,8 @@ def series_study(said: Mapping[str, Any], blank: bool = False) -> Study:
                 "PixelSpacing": [1.5, 1.5],
                 "SliceThickness": 3.0,
                 "FrameOfReferenceUID": "2.25.4",
+                "RescaleIntercept": 0,
+                "RescaleSlope": 1,
                 **said,
             },
         )

@@ -146,6 +146,28 @@ def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) 
     assert hit > 0.8 * truth.sum()
 
 
+@pytest.mark.parametrize("name", ["segmenter2d", "segmenter3d"])
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda d: None, None),
+        (lambda d: setattr(d, "RescaleType", ""), None),
+        (lambda d: setattr(d, "RescaleType", "US"), None),
+        (lambda d: setattr(d, "RescaleType", "MGML"), "units"),
+        (lambda d: delattr(d, "RescaleIntercept"), "units"),
+        (lambda d: delattr(d, "RescaleSlope"), "units"),
+    ],
+    ids=["HU", "not said", "unspecified", "iodine", "no intercept", "no slope"],
+)  # fmt: skip
+def test_values_of_ct_are_hounsfield_units_or_none(
+    made: Folders, name: str, change: Callable[[Any], object], kind: str | None
+) -> None:
+    series = foreign.ct_series()
+    change(series[5])
+    refusal = opened(made(name)).accepts(foreign.study(*series))
+    assert (refusal.kind if refusal else None) == kind
+
+
 def test_a_threshold_that_would_find_nothing_is_refused(copied: Folders) -> None:
     folder = copied("segmenter2d")
     edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(threshold=0.3))
