@@ -91,6 +91,13 @@ def test_alerts_are_counted_by_day_and_a_quiet_day_counts_too() -> None:
     assert found.alerts.mean == 0.67
 
 
+def test_an_organ_that_is_there_is_no_alert() -> None:
+    spleen = Stated("spleen", "", PRESENT)
+    found = assemble("next", [case(1, stated=(spleen,), anatomy=frozenset({"spleen"}))], {})
+    assert [(one.judged, one.alerts) for one in found.days] == [(1, 0)]
+    assert found.present["spleen"].count == 1
+
+
 def test_refusals_are_told_by_kind_and_failures_by_reason() -> None:
     failed = case(9, None, status="failed", kind="", reason="Pixels cannot be read.")
     found = assemble("next", [*many([None, None, ABSENT]), failed], {})
