@@ -24,6 +24,7 @@ from processors.adapters.network import (
     Input,
     Network,
     open_network,
+    same_channels,
     stated_channels,
     stated_input,
 )
@@ -86,30 +87,12 @@ def _parts(
             "The softmax of one channel is always 1.",
             then="Say sigmoid or none as dictamen.activation, as the network was taught.",
         )
-    _same_channels(read, network.outputs)
+    same_channels(read, stated_channels(read.metadata), network.outputs)
     _reachable(read, network)
     if len(given.shape) == 3 and not (network.segments and read.is_volume):
         raise WeightsShape("A network of volumes is taken only for segmentation of CT or MR.")
     prepared = preparation(read, config, given, _is_measured(read))
     return network, prepared, _window(config, given)
-
-
-def _same_channels(read: card.Card, outputs: int) -> None:
-    """What MONAI's metadata call a channel, the site's card must not call another one.
-
-    A number beyond the network's channels is a value of the mask that was made of them.
-    """
-    stated = stated_channels(read.metadata).items()
-    named = [(_plain(name), channel) for channel, name in stated if channel < outputs]
-    for label in read.block.labels:
-        ours = {_plain(label.label), _plain(label.name.en)}
-        theirs = sorted(channel for name, channel in named if name in ours)
-        if theirs and label.channel not in theirs:
-            raise WeightsShape(
-                f"The card has {label.label} on channel {label.channel}, and channel_def of "
-                f"configs/metadata.json on channel {theirs[0]}.",
-                then="Correct the one that is wrong.",
-            )
 
 
 def _reachable(read: card.Card, network: Network) -> None:
@@ -125,10 +108,6 @@ def _reachable(read: card.Card, network: Network) -> None:
                 "softmax a place belongs to the one with 0.5 or more.",
                 then="Say 0.5 or more.",
             )
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _config(files: Mapping[str, bytes]) -> Mapping[str, Any]:
