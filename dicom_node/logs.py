@@ -62,6 +62,8 @@ def keep_in() -> None:
     log = structlog.get_logger()
 
     def crashed(error: BaseException | None, where: str) -> None:
+        if isinstance(error, SystemExit):  # a thread that ends so has not died of anything
+            return
         log.error(Event.PROCESS_CRASHED, where=where, exc_info=error)
 
     def ended(_: Any, error: BaseException, __: Any) -> None:

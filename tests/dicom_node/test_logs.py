@@ -114,6 +114,15 @@ def test_what_nobody_caught_is_a_line_without_its_text(how: str, where: str) -> 
     assert "Ejemplo" not in done.stdout + done.stderr
 
 
+def test_a_thread_that_ends_itself_has_not_crashed() -> None:
+    how = "t = threading.Thread(target=sys.exit); t.start(); t.join()"
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS.replace("HOW", how)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_a_command_that_dies_leaves_no_dump() -> None:
     script = (
         "import resource, sys; from dicom_node.cli.app import main\n"
