@@ -11,9 +11,11 @@ from dicom_node.shadow.cases import Case, Stated
 from dicom_node.shadow.evidence import Evidence, assemble
 from dicom_node.shadow.figures import difference, share, spread
 from dicom_node.shadow.page import page
+from dicom_node.shadow.promotion import objections
 from dicom_node.shadow.reference import Reading, ReferenceFault, parse
 from dicom_node.shadow.telling import WORDS, sections, share_text
 from processors import State
+from processors.analysis import Algorithm
 
 PRESENT, ABSENT, UNDETERMINED = State.PRESENT, State.ABSENT, State.UNDETERMINED
 MONDAY = date(2026, 3, 2)
@@ -158,6 +160,18 @@ def test_a_remote_model_is_known_by_its_version_and_never_forgotten_for_it() -> 
     found = assemble("next", cases, {})
     assert (found.version, found.weights, found.forgotten) == ("2.1", "", 0)
     assert (found.studies, found.judged, found.other_weights) == (4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("states", "against"),
+    [([ABSENT, None], ()), ([None, None], ("far has no run in shadow with a result",))],
+    ids=["results", "refusals"],
+)
+def test_a_remote_model_is_promoted_on_its_results(
+    states: list[State | None], against: tuple[str, ...]
+) -> None:
+    found = assemble("far", many(states, weights="", version="2.1"), {})
+    assert objections(found, Algorithm("remote", "declared", "")) == against
 
 
 def test_agreement_is_of_states_on_findings_in_common() -> None:
