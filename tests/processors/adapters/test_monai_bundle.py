@@ -168,6 +168,33 @@ def test_values_of_ct_are_hounsfield_units_or_none(
     assert (refusal.kind if refusal else None) == kind
 
 
+@pytest.mark.parametrize("key", ["reverse_indexing", "swap_ij"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_reader_that_orders_axes_makes_the_card_say_which(
+    copied: Folders, key: str, value: bool
+) -> None:
+    folder = copied("segmenter2d")
+    loads = lambda c: c["preprocessing"]["transforms"][0].update({key: value})  # noqa: E731
+    edit(folder, "inference", loads)
+    with pytest.raises(WeightsShape, match=rf"order of axes \({key}\)"):
+        opened(folder)
+    edit(folder, "metadata", lambda m: m["dictamen"].update(axes="columns_first"))
+    opened(folder)
+
+
+@pytest.mark.parametrize(
+    "more", [{"labels": ["RL", "AP", "SI"]}, {"as_closest_canonical": True}], ids=str
+)
+def test_an_orientation_that_means_other_letters_is_refused(
+    copied: Folders, more: dict[str, Any]
+) -> None:
+    folder = copied("segmenter3d")
+    steps = [{"_target_": "Orientation", "axcodes": "RAS", **more}, SPACED[1]]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    with pytest.raises(BundleError, match="which is not done here"):
+        opened(folder)
+
+
 def test_a_threshold_that_would_find_nothing_is_refused(copied: Folders) -> None:
     folder = copied("segmenter2d")
     edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(threshold=0.3))
