@@ -45,6 +45,7 @@ def _be(role: Role) -> int:
     log = structlog.get_logger()
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     logs.configure(settings.node.log, rooms.audit_key(settings), process=role)
+    logs.keep_in()
     stopping = threading.Event()
     roles.stop_on_signals(stopping)
     try:

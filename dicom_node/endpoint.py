@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,6 +28,7 @@ from processors.adapters.http_endpoint import (
     Post,
     Question,
     TooLarge,
+    shown,
 )
 
 CHUNK = 64 * 1024
@@ -56,7 +58,7 @@ def poster(settings: cfg.Endpoint) -> Post:
             trusted = str(settings.trusted) if settings.trusted else None
             context = ssl.create_default_context(cafile=trusted)
         if settings.token_file:
-            headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
+            headers["Authorization"] = f"Bearer {_token(settings.token_file)}"
     except (OSError, UnicodeDecodeError) as error:
         raise EndpointRefuses(
             f"The certificate or token of the endpoint cannot be read: {error}.",
@@ -64,6 +66,17 @@ def poster(settings: cfg.Endpoint) -> Post:
         ) from error
     way = _Way(address, settings, context, headers)
     return lambda question: _asked(way, question)
+
+
+def _token(file: Path) -> str:
+    """Raises EndpointRefuses: a header cannot carry it, and what says so later quotes it."""
+    token = file.read_text().strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise EndpointRefuses(
+            f"{file} holds no token, which is one line of ASCII.",
+            then="Correct endpoint.token_file.",
+        )
+    return token
 
 
 def _asked(way: _Way, question: Question) -> bytes:
@@ -102,7 +115,7 @@ def _once(way: _Way, question: Question) -> bytes:
             then="Name the authority in endpoint.trusted.",
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        what = str(error) or type(error).__name__
+        what = shown(str(error).strip()) or type(error).__name__
         raise EndpointSilent(
             f"The endpoint {way.shown} does not answer ({what}).",
             then="See that it runs, then: dictamen runs retry.",

@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import resource
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+
+from dicom_node.events import Event
 
 Line = MutableMapping[str, Any]
 _STUDY_FIELDS = ("study", "study_uid")
@@ -48,6 +52,35 @@ def configure(style: str, key: bytes, *, process: str, stream: TextIO | None = N
     # Libraries log values of data sets; nothing of theirs below an error, and no message at all.
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
     logging.captureWarnings(True)
+
+
+def keep_in() -> None:
+    """From now on what a thread or this process dies of is a line like all others, and no dump.
+
+    Python's own words quote the exception, and a dump has the images: both may name a patient.
+    """
+    log = structlog.get_logger()
+
+    def crashed(error: BaseException | None, where: str) -> None:
+        if isinstance(error, SystemExit):  # a thread that ends so has not died of anything
+            return
+        log.error(Event.PROCESS_CRASHED, where=where, exc_info=error)
+
+    def ended(_: Any, error: BaseException, __: Any) -> None:
+        crashed(error, "main")
+
+    sys.excepthook = ended
+    threading.excepthook = lambda told: crashed(
+        told.exc_value, told.thread.name if told.thread else ""
+    )
+    sys.unraisablehook = lambda told: crashed(told.exc_value, "at an object's end")
+    no_dump()
+
+
+def no_dump() -> None:
+    """This process and those that it starts leave no dump; whoever needs one uses prlimit(1)."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def hashed(key: bytes, identifier: str) -> str:

@@ -50,6 +50,7 @@ def _run(door: str, lane: int, descriptors: list[int]) -> int:
     key = settings.node.audit_key_file.read_bytes().strip()
     process = "stow" if door == "web" else f"intake-{lane}"
     logs.configure(settings.node.log, key, process=process)
+    logs.keep_in()
     stopping = threading.Event()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the other process tells us

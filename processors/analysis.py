@@ -95,6 +95,7 @@ class Finding:
 
     probability: calibrated, 0..1. band: (low, high) around `threshold` inside which the state is
     undetermined. code: None when the label has no verified code (it is then not emitted as code).
+    anatomy: it is a part of the body that was found, and nothing abnormal.
     """
 
     label: str
@@ -107,6 +108,7 @@ class Finding:
     site: Code | None = None
     frame: int = 1
     regions: tuple[Region, ...] = ()
+    anatomy: bool = False
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.probability <= 1.0 and 0.0 <= self.threshold <= 1.0):

@@ -7,11 +7,12 @@ socket; how an HTTP endpoint is reached is handed in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from processors.analysis import BundleError, Processor
+from processors.analysis import Algorithm, BundleError, Processor, ProcessorError
 from processors.bounded import Trouble
 from processors.runtime import (
     LARGEST_FOREIGN,
@@ -20,6 +21,7 @@ from processors.runtime import (
     cuda_is_there,
     open_bundle,
     read_verified,
+    weights_digest,
 )
 from processors.summarised import Named, Summarised
 
@@ -103,12 +105,26 @@ def build(kind: str, wanted: Wanted) -> Processor:
         raise ExtraMissing(
             f"A model of kind {kind} needs the package {package}.", then=EXTRA
         ) from error
+    except ProcessorError:
+        raise
+    except Exception as error:  # whatever a file of somebody else's makes of who reads it
+        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise BundleError(f"Bundle {wanted.bundle} cannot be opened: {said}.") from error
     return Summarised(processor, wanted.language) if wanted.patient_summary else processor
 
 
-def verify(kind: str, bundle: str) -> None:
-    """Read every file of a bundle against its checksum; loads no network. Raises BundleError."""
+def algorithm(kind: str, bundle: str) -> Algorithm:
+    """What a bundle's results name, its files verified; loads no network. Raises BundleError.
+
+    Of an http_endpoint it is what the card says: version and weights are the endpoint's own.
+    """
     if kind in ("monai_bundle", "torchxrayvision"):
-        read_verified(bundle, weights_only=STATE_DICTS, largest=LARGEST_FOREIGN)
+        folder, files = read_verified(bundle, weights_only=STATE_DICTS, largest=LARGEST_FOREIGN)
     else:
-        read_verified(bundle)
+        folder, files = read_verified(bundle)
+    try:
+        metadata = json.loads(files["configs/metadata.json"])
+        name, version = str(metadata.get("name") or folder.name), str(metadata["version"])
+    except (KeyError, ValueError, AttributeError, RecursionError) as error:
+        raise BundleError(f"configs/metadata.json of {folder.name} names no version.") from error
+    return Algorithm(name, version, "" if kind == "http_endpoint" else weights_digest(files))

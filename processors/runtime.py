@@ -135,7 +135,7 @@ def _listed(folder: Path) -> dict[str, str]:
     if file.is_symlink() or not file.is_file():
         raise WeightsMissing(f"{file} is absent.", then="Restore the bundle.")
     entries: dict[str, str] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="backslashreplace").splitlines():
         digest, _, name = line.partition("  ")
         pure = PurePosixPath(name)
         if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:

@@ -168,7 +168,8 @@ def _pair(
     if finding.code is None:
         return
     state = segments.coded(codes.state(finding.state.value))
-    yield _Observation("CE", finding.code, state, number=number, abnormal=_ABNORMAL[finding.state])
+    abnormal = "" if finding.anatomy else _ABNORMAL[finding.state]
+    yield _Observation("CE", finding.code, state, number=number, abnormal=abnormal)
     notes = []
     if finding.state is State.UNDETERMINED:
         notes.append(content.why_undetermined(finding, options))

@@ -95,6 +95,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
             }
             for region in finding.regions
         ],
+        **({"anatomy": True} if finding.anatomy else {}),
     }
 
 

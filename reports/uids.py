@@ -44,6 +44,7 @@ def result_key(analysis: Analysis, study: Study, options: Options) -> str:
         *(options.ae_title, options.version, options.issuer or "", codes.table().version, _LAYOUT),
         *(analysis.status.value, analysis.kind, analysis.reason, *analysis.notes),
         *(f"{f.label} {f.instance_uid} {f.state} {f.probability:.3f}" for f in analysis.findings),
+        *sorted({f"anatomy {f.label}" for f in analysis.findings if f.anatomy}),
         *_drawn(analysis),
         *(f"{e.finding} {e.instance_uid} {e.shown}" for e in analysis.explanations),
         *_drafted(analysis),

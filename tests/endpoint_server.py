@@ -75,6 +75,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if mode == "hangs up":
             return
+        if mode in ("rude", "no end of words"):
+            said = b"HTTP/1.1 2\x1b[2J\r\n" if mode == "rude" else b"HTTP/1.1 " + b"x" * 60000
+            self.wfile.write(said + b"\r\n\r\n")
+            return
         if mode in ("slow head", "goes on and on"):
             self._never_begins(mode)
             return
@@ -123,10 +127,19 @@ class Handler(BaseHTTPRequestHandler):
             findings.append(findings[0])
         elif mode == "extra key":
             answer["patient"] = "x"
+        elif mode == "rude key":
+            answer["\x1b[2J" + "k" * 100_000] = 1
+        elif mode == "rude label":
+            findings[0]["label"] = "\x1b[2J"
         elif mode == "outside":
             findings[0]["regions"] = [[[0, 0], [9e4, 0], [9e4, 9e4]]]
         elif mode == "new version each time":
             answer["model"]["version"] = f"2.{len(self.remote.seen)}.0"
+        if mode == "key twice":
+            first = f'"probability": {findings[0]["probability"]}'
+            return json.dumps(answer).replace(first, f'{first}, "probability": 0.01').encode()
+        if mode == "deep":
+            return b'{"request": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         return json.dumps(answer).encode()
 
     def log_message(self, *_: Any) -> None:

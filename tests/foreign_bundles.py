@@ -234,8 +234,15 @@ def xray(folder: Path, **block: Any) -> Path:
         label("nodule", 0, NODULE, site=LUNG, band=[0.45, 0.55]),
         label("pleural effusion", 1, EFFUSION),
     ]
+    return xray_card(folder, labels, block)
+
+
+def xray_card(
+    folder: Path, labels: list[dict], block: Mapping[str, Any] | None = None, **more: Any
+) -> Path:
+    """Its metadata, beside weights that are there."""
     card = {"kind": "torchxrayvision", "research": RESEARCH, "labels": labels, "gate": FILM_GATE}
-    metadata = {"name": "xrv", "version": "0.1.0", "dictamen": {**card, **block}}
+    metadata = {"name": "xrv", "version": "0.1.0", "dictamen": {**card, **(block or {})}, **more}
     return write(folder, metadata, None)
 
 

@@ -79,6 +79,12 @@ def main() -> None:
     _speak_to_any_terminal()
     if sys.argv[1:2] == ["serve"] and not any(word.startswith("--only") for word in sys.argv):
         interpreter.spare("supervisor")
+    from dicom_node import logs  # after the line above: it loads much of what that keeps out
+
+    if sys.argv[1:2] == ["serve"]:
+        logs.keep_in()
+    else:
+        logs.no_dump()
     sys.exit(app())
 
 

@@ -18,6 +18,7 @@ from dicom_node.cli.common import (
     out,
     print_one,
     print_rows,
+    visible,
 )
 
 
@@ -45,7 +46,7 @@ def explain(
             print_one({"study": study, "trace": record.trace, "story": lines}, as_json)
         else:
             for line in lines:
-                out.print(Text(line), soft_wrap=True)
+                out.print(Text(visible(line)), soft_wrap=True)
 
 
 def books(

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.settings import Endpoint
-from dicom_node.cli.common import JsonOption, err, fail, out
+from dicom_node.cli.common import JsonOption, err, fail, out, visible
 from dicom_node.cli.models_options import BundleArgument
 from processors import ProcessorError
 
@@ -57,6 +57,8 @@ def check(
         for column in ("", "what", "found"):
             table.add_column(column, overflow="fold")
         for one in verdicts:
-            table.add_row(Text(one.state, style=COLOURS[one.state]), one.title, Text(one.said))
+            table.add_row(
+                Text(one.state, style=COLOURS[one.state]), one.title, Text(visible(one.said))
+            )
         out.print(table)
     raise typer.Exit(0 if conformance.passed(verdicts) else 1)

@@ -186,7 +186,8 @@ def _say(line: Mapping[str, Any], as_json: bool, **more: str) -> None:
         typer.echo(json.dumps(kept, ensure_ascii=False))
     else:
         what = kept.get("study_instance_uid") or kept.get("file")
-        out.print(Text(f"{kept['status']:11} {what}  {kept['reason']}"), soft_wrap=True)
+        said = visible(f"{kept['status']:11} {what}  {kept['reason']}")
+        out.print(Text(said), soft_wrap=True)
 
 
 def _show(results: Sequence[checks.CheckResult], as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,13 @@ from dicom_node.cli.common import (
     person,
     print_one,
     print_rows,
+    visible,
 )
 from storage import Storage
 
 if TYPE_CHECKING:
     from dicom_node.shadow.evidence import Evidence
+    from processors.analysis import Algorithm
 
 app = typer.Typer(help="Processors in shadow, and their way to live.", no_args_is_help=True)
 
@@ -67,7 +70,7 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         rows = []
         for one in settings.processors:
             last, shadow = promotion.standing(records, one.name), tally.get((one.name, "shadow"), 0)
-            weights = _weights(one) if promotion.is_promoted(last) else ""
+            now = _algorithm(one) if promotion.is_promoted(last) else None
             rows.append(
                 {
                     "processor": one.name,
@@ -78,7 +81,7 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
                     "last": last.entry.kind.partition(".")[2] if last else None,
                     "by": last.entry.who if last else None,
                     "at": last.at if last else None,
-                    "remark": promotion.remark(one.mode, last, shadow, weights),
+                    "remark": promotion.remark(one.mode, last, shadow, now),
                 }
             )
         print_rows(rows, as_json, title="Processors")
@@ -131,7 +134,7 @@ def promote(
     with memory(config) as (settings, storage):
         processor, place = _processor(settings, name)
         evidence = _evidence(storage, name, reference, (since, until))
-        against = promotion.objections(evidence, _weights(processor))
+        against = promotion.objections(evidence, _algorithm(processor))
         kept = storage.spool.write(
             "evidence", f"{name}-{evidence.sha256[:16]}.json", evidence.document()
         )
@@ -142,7 +145,15 @@ def promote(
                 reason=reason,
                 against=against,
                 overruled=anyway,
-                more={"account": person(), "evidence_file": kept},
+                more={
+                    "account": person(),
+                    "evidence_file": kept,
+                    "since": since.date().isoformat() if since else "",
+                    "until": until.date().isoformat() if until else "",
+                    "reference_sha256": (
+                        hashlib.sha256(reference.read_bytes()).hexdigest() if reference else ""
+                    ),
+                },
             )
         )
         done = anyway or not against
@@ -213,11 +224,10 @@ def _evidence(
     return gather(storage, name, readings, since=since, until=until)
 
 
-def _weights(processor: cfg.Processor) -> str:
-    from processors.runtime import read_verified, weights_digest
+def _algorithm(processor: cfg.Processor) -> Algorithm:
+    from processors import kinds
 
-    _, files = read_verified(processor.bundle)
-    return weights_digest(files)
+    return kinds.algorithm(processor.kind, processor.bundle)
 
 
 def _todo(config: Path, place: int, mode: str, wanted: str) -> str:
@@ -237,7 +247,7 @@ def _tell(evidence: Evidence, language: str) -> None:
     for one in sections(evidence, language):
         out.print(Text(f"\n{one.title}", style="bold"))
         for note in one.notes:
-            out.print(Text(note), soft_wrap=True)
+            out.print(Text(visible(note)), soft_wrap=True)
         rows: list[Mapping[str, Any]] = [
             dict(zip(one.header, row, strict=True)) for row in one.rows
         ]

@@ -44,7 +44,10 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A study and what one processor made of it; status as in the tables (run states)."""
+    """A study and what one processor made of it; status as in the tables (run states).
+
+    anatomy: labels of parts of the body, at which nobody is alarmed.
+    """
 
     study_uid: str
     accession: str
@@ -60,6 +63,7 @@ class Case:
     stated: tuple[Stated, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     strata: Mapping[str, str] = field(default_factory=dict)
+    anatomy: frozenset[str] = frozenset()
 
     @property
     def judged(self) -> bool:
@@ -67,8 +71,9 @@ class Case:
 
     @property
     def alerts(self) -> bool:
-        """Whether anything was called present."""
-        return any(one.state is State.PRESENT for one in self.stated)
+        """Whether any finding was called present."""
+        found = (one for one in self.stated if one.label not in self.anatomy)
+        return any(one.state is State.PRESENT for one in found)
 
     def on(self, finding: Stated) -> Stated | None:
         """What this case says of the finding that `finding` speaks of."""
@@ -103,6 +108,7 @@ def case(ended: EndedRun) -> Case:
         stated=_stated(analysis.get("findings", ())),
         timings_ms={k: v for k, v in analysis.get("timings_ms", {}).items() if v is not None},
         strata=analysis.get("strata", {}),
+        anatomy=frozenset(f["label"] for f in analysis.get("findings", ()) if f.get("anatomy")),
     )
 
 

@@ -78,7 +78,8 @@ class LabelReading:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The site's readings: how many there were, and how many fitted no study or two of them."""
+    """The site's readings: how many there were, how many fitted no study, and how many fitted two
+    or were contradicted by another."""
 
     readings: int
     unknown: int
@@ -134,6 +135,11 @@ class Evidence:
     timings: Mapping[str, Spread]
     concerns: tuple[Concern, ...]
 
+    @property
+    def judged(self) -> int:
+        """Studies with a result."""
+        return self.endings["completed"].count
+
     def plain(self) -> dict[str, Any]:
         """JSON's own types."""
         found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -156,17 +162,18 @@ def assemble(
     readings: Sequence[Reading] = (),
 ) -> Evidence:
     """The evidence of `cases`: one a study, in shadow. live: processor -> its live cases."""
-    known = [one for one in cases if one.weights or one.status not in FORGOTTEN]
-    latest = max((one for one in known if one.weights), key=lambda one: one.run, default=None)
-    weights = latest.weights if latest else ""
-    mine = [one for one in known if one.weights in ("", weights)]
+    known = [one for one in cases if one.version or one.status not in FORGOTTEN]
+    latest = max(
+        (one for one in known if _says_by_whom(one)), key=lambda one: one.run, default=None
+    )
+    mine = [one for one in known if latest is None or _of_same_model(one, latest)]
     days = _days(mine)
     peers = {name: _pairs(mine, theirs) for name, theirs in sorted(live.items())}
     matched, unknown, ambiguous = _matched(mine, readings)
     evidence = Evidence(
         processor=processor,
         version=latest.version if latest else "",
-        weights=weights,
+        weights=latest.weights if latest else "",
         studies=len(mine),
         other_weights=len(known) - len(mine),
         forgotten=len(cases) - len(known),
@@ -182,6 +189,18 @@ def assemble(
         concerns=(),
     )
     return replace(evidence, concerns=tuple(_concerns(evidence)))
+
+
+def _says_by_whom(case: Case) -> bool:
+    """Whether the run names its model: a remote one names its version with a result alone."""
+    return bool(case.weights) or case.judged
+
+
+def _of_same_model(one: Case, other: Case) -> bool:
+    """A card with other thresholds is another version of the same weights."""
+    if not _says_by_whom(one):
+        return True
+    return (one.weights, one.version) == (other.weights, other.version)
 
 
 def _days(cases: Sequence[Case]) -> tuple[Day, ...]:
@@ -290,13 +309,17 @@ class _Read:
 
 
 def _matched(cases: Sequence[Case], readings: Sequence[Reading]) -> tuple[list[_Read], int, int]:
-    """Readings with their cases; how many fit no study (or label) of ours; how many fit two."""
+    """Readings with their cases; how many fit no study (or label) of ours; how many fit two, or
+    contradict another one.
+
+    A study by its UID and by its number, a finding by its label and by its code: it is one reading.
+    """
     known: dict[str, list[Case]] = defaultdict(list)
     for one in cases:
         for name in {one.study_uid, one.accession} - {""}:
             known[name].append(one)
     names = {stated.label: stated for one in cases for stated in one.stated}
-    found, unknown, ambiguous = [], 0, 0
+    found, unknown, ambiguous = defaultdict[tuple[str, str], list[_Read]](list), 0, 0
     for reading in readings:
         label = next((n for n, one in names.items() if one.is_called(reading.label)), None)
         its = known.get(reading.study, [])
@@ -306,8 +329,11 @@ def _matched(cases: Sequence[Case], readings: Sequence[Reading]) -> tuple[list[_
             ambiguous += 1
         else:
             stated = next((one for one in its[0].stated if one.label == label), None)
-            found.append(_Read(its[0], label, reading.present, stated))
-    return found, unknown, ambiguous
+            read = _Read(its[0], label, reading.present, stated)
+            found[its[0].study_uid, label].append(read)
+    agreed = [reads[0] for reads in found.values() if len({one.present for one in reads}) == 1]
+    torn = sum(len(reads) for reads in found.values() if len({one.present for one in reads}) > 1)
+    return agreed, unknown, ambiguous + torn
 
 
 def _reference(read: Sequence[_Read], readings: int, unknown: int, ambiguous: int) -> Reference:

@@ -1,6 +1,6 @@
 """Decides what stands against recording a promotion, and words its audit event.
 
-In: evidence, the digest of the weights that node.yaml names now, who and why. Out: objections, an
+In: evidence, what the bundle that node.yaml names holds now, who and why. Out: objections, an
 audit entry (PS3.15 A.5.3.10, Security Alert: the software configuration is meant to change).
 Never: node.yaml, which a person changes.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dicom_node.shadow.evidence import Evidence
+from processors.analysis import Algorithm
 from storage import AuditEntry, AuditRecord
 
 PROMOTED = "processor.promoted"
@@ -18,16 +19,28 @@ REFUSED = "processor.promotion_refused"
 DEMOTED = "processor.demoted"
 
 
-def objections(evidence: Evidence, weights: str) -> tuple[str, ...]:
-    """Why a promotion is refused unless somebody overrules it; () if nothing is. In English."""
-    if not evidence.weights:
+def objections(evidence: Evidence, now: Algorithm) -> tuple[str, ...]:
+    """Why a promotion is refused unless somebody overrules it; () if nothing is. In English.
+
+    now: what the bundle in node.yaml holds. The version of a remote model nobody knows beforehand.
+    """
+    if not evidence.judged:
         return (f"{evidence.processor} has no run in shadow with a result",)
-    if evidence.weights != weights:
+    if evidence.weights != now.sha256:
         return (
-            f"the evidence is of weights {evidence.weights[:12]}, the bundle in node.yaml holds "
-            f"{weights[:12]}",
+            f"the evidence is of weights {_short(evidence.weights)}, the bundle in node.yaml holds "
+            f"{_short(now.sha256)}",
+        )
+    if now.sha256 and evidence.version != now.version:
+        return (
+            f"the evidence is of version {evidence.version}, the bundle in node.yaml is "
+            f"{now.version}",
         )
     return ()
+
+
+def _short(weights: str) -> str:
+    return weights[:12] or "unknown"
 
 
 def promotion(
@@ -78,10 +91,10 @@ def is_promoted(last: AuditRecord | None) -> bool:
     return last is not None and last.entry.kind == PROMOTED
 
 
-def remark(mode: str, last: AuditRecord | None, shadow_runs: int, weights: str) -> str:
+def remark(mode: str, last: AuditRecord | None, shadow_runs: int, now: Algorithm | None) -> str:
     """What `dictamen processors list` says of the mode in node.yaml; noted, never blocked.
 
-    weights: of the bundle now; asked for only where `is_promoted`, "" otherwise.
+    now: what the bundle holds; asked for only where `is_promoted`, None otherwise.
     """
     if mode == "shadow":
         return "promoted, still in shadow" if is_promoted(last) else ""
@@ -89,5 +102,9 @@ def remark(mode: str, last: AuditRecord | None, shadow_runs: int, weights: str) 
         return "live without a promotion" if shadow_runs else "live, never in shadow"
     if not is_promoted(last):
         return "live, although it was demoted"
-    same = last.entry.details["weights_sha256"] == weights
-    return "" if same else "live with other weights than were promoted"
+    details = last.entry.details
+    if now and details["weights_sha256"] != now.sha256:
+        return "live with other weights than were promoted"
+    if now and now.sha256 and details["version"] not in ("", now.version):
+        return "live in another version than was promoted"
+    return ""

@@ -20,6 +20,7 @@ WORDS = {
         "summary": "{studies} studies in {days} days, from {first} to {last} (UTC). Version "
         "{version}, weights {weights}. Intervals hold 95 % (Clopper-Pearson; of differences "
         "Newcombe).",
+        "weights unknown": "unknown",
         "nothing": "{processor} has not judged any study in shadow.",
         "against": "What speaks against it",
         "no concern": "Nothing was found. That is no proof: a person decides.",
@@ -31,7 +32,8 @@ WORDS = {
         "nothing about who is right.",
         "reference": "Against the site's readings",
         "reference note": "{n} readings; {unknown} fit no study or label of this processor, "
-        "{ambiguous} fit more than one study. Undetermined counts as wrong both ways.",
+        "{ambiguous} fit more than one study or contradict each other. Undetermined counts as "
+        "wrong both ways.",
         "gaps": "Groups, each against all others",
         "gaps note": "{shown} comparisons, of which about one in twenty differs by chance alone; "
         "{hidden} more rest on fewer than {few} studies on one side and are not shown.",
@@ -67,7 +69,8 @@ WORDS = {
         "agreement": "agreement",
         "unknown": "not stated",
         "few_studies": "Too few studies: {n} (n < {few}).",
-        "other_weights": "{n} studies were judged with other weights and are left out.",
+        "other_weights": "{n} studies were judged with other weights or by another version and are "
+        "left out.",
         "forgotten": "{n} results are past their retention and are left out.",
         "broken": "{n} runs failed or were set aside.",
         "no_truth": "There is nothing to compare with: no live processor judged these studies, "
@@ -86,6 +89,7 @@ WORDS = {
         "summary": "{studies} estudios en {days} días, del {first} al {last} (UTC). Versión "
         "{version}, pesos {weights}. Intervalos del 95 % (Clopper-Pearson; de las diferencias, "
         "Newcombe).",
+        "weights unknown": "desconocidos",
         "nothing": "{processor} no ha valorado ningún estudio en sombra.",
         "against": "Lo que habla en contra",
         "no concern": "No se encontró nada. Eso no es una prueba: decide una persona.",
@@ -97,8 +101,8 @@ WORDS = {
         "La concordancia no dice quién acierta.",
         "reference": "Frente a las lecturas del centro",
         "reference note": "{n} lecturas; {unknown} no corresponden a ningún estudio o etiqueta de "
-        "este procesador, {ambiguous} a más de un estudio. Lo indeterminado cuenta como error en "
-        "ambos sentidos.",
+        "este procesador, {ambiguous} a más de un estudio o se contradicen. Lo indeterminado "
+        "cuenta como error en ambos sentidos.",
         "gaps": "Grupos, cada uno frente a todos los demás",
         "gaps note": "{shown} comparaciones, de las que una de cada veinte difiere por puro azar; "
         "otras {hidden} tienen menos de {few} estudios en uno de los lados y no se muestran.",
@@ -134,7 +138,8 @@ WORDS = {
         "agreement": "concordancia",
         "unknown": "no consta",
         "few_studies": "Muy pocos estudios: {n} (n < {few}).",
-        "other_weights": "{n} estudios se valoraron con otros pesos y quedan fuera.",
+        "other_weights": "{n} estudios se valoraron con otros pesos o con otra versión y quedan "
+        "fuera.",
         "forgotten": "{n} resultados ya no se conservan y quedan fuera.",
         "broken": "{n} ejecuciones fallaron o quedaron apartadas.",
         "no_truth": "No hay con qué comparar: ningún procesador en vivo valoró estos estudios y no "
@@ -224,7 +229,7 @@ class _Teller:
             first=found.days[0].day,
             last=found.days[-1].day,
             version=found.version,
-            weights=found.weights[:12],
+            weights=found.weights[:12] or self.words["weights unknown"],
         )
         return Section(title, (said,))
 

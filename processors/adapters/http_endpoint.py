@@ -2,7 +2,8 @@
 
 Out: the rendered frame as PNG (16 bit grey) or npy (float32), and in headers a random request
 number, modality, view and age band. Never out: a name, number, date or UID; an image that says
-that text is burned in, or of a modality that usually burns it in and does not say that it has not.
+that text is burned in, or that is a capture or of a modality that usually burns it in and does not
+say that it has not.
 In: JSON of at most the agreed size, held to `Reply`: every label of the card once, values 0..1,
 outlines inside the image. How bytes travel is not known here: a function `Post` is handed in.
 """
@@ -10,6 +11,7 @@ outlines inside the image. How bytes travel is not known here: a function `Post`
 from __future__ import annotations
 
 import io
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from processors.runtime import UnsafeBundle, read_verified
 BANDS = ((0, 1), (2, 5), (6, 12), (13, 17), (18, 39), (40, 64), (65, 120))  # years
 VIEWS = frozenset(("PA", "AP", "LL", "RL", "LAO", "RAO", "LPO", "RPO", "CC", "MLO", "ML", "LM"))
 SILENTLY_CLEAN = frozenset(("CR", "DX", "MG", "CT", "MR", "PT"))  # text is burned in seldom
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame siblings below it
+QUOTED = 200  # characters of a peer's own words
 Format = Literal["png", "npy"]
 CONTENT = {"png": "image/png", "npy": "application/x-npy"}
 
@@ -142,7 +146,40 @@ def may_leave(header: Dataset) -> bool:
     burned = str(header.get("BurnedInAnnotation") or "").strip().upper()
     if burned:
         return burned == "NO"
+    if _is_captured(header):
+        return False
     return str(header.get("Modality") or "").strip().upper() in SILENTLY_CLEAN
+
+
+def shown(text: str) -> str:
+    """What a peer said, as it may stand in a reason: short, its control characters written out."""
+    short = text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+
+
+def _once_each(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Of two values of one key a parser takes one and says nothing."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
+
+
+def _invalid(what: str) -> AnswerInvalid:
+    return AnswerInvalid(
+        f"The endpoint's answer is not what the contract says: {what}.",
+        then="Its form stands in the guide for model authors.",
+    )
+
+
+def _is_captured(header: Dataset) -> bool:
+    """Whether it came off a screen, a scanner of films or another program: a film has its patient's
+    name on it, a scanner's own protocol is a CT image by its class, and both have it in pixels."""
+    return (
+        str(header.get("SOPClassUID") or "").startswith(SECONDARY_CAPTURE)
+        or "SECONDARY" in str(header.get("ImageType") or "").upper()
+        or bool(header.get("ConversionType"))
+    )
 
 
 def _one_of(header: Dataset, keyword: str, known: frozenset[str]) -> str:
@@ -195,21 +232,21 @@ class EndpointModel:
     def _reply(self, asked: Question) -> Reply:
         body = self._post(asked)
         try:
+            json.loads(body, object_pairs_hook=_once_each)
             reply = Reply.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "the answer"
-            raise AnswerInvalid(
-                f"The endpoint's answer is not what the contract says: {place}: {first['msg']}.",
-                then="Its form stands in the guide for model authors.",
-            ) from error
+            raise _invalid(f"{shown(place)}: {first['msg']}") from error
+        except (ValueError, RecursionError) as error:
+            raise _invalid(shown(str(error)) or "no JSON") from error
         if reply.request != asked.number:
             raise AnswerInvalid("The endpoint answered another request than ours.")
         wanted = sorted(label.label for label in self._card.block.labels)
         named = sorted(one.label for one in reply.findings)
         if named != wanted:
             raise AnswerInvalid(
-                f"The endpoint named {', '.join(named) or 'nothing'}; the card has "
+                f"The endpoint named {shown(', '.join(named)) or 'nothing'}; the card has "
                 f"{', '.join(wanted)}.",
                 then="Card and endpoint must name the same labels, each once.",
             )

@@ -85,6 +85,7 @@ def finding_of(
         code=label.code.made() if label.code else None,
         site=label.site.made() if label.site else None,
         regions=regions,
+        anatomy=label.anatomy,
     )
 
 

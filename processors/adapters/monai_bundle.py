@@ -24,12 +24,13 @@ from processors.adapters.network import (
     Input,
     Network,
     open_network,
+    same_channels,
     stated_channels,
     stated_input,
 )
 from processors.adapters.outlines import outlines
 from processors.adapters.preparation import WHITE, Preparation, preparation
-from processors.adapters.series import Series, longest, volume
+from processors.adapters.series import Series, is_in_hounsfield, longest, pixel_size, volume
 from processors.analysis import (
     Finding,
     Mask,
@@ -43,7 +44,6 @@ from processors.analysis import (
 from processors.runtime import WeightsCorrupt, WeightsShape, weights_digest
 
 INFERENCE = "configs/inference.json"
-NO_PLACE = np.eye(4)
 ROUNDING = 1e-3  # by which a number of 0..1 may miss its range
 Values = NDArray[np.float32]
 
@@ -54,10 +54,10 @@ class OutputOutOfRange(ProcessorError):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Patches of a sliding window; overlap: share of a patch."""
+    """Patches of a sliding window; overlap: share of a patch, by side where they differ."""
 
     size: tuple[int, ...]
-    overlap: float
+    overlap: float | tuple[float, ...]
 
 
 def open_monai_bundle(name: str, bundle: str, language: str, device: str) -> SiteProcessor:
@@ -87,33 +87,27 @@ def _parts(
             "The softmax of one channel is always 1.",
             then="Say sigmoid or none as dictamen.activation, as the network was taught.",
         )
-    _same_channels(read, network.outputs)
+    same_channels(read, stated_channels(read.metadata), network.outputs)
+    _reachable(read, network)
     if len(given.shape) == 3 and not (network.segments and read.is_volume):
         raise WeightsShape("A network of volumes is taken only for segmentation of CT or MR.")
     prepared = preparation(read, config, given, _is_measured(read))
     return network, prepared, _window(config, given)
 
 
-def _same_channels(read: card.Card, outputs: int) -> None:
-    """What MONAI's metadata call a channel, the site's card must not call another one.
-
-    A number beyond the network's channels is a value of the mask that was made of them.
+def _reachable(read: card.Card, network: Network) -> None:
+    """Of two channels the higher one has half or more: a lower threshold would find nothing more,
+    and a report would call absent what lies above the threshold that it names.
     """
-    stated = stated_channels(read.metadata).items()
-    named = [(_plain(name), channel) for channel, name in stated if channel < outputs]
+    if not (network.segments and network.outputs == 2 and read.block.activation == "softmax"):
+        return
     for label in read.block.labels:
-        ours = {_plain(label.label), _plain(label.name.en)}
-        theirs = sorted(channel for name, channel in named if name in ours)
-        if theirs and label.channel not in theirs:
+        if label.threshold < 0.5:
             raise WeightsShape(
-                f"The card has {label.label} on channel {label.channel}, and channel_def of "
-                f"configs/metadata.json on channel {theirs[0]}.",
-                then="Correct the one that is wrong.",
+                f"{label.label} has threshold {label.threshold:g}, and of two channels under "
+                "softmax a place belongs to the one with 0.5 or more.",
+                then="Say 0.5 or more.",
             )
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _config(files: Mapping[str, bytes]) -> Mapping[str, Any]:
@@ -136,7 +130,9 @@ def _window(config: Mapping[str, Any], given: Input) -> Window | None:
         _, said = plain.component(inferer, config)
         size = said.get("roi_size", given.shape)
         sides = [size] * len(given.shape) if isinstance(size, int) else size
-        return Window(tuple(int(one) for one in sides), float(said.get("overlap", 0.25)))
+        overlap = said.get("overlap", 0.25)
+        shares = tuple(map(float, overlap)) if isinstance(overlap, list) else float(overlap)
+        return Window(tuple(int(one) for one in sides), shares)
     return Window(given.shape, 0.25) if len(given.shape) == 3 else None
 
 
@@ -163,10 +159,20 @@ class MonaiModel:
         self._measured = _is_measured(read)
 
     def unfit(self, study: Study, accepted: Sequence[str]) -> Refusal | None:
-        """A volume needs slices that say where they lie; a network of volumes, a straight one."""
+        """A volume needs slices that say where they lie; a network of volumes, a straight one.
+
+        Where pictures are brought to a size of pixels, each must say its own; where values of CT
+        are asked, each must be in HU.
+        """
+        judged = longest(study, accepted)[0] if self._of_volume else accepted
+        headers = [study.header(uid) for uid in judged]
+        ct = [header for header in headers if header.get("Modality") == "CT"]
+        if self._measured and not all(map(is_in_hounsfield, ct)):
+            return words.refusal("units", self._language)
         if not self._of_volume:
-            return None
-        found = volume(study, longest(study, accepted)[0])
+            unknown = self._preparation.measures and None in map(pixel_size, headers)
+            return words.refusal("pixel-size", self._language) if unknown else None
+        found = volume(study, judged)
         if isinstance(found, str):
             return words.refusal(found, self._language)
         slanted = found.slanted and not self._slice_by_slice
@@ -192,13 +198,20 @@ class MonaiModel:
         image = study.values(uid, 1) if self._measured else study.pixels(uid, 1) * WHITE
         return np.asarray(self._turned(image)[None], dtype=np.float32)
 
+    def _plane(self, study: Study, uid: str) -> NDArray[np.float64]:
+        """The size of one image's pixels as an affine; where it lies does not matter."""
+        down, across = pixel_size(study.header(uid)) or (1.0, 1.0)
+        columns_first = self._card.block.axes == "columns_first"
+        sides = (across, down) if columns_first else (down, across)
+        return np.diag([*sides, 1.0, 1.0])
+
     def _turned(self, image: NDArray[Any]) -> NDArray[Any]:
         """Rows and columns exchanged where the network counts columns first; its own inverse."""
         columns_first = self._card.block.axes == "columns_first"
         return np.asarray(np.swapaxes(image, 0, 1) if columns_first else image)
 
     def _classified(self, study: Study, uid: str) -> list[Finding]:
-        prepared = self._preparation.there(self._read(study, uid), NO_PLACE)
+        prepared = self._preparation.there(self._read(study, uid), self._plane(study, uid))
         values = self._run(prepared.image)[0]
         return [
             finding_of(label, uid, float(values[label.channel]))
@@ -269,7 +282,7 @@ class MonaiModel:
 
     def _outlined(self, study: Study, uid: str) -> list[Finding]:
         """Findings of a picture, with the outlines of what the network segments."""
-        values = self._map(self._read(study, uid), NO_PLACE)
+        values = self._map(self._read(study, uid), self._plane(study, uid))
         found = []
         for label in self._card.block.labels:
             covered = self._covered(values, label)
@@ -299,7 +312,9 @@ class MonaiModel:
         """(outputs, a, b, slices), 0..1."""
         slices = [self._read(study, uid) for uid in series.uids]
         if self._slice_by_slice:
-            return np.stack([self._map(one, NO_PLACE) for one in slices], axis=-1)
+            places = [self._plane(study, uid) for uid in series.uids]
+            maps = [self._map(*one) for one in zip(slices, places, strict=True)]
+            return np.stack(maps, axis=-1)
         affine = series.affine
         if self._card.block.axes == "rows_first":
             affine = affine[:, [1, 0, 2, 3]]

@@ -18,7 +18,7 @@ import torch
 from monai.networks import nets
 from torch import Tensor
 
-from processors.adapters import plain, weights
+from processors.adapters import card, plain, weights
 from processors.analysis import TryLater
 from processors.runtime import UnsafeBundle, WeightsCorrupt, WeightsShape
 from processors.torch_trouble import told
@@ -79,6 +79,33 @@ def stated_channels(metadata: Mapping[str, Any]) -> dict[int, str]:
         return {int(channel): str(name) for channel, name in first["channel_def"].items()}
     except (KeyError, TypeError, ValueError, StopIteration, AttributeError):
         return {}
+
+
+def same_channels(
+    read: card.Card,
+    stated: Mapping[int, str],
+    outputs: int,
+    where: str = "channel_def of configs/metadata.json",
+) -> None:
+    """What the network's makers call a channel, the site's card must not call another one.
+
+    A number beyond the network's channels is a value of the mask that was made of them.
+    Raises WeightsShape.
+    """
+    named = [(_plain(name), channel) for channel, name in stated.items() if channel < outputs]
+    for label in read.block.labels:
+        ours = {_plain(label.label), _plain(label.name.en)}
+        theirs = sorted(channel for name, channel in named if name in ours)
+        if theirs and label.channel not in theirs:
+            raise WeightsShape(
+                f"The card has {label.label} on channel {label.channel}, and {where} on channel "
+                f"{theirs[0]}.",
+                then="Correct the one that is wrong.",
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _side(stated: Any) -> int:

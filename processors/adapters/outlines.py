@@ -15,7 +15,8 @@ ROUGH = 0.7  # pixels by which the outline may be simplified
 
 def outlines(mask: NDArray[np.bool_], instance_uid: str) -> tuple[Region, ...]:
     """Contours of the pieces of a mask (rows, columns), the largest first; holes are closed."""
-    pieces = sorted(regionprops(label(mask)), key=lambda piece: (-piece.area, piece.label))
+    parts = label(mask, connectivity=1)  # of what meets at a corner alone one contour would be lost
+    pieces = sorted(regionprops(parts), key=lambda piece: (-piece.area, piece.label))
     found = []
     for piece in pieces[:MOST]:
         top, left = piece.bbox[:2]

@@ -35,6 +35,7 @@ KNOWN = frozenset(
         *("NormalizeIntensity", "HistogramNormalize", "RepeatChannel"),
     )
 )
+TURNING = ("reverse_indexing", "swap_ij")  # of a reader
 OF_DICTIONARIES = ("keys", "allow_missing_keys")
 WHITE = 255.0  # a picture is given as an 8-bit file would hold it
 
@@ -53,6 +54,11 @@ class Preparation:
 
     steps: tuple[Callable[..., Any], ...]
     letters: str = ""
+
+    @property
+    def measures(self) -> bool:
+        """Whether a step asks how large the pixels are."""
+        return any(isinstance(step, transforms.Spacing) for step in self.steps)
 
     def there(self, image: NDArray[np.float32], affine: NDArray[np.float64]) -> Prepared:
         """(1, a, b[, c]) -> the network's input without the batch."""
@@ -85,10 +91,21 @@ def preparation(card: Card, config: Mapping[str, Any], given: Input, measured: b
     listed: Sequence[Any] | None = card.block.preprocessing
     if listed is None:
         listed = _configured(config)
+    _axes_are_known(card, listed or ())
     wanted = [one for one in listed or () if _name(one) not in PASSED_OVER]
     letters = ""
     if wanted and _name(wanted[0]) == "Orientation":
-        letters = ways(plain.component(wanted.pop(0), config)[1].get("axcodes"))
+        _, turning = plain.component(wanted.pop(0), config)
+        if strange := [key for key in ("labels", "as_closest_canonical") if turning.get(key)]:
+            raise UnsafeBundle(
+                f"The bundle's Orientation has {strange[0]}, which is not done here."
+            )
+        letters = ways(turning.get("axcodes"))
+        if len(given.shape) == 2:  # passed over, it would be asked of mirrored slices
+            raise WeightsShape(
+                f"The bundle turns volumes to {letters}; its network takes slices as they come.",
+                then="Write dictamen.preprocessing without Orientation, and its axes.",
+            )
     steps = [_step(one, config) for one in wanted]
     if not steps and measured:
         raise WeightsShape(
@@ -101,6 +118,18 @@ def preparation(card: Card, config: Mapping[str, Any], given: Input, measured: b
             transforms.ScaleIntensityRange(0.0, WHITE, given.low, given.high),
         ]
     return Preparation(tuple(steps), letters)
+
+
+def _axes_are_known(card: Card, listed: Sequence[Any]) -> None:
+    """A reader that is told in which order axes come means one thing by it or the other: MONAI's
+    for PNG and for DICOM are contrary to each other. The card has to say which.
+    """
+    told = [key for one in listed if isinstance(one, Mapping) for key in TURNING if key in one]
+    if told and "axes" not in card.block.model_fields_set:
+        raise WeightsShape(
+            f"The bundle tells its reader the order of axes ({told[0]}), and images are read here.",
+            then="Say in dictamen.axes which comes first.",
+        )
 
 
 def _configured(config: Mapping[str, Any]) -> list[Any] | None:

@@ -72,6 +72,29 @@ def volume(study: Study, uids: Sequence[str]) -> Series | str:
     return Series(tuple(ordered), affine, first.across * first.down * usual / 1000, slanted)
 
 
+def is_in_hounsfield(header: Dataset) -> bool:
+    """Whether a CT image says how its values become HU: a map of iodine or of energy does not.
+
+    PS3.3 C.8.2.1: slope and intercept are a must, and a Rescale Type where it is no HU; some write
+    US (unspecified) for HU.
+    """
+    stated = all(header.get(f"Rescale{part}") is not None for part in ("Slope", "Intercept"))
+    unit = str(header.get("RescaleType") or "").strip().upper()
+    return unit in ("", "HU", "US") and (stated or bool(header.get("ModalityLUTSequence")))
+
+
+def pixel_size(header: Dataset) -> tuple[float, float] | None:
+    """Height and width of a pixel in mm, of a film at its detector; None where nothing says so."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        try:
+            down, across = (float(one) for one in header.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if min(down, across) > 0 and np.isfinite([down, across]).all():
+            return down, across
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     origin: NDArray[np.float64]

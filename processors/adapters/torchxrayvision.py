@@ -20,6 +20,7 @@ from torch import Tensor
 
 from processors.adapters import card, weights
 from processors.adapters.judging import Answer, SiteProcessor, finding_of
+from processors.adapters.network import same_channels, stated_channels
 from processors.analysis import ModelOutputNotFinite, Pixels, Refusal, Study
 from processors.runtime import WeightsMissing, WeightsShape, weights_digest
 from processors.torch_trouble import told
@@ -27,6 +28,13 @@ from processors.torch_trouble import told
 SIDE = 224  # pixels
 REACH = 1024.0  # black is -REACH, white +REACH
 POINTS = "op_threshs"  # name of the operating points among the weights
+# the order in which its published networks answer (xrv.datasets.default_pathologies)
+PUBLISHED = (
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema",
+    "Fibrosis", "Effusion", "Pneumonia", "Pleural Thickening", "Cardiomegaly", "Nodule", "Mass",
+    "Hernia", "Lung Lesion", "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum",
+)  # fmt: skip
+ALSO = {"pleural effusion": "Effusion", "pulmonary edema": "Edema", "oedema": "Edema"}
 LAYER = re.compile(r"features\.denseblock(\d+)\.denselayer(\d+)\.conv1\.weight")
 INNER = re.compile(r"(denselayer\d+)\.(norm|conv)")
 
@@ -43,10 +51,22 @@ def open_torchxrayvision(name: str, bundle: str, language: str, device: str) -> 
             then="An ONNX graph is a monai_bundle.",
         )
     network, points = network_of(weights.tensors(chosen, files[chosen]), chosen)
+    _agree_on_channels(read, len(points))
     place = torch.device(device)
     with told(place):
         model = XrayModel(read, network.to(place), points, place)
     return SiteProcessor(name, read, model, weights_digest(files), language, ["operating-point"])
+
+
+def _agree_on_channels(read: card.Card, outputs: int) -> None:
+    """The weights name no label: one line off, a card would call a pneumothorax oedema."""
+    if stated := stated_channels(read.metadata):
+        same_channels(read, stated, outputs)
+    elif outputs == len(PUBLISHED):
+        where = "torchxrayvision's networks of 18 labels"
+        also = [{PUBLISHED.index(known): name} for name, known in ALSO.items()]
+        for named in (dict(enumerate(PUBLISHED)), *also):
+            same_channels(read, named, outputs, where)
 
 
 def network_of(

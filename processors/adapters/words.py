@@ -65,6 +65,17 @@ REASONS: dict[str, Pair] = {
         "Not assessed because the slices of the series do not lie straight behind each other, as "
         "with a tilted gantry, and their volume is slanted.",
     ),
+    "units": (
+        "No valorado porque los valores de la imagen no son unidades Hounsfield, o no dice cómo "
+        "obtenerlas.",
+        "Not assessed because the values of the image are no Hounsfield units, or it does not say "
+        "how to get them.",
+    ),
+    "pixel-size": (
+        "No valorado porque la imagen no dice cuánto miden sus píxeles, y el modelo debe saberlo.",
+        "Not assessed because the image does not say how large its pixels are, and the model must "
+        "know.",
+    ),
     "burned-in": (
         "No valorado porque la imagen puede llevar texto grabado y no debe salir de esta casa.",
         "Not assessed because the image may carry burned-in text and must not leave this house.",

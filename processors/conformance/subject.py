@@ -151,6 +151,8 @@ def series_study(said: Mapping[str, Any], blank: bool = False) -> Study:
                 "PixelSpacing": [1.5, 1.5],
                 "SliceThickness": 3.0,
                 "FrameOfReferenceUID": "2.25.4",
+                "RescaleIntercept": 0,
+                "RescaleSlope": 1,
                 **said,
             },
         )
@@ -179,6 +181,7 @@ def _header(number: int, shape: tuple[int, ...], said: Mapping[str, Any]) -> Dat
     made.Rows, made.Columns = shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BurnedInAnnotation, made.PatientSex = "NO", "F"
+    made.ImagerPixelSpacing = [0.2, 0.2]
     for keyword, value in said.items():
         setattr(made, keyword, value)
     return made

@@ -24,6 +24,7 @@ def analysis(
     status: str = "completed",
     kind: str = "",
     weights: str = WEIGHTS,
+    version: str = "1.4.0",
     strata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """As the pipeline stores it, as far as a comparison looks."""
@@ -33,7 +34,7 @@ def analysis(
         code = {"scheme": scheme, "value": value, "meaning": meaning} if scheme else None
         findings.append({"label": label, "code": code, "state": state})
     return {
-        "algorithm": {"name": "chest-vae", "version": "1.4.0", "sha256": weights},
+        "algorithm": {"name": "chest-vae", "version": version, "sha256": weights},
         "status": status,
         "findings": findings,
         "timings_ms": {"analyse": 40.0, "write": 10.0},

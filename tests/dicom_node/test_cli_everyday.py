@@ -247,6 +247,17 @@ def test_every_terminal_is_told(
         assert "rax" in told
 
 
+def test_what_a_peer_wrote_into_a_story_is_shown_and_not_obeyed(
+    dictamen: Dictamen, sqlite_node: Node
+) -> None:
+    waiting(sqlite_node.storage)
+    said = "reason = 'it said ' || char(27) || '[2J' || char(10)"
+    sqlite_node.sql(f"UPDATE studies SET trace = '[]', {said}")
+    told = dictamen("explain", STUDY).stdout
+    assert "it said \\x1b[2J\\n" in told
+    assert "\x1b[2J" not in told
+
+
 def test_a_uid_stays_in_one_piece(config: Path, sqlite_node: Node) -> None:
     """On a terminal of 80 columns a field a line; into a pipe a row a line."""
     completed(sqlite_node.storage)

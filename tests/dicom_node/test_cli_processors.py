@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import cache
 from itertools import cycle
 
 import pytest
@@ -25,7 +26,7 @@ from typer.testing import CliRunner
 
 from dicom_node import logs
 from dicom_node.cli import app
-from processors.runtime import read_verified, weights_digest
+from processors import kinds
 
 NODE = """\
 node: {{ae_title: DICTAMEN, data_dir: ., audit_key_file: audit.key, language: {language},
@@ -55,24 +56,32 @@ def dictamen_fixture(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
+@cache
+def of_chest() -> str:
+    """The weights of the bundle that node.yaml names."""
+    return kinds.algorithm("vae_bundle", "chest").sha256
+
+
 @pytest.fixture(scope="module", name="weights")
 def weights_fixture() -> str:
-    """Of the bundle that node.yaml names."""
-    return weights_digest(read_verified("chest")[1])
+    return of_chest()
 
 
-def filled(node: Node, weights: str, studies: int = 40) -> None:
+VERSION = kinds.algorithm("vae_bundle", "chest").version
+
+
+def filled(node: Node, weights: str, studies: int = 40, version: str = VERSION) -> None:
     """So many studies over some days, judged live by `chest` and in shadow by `next`."""
     states = cycle(["present", "absent", "absent", "undetermined", "absent"])
     for number in range(studies):
         state, at = next(states), NOON + timedelta(hours=5 * number)
         other = "absent" if number == 3 else state
         group = {"sex": "FM"[number % 2], "age": "40-64", "view": "PA", "maker": "ACME"}
-        ours = analysis({"pneumonia": state}, weights=weights, strata=group)
+        ours = analysis({"pneumonia": state}, weights=weights, version=version, strata=group)
         judged(node.storage, number, ours, at=at)
         theirs = analysis({"pneumonia": other})
         judged(node.storage, number, theirs, processor="chest", mode="live", at=at, digest="l")
-    refused = analysis({}, status="unsuitable", kind="view", weights=weights)
+    refused = analysis({}, status="unsuitable", kind="view", weights=weights, version=version)
     judged(node.storage, studies, refused, at=NOON)
 
 
@@ -143,11 +152,29 @@ def test_a_promotion_is_recorded_with_its_evidence_and_says_what_to_change(
     ]
 
 
+def test_the_record_says_which_days_and_readings_the_evidence_was_of(
+    dictamen: Command, node: Node, weights: str
+) -> None:
+    filled(node, weights, 3)
+    file = readings(node, ["ACC-0,pneumonia,1"])
+    chosen = ("--reference", file, "--since", "2026-03-01", "--until", "2026-04-01")
+    done = dictamen("processors", "promote", "next", *DECIDES, *chosen)
+    assert done.exit_code == 0, done.output
+    details = events(node, "processor.promoted")[0].entry.details
+    assert (details["since"], details["until"]) == ("2026-03-01", "2026-04-01")
+    content = (node.folder / "readings.csv").read_bytes()
+    assert details["reference_sha256"] == hashlib.sha256(content).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("fill", "why"),
     [
         pytest.param(lambda node: None, "no run in shadow", id="no evidence"),
         pytest.param(lambda node: filled(node, WEIGHTS, 3), "of weights abababab", id="weights"),
+        pytest.param(lambda node: filled(node, of_chest(), 0), "no run in shadow", id="refusals"),
+        pytest.param(
+            lambda node: filled(node, of_chest(), 3, "0.9"), "is of version 0.9", id="version"
+        ),
     ],
 )
 def test_a_promotion_without_evidence_of_these_weights_is_refused_unless_overruled(

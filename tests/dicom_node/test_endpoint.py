@@ -28,6 +28,9 @@ from processors.adapters.http_endpoint import (
 )
 from processors.analysis import Status
 
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PROTOCOL = ["DERIVED", "SECONDARY", "OTHER", "PROT"]  # a page of a CT's settings, with the name
+
 
 @pytest.fixture
 def remote() -> Iterator[Remote]:
@@ -96,8 +99,14 @@ def test_age_bands(years: int | None, band: str) -> None:
         ({"Modality": "DX", "BurnedInAnnotation": "YES"}, False),
         ({"Modality": "US", "BurnedInAnnotation": ""}, False),
         ({"Modality": "US", "BurnedInAnnotation": "NO"}, True),
+        ({"SOPClassUID": CAPTURE, "BurnedInAnnotation": ""}, False),
+        ({"SOPClassUID": CAPTURE, "BurnedInAnnotation": "NO"}, True),
+        ({"ConversionType": "DF", "BurnedInAnnotation": ""}, False),
+        ({"Modality": "CT", "ImageType": PROTOCOL, "BurnedInAnnotation": ""}, False),
+        ({"Modality": "CT", "ImageType": ["DERIVED", "PRIMARY", "AXIAL"], "BurnedInAnnotation": ""},
+         True),
     ],
-)
+)  # fmt: skip
 def test_an_image_with_text_in_it_stays(said: dict[str, str], leaves: bool) -> None:
     assert http_endpoint.may_leave(foreign.film(**said)) is leaves
 
@@ -132,14 +141,22 @@ def test_a_study_with_text_in_it_is_refused_and_not_sent(remote: Remote, card: P
         ("unknown label", AnswerInvalid, "fracture"),
         ("label twice", AnswerInvalid, "each once"),
         ("outside", AnswerInvalid, "outside the image"),
+        ("key twice", AnswerInvalid, "a key stands in it twice"),
+        ("deep", AnswerInvalid, "what the contract says"),
+        ("rude", EndpointSilent, r"\\x1b"),
+        ("no end of words", EndpointSilent, r"xxx\.\.\."),
+        ("rude key", AnswerInvalid, r"\\x1b\[2Jkk"),
+        ("rude label", AnswerInvalid, r"\\x1b"),
     ],
 )
 def test_a_bad_answer_fails_with_its_reason(
     remote: Remote, card: Path, mode: str, error: type[Exception], message: str
 ) -> None:
     remote.mode, begin = mode, time.monotonic()
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as why:
         asked(remote.url, card).analyse(foreign.study(foreign.film()))
+    assert len(str(why.value)) < 500
+    assert str(why.value).isprintable()
     assert time.monotonic() - begin < 3  # the limit is one second for the whole answer
 
 
@@ -244,3 +261,13 @@ def copied_with_weights(tmp_path: Path) -> Callable[[Path], Path]:
 def test_a_token_that_is_not_there(card: Path, tmp_path: Path) -> None:
     with pytest.raises(EndpointRefuses, match="token_file"):
         asked("http://127.0.0.1:9/", card, token_file=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("token", ["", " \n", "two\nlines", "tok€n", "tok\x00en"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_quoted(
+    card: Path, tmp_path: Path, token: str
+) -> None:
+    (tmp_path / "token").write_text(token)
+    with pytest.raises(EndpointRefuses, match="holds no token") as why:
+        asked("http://127.0.0.1:9/", card, token_file=tmp_path / "token")
+    assert not token.strip() or token.strip() not in str(why.value)

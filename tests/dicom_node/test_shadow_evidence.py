@@ -12,9 +12,11 @@ from dicom_node.shadow.cases import case as read_case
 from dicom_node.shadow.evidence import Evidence, assemble
 from dicom_node.shadow.figures import difference, share, spread
 from dicom_node.shadow.page import page
+from dicom_node.shadow.promotion import objections
 from dicom_node.shadow.reference import Reading, ReferenceFault, parse
 from dicom_node.shadow.telling import WORDS, sections, share_text
 from processors import State
+from processors.analysis import Algorithm
 from storage import EndedRun, Run, RunState
 
 PRESENT, ABSENT, UNDETERMINED = State.PRESENT, State.ABSENT, State.UNDETERMINED
@@ -93,6 +95,13 @@ def test_alerts_are_counted_by_day_and_a_quiet_day_counts_too() -> None:
     assert found.alerts.mean == 0.67
 
 
+def test_an_organ_that_is_there_is_no_alert() -> None:
+    spleen = Stated("spleen", "", PRESENT)
+    found = assemble("next", [case(1, stated=(spleen,), anatomy=frozenset({"spleen"}))], {})
+    assert [(one.judged, one.alerts) for one in found.days] == [(1, 0)]
+    assert found.present["spleen"].count == 1
+
+
 def test_refusals_are_told_by_kind_and_failures_by_reason() -> None:
     failed = case(9, None, status="failed", kind="", reason="Pixels cannot be read.")
     found = assemble("next", [*many([None, None, ABSENT]), failed], {})
@@ -107,10 +116,64 @@ def test_refusals_are_told_by_kind_and_failures_by_reason() -> None:
 def test_only_runs_of_the_newest_weights_count() -> None:
     old = many([PRESENT] * 3, weights="cd" * 32)
     new = [case(10, ABSENT), case(11, ABSENT)]
-    gone = case(12, ABSENT, weights="", stated=())
+    gone = case(12, ABSENT, weights="", version="", stated=())
     found = assemble("next", [*old, *new, gone], {})
     assert (found.studies, found.other_weights, found.forgotten) == (2, 3, 1)
     assert {"other_weights", "forgotten"} <= concerns(found)
+
+
+@pytest.mark.parametrize(
+    ("readings", "positives", "negatives", "ambiguous"),
+    [
+        ([("1.2.1", "pneumonia", True), ("A1", "pneumonia", True)], 1, 0, 0),
+        ([("1.2.1", "pneumonia", True), ("1.2.1", "233604007", True)], 1, 0, 0),
+        ([("1.2.1", "pneumonia", True), ("A1", "233604007", False)], 0, 0, 2),
+        ([("1.2.1", "pneumonia", True), ("A2", "pneumonia", False)], 1, 1, 0),
+    ],
+    ids=["by UID and number", "by label and code", "contradicting", "of two studies"],
+)
+def test_a_reading_counts_once_however_it_is_named(
+    readings: list[tuple[str, str, bool]], positives: int, negatives: int, ambiguous: int
+) -> None:
+    found = assemble("next", many([PRESENT, ABSENT]), {}, [Reading(*one) for one in readings])
+    assert found.reference is not None
+    counts = [(one.sensitivity.n, one.specificity.n) for one in found.reference.labels]
+    assert counts == ([(positives, negatives)] if positives or negatives else [])
+    assert (found.reference.readings, found.reference.ambiguous) == (len(readings), ambiguous)
+
+
+def test_another_version_of_the_same_weights_is_another_model() -> None:
+    """A card with other thresholds: what it called present counts no more."""
+    old = many([PRESENT] * 3, version="1")
+    new = [case(10, ABSENT, version="2"), case(11, None, version="2")]
+    found = assemble("next", [*old, *new], {})
+    assert (found.version, found.studies, found.other_weights) == ("2", 2, 3)
+
+
+def test_a_remote_model_is_known_by_its_version_and_never_forgotten_for_it() -> None:
+    """Its weights nobody knows; a refusal has the version of the card."""
+    cases = [
+        case(1, PRESENT, weights="", version="2.0"),
+        case(2, None, weights="", version="card"),
+        case(3, ABSENT, weights="", version="2.1"),
+        case(4, ABSENT, weights="", version="2.1"),
+        case(5, None, weights="", version="card"),
+    ]
+    found = assemble("next", cases, {})
+    assert (found.version, found.weights, found.forgotten) == ("2.1", "", 0)
+    assert (found.studies, found.judged, found.other_weights) == (4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("states", "against"),
+    [([ABSENT, None], ()), ([None, None], ("far has no run in shadow with a result",))],
+    ids=["results", "refusals"],
+)
+def test_a_remote_model_is_promoted_on_its_results(
+    states: list[State | None], against: tuple[str, ...]
+) -> None:
+    found = assemble("far", many(states, weights="", version="2.1"), {})
+    assert objections(found, Algorithm("remote", "declared", "")) == against
 
 
 def test_agreement_is_of_states_on_findings_in_common() -> None:

@@ -36,7 +36,7 @@ from dicom_node import clock, story, strata, wiring, worker
 from dicom_node.intake import headers
 from dicom_node.shadow import promotion
 from dicom_node.shadow.gather import gather
-from processors.runtime import read_verified, weights_digest
+from processors import kinds
 from storage import NewInstance, PlannedRun, RunState, Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -132,7 +132,7 @@ def test_a_shadow_run_is_remembered_and_sent_nowhere(node: Node, judges) -> None
     assert any("is in shadow" in line for line in told)
     evidence = gather(storage, "chest")
     assert (evidence.studies, evidence.present["pneumonia"].count) == (1, 1)
-    assert promotion.objections(evidence, weights_digest(read_verified("chest")[1])) == ()
+    assert promotion.objections(evidence, kinds.algorithm("vae_bundle", "chest")) == ()
 
 
 def test_an_old_shadow_run_stays_one_after_the_promotion(node: Node, judges) -> None:

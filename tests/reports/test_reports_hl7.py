@@ -26,7 +26,7 @@ from report_cases import (
     written,
 )
 
-from processors.analysis import Impression, Sentence
+from processors.analysis import Code, Impression, Sentence
 from reports import Receiver, Report, hl7_oru, hl7_text, identity, uids
 from reports.wording import exact, not_assessed, words
 
@@ -212,6 +212,15 @@ def test_states_and_abnormal_flags():
     }
     certainty = {row[4]: row[5] for row in observations(message()) if row[2] == "NM"}
     assert [certainty[row[4]] for row in found.values()] == ["71.0", "47.0", "6.0"]
+
+
+@pytest.mark.parametrize("of", [present, absent])
+def test_a_part_of_the_body_is_neither_normal_nor_abnormal(of: Any):
+    header = source()
+    spleen = Code("78961009", "SCT", "Spleen")
+    told = analysis(study(header), (replace(of(header), code=spleen, anatomy=True),))
+    rows = segments(hl7_oru.write(told, study(header), OPTIONS, MADE_AT)[0])
+    assert [row[8] for row in observations(rows) if row[2] == "CE"] == [""]
 
 
 def test_label_and_reasons_in_notes():

@@ -37,6 +37,7 @@ def test_schema_is_sound():
 CASES = {
     "full": full(STUDY, IMAGE),
     "absent": analysis(STUDY, (absent(IMAGE),)),
+    "anatomy": analysis(STUDY, (replace(absent(IMAGE), anatomy=True),)),
     "no impression": analysis(STUDY, (absent(IMAGE),), impression=None),
     "critical": replace(
         full(STUDY, IMAGE),

@@ -52,7 +52,7 @@ def test_an_endpoint_without_an_address(made: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["monai_bundle", "torchxrayvision"])
-def test_verify_takes_a_state_dict_of_these_kinds_alone(
+def test_a_state_dict_is_taken_of_these_kinds_alone(
     copied: Callable[[str], Path], kind: str
 ) -> None:
     import torch
@@ -62,6 +62,18 @@ def test_verify_takes_a_state_dict_of_these_kinds_alone(
     folder = copied("classifier")
     torch.save({}, folder / "models" / "model.pt")
     write_checksums(folder)
-    kinds.verify(kind, str(folder))
+    assert kinds.algorithm(kind, str(folder)).version == "0.1.0"
     with pytest.raises(BundleError, match="pickle"):
-        kinds.verify("vae_bundle", str(folder))
+        kinds.algorithm("vae_bundle", str(folder))
+
+
+@pytest.mark.parametrize("kind", ["monai_bundle", "torchxrayvision"])
+def test_a_bundle_names_what_its_results_name(made: Callable[[str], Path], kind: str) -> None:
+    folder = str(made("classifier" if kind == "monai_bundle" else "xray"))
+    processor = kinds.build(kind, kinds.Wanted("x", folder, device="cpu"))
+    assert kinds.algorithm(kind, folder) == processor.algorithm
+
+
+def test_of_a_remote_model_the_weights_are_not_known(made: Callable[[str], Path]) -> None:
+    found = kinds.algorithm("http_endpoint", str(made("endpoint")))
+    assert (found.version, found.sha256) == ("declared", "")

@@ -146,6 +146,152 @@ def test_a_turned_volume_gives_the_same_mask(made: Folders, cosines: list[int]) 
     assert hit > 0.8 * truth.sum()
 
 
+@pytest.mark.parametrize("name", ["segmenter2d", "segmenter3d"])
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda d: None, None),
+        (lambda d: setattr(d, "RescaleType", ""), None),
+        (lambda d: setattr(d, "RescaleType", "US"), None),
+        (lambda d: setattr(d, "RescaleType", "MGML"), "units"),
+        (lambda d: delattr(d, "RescaleIntercept"), "units"),
+        (lambda d: delattr(d, "RescaleSlope"), "units"),
+    ],
+    ids=["HU", "not said", "unspecified", "iodine", "no intercept", "no slope"],
+)  # fmt: skip
+def test_values_of_ct_are_hounsfield_units_or_none(
+    made: Folders, name: str, change: Callable[[Any], object], kind: str | None
+) -> None:
+    series = foreign.ct_series()
+    change(series[5])
+    refusal = opened(made(name)).accepts(foreign.study(*series))
+    assert (refusal.kind if refusal else None) == kind
+
+
+@pytest.mark.parametrize("key", ["reverse_indexing", "swap_ij"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_reader_that_orders_axes_makes_the_card_say_which(
+    copied: Folders, key: str, value: bool
+) -> None:
+    folder = copied("segmenter2d")
+    loads = lambda c: c["preprocessing"]["transforms"][0].update({key: value})  # noqa: E731
+    edit(folder, "inference", loads)
+    with pytest.raises(WeightsShape, match=rf"order of axes \({key}\)"):
+        opened(folder)
+    edit(folder, "metadata", lambda m: m["dictamen"].update(axes="columns_first"))
+    opened(folder)
+
+
+@pytest.mark.parametrize(
+    "more", [{"labels": ["RL", "AP", "SI"]}, {"as_closest_canonical": True}], ids=str
+)
+def test_an_orientation_that_means_other_letters_is_refused(
+    copied: Folders, more: dict[str, Any]
+) -> None:
+    folder = copied("segmenter3d")
+    steps = [{"_target_": "Orientation", "axcodes": "RAS", **more}, SPACED[1]]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    with pytest.raises(BundleError, match="which is not done here"):
+        opened(folder)
+
+
+def test_a_threshold_that_would_find_nothing_is_refused(copied: Folders) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(threshold=0.3))
+    with pytest.raises(WeightsShape, match=r"nodule has threshold 0\.3"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("overlap", [0.5, [0.5, 0.25]], ids=["one", "by side"])
+def test_the_window_s_overlap(copied: Folders, overlap: object) -> None:
+    folder = copied("segmenter2d")
+    edit(folder, "inference", lambda c: c["inferer"].update(overlap=overlap))
+    analysis = opened(folder).analyse(foreign.study(*foreign.ct_series()))
+    assert analysis.findings[0].state is State.PRESENT
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: edit(f, "inference", lambda c: c["inferer"].update(roi_size=None)),
+        lambda f: edit(f, "inference", lambda c: c["inferer"].update(roi_size="large")),
+        lambda f: edit(f, "metadata", lambda c: stated(c).update(spatial_shape=["0*n", 32])),
+        lambda f: _rewritten(f, "configs/inference.json", b"[" * 100_000),
+        lambda f: _rewritten(f, "configs/metadata.json", b"[" * 100_000),
+        lambda f: (f / "checksums.sha256").write_bytes(b"\xff  models/x\n"),
+    ],
+    ids=["no window", "a window in words", "a side of nothing", "deep configuration", "deep card",
+         "checksums that are no text"],
+)  # fmt: skip
+def test_a_file_that_nobody_can_make_sense_of_is_the_bundle_s_fault(
+    copied: Folders, spoil: Callable[[Path], object]
+) -> None:
+    folder = copied("segmenter2d")
+    spoil(folder)
+    with pytest.raises(BundleError, match="segmenter2d"):
+        opened(folder)
+
+
+def stated(metadata: dict[str, Any]) -> dict[str, Any]:
+    return metadata["network_data_format"]["inputs"]["image"]
+
+
+def _rewritten(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).write_bytes(data)
+    write_checksums(folder)
+
+
+SPACED = [
+    {"_target_": "Spacing", "pixdim": [1.0, 1.0]},
+    {"_target_": "ScaleIntensityRange", **foreign.GREYS},
+]
+
+
+@pytest.mark.parametrize(
+    ("axes", "given"), [("columns_first", (256, 96)), ("rows_first", (96, 256))]
+)
+def test_slices_are_brought_to_the_pixels_that_the_network_was_taught(
+    copied: Folders, monkeypatch: pytest.MonkeyPatch, axes: str, given: tuple[int, int]
+) -> None:
+    """128 columns of 2 mm and 96 rows of 1 mm, to pixels of 1 mm."""
+    folder, seen = copied("segmenter2d"), []
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=SPACED, axes=axes))
+    processor = opened(folder)
+    run = type(processor._model)._run
+    monkeypatch.setattr(
+        type(processor._model), "_run", lambda s, i: (seen.append(i.shape[1:]), run(s, i))[1]
+    )
+    series = foreign.ct_series(PixelSpacing=[1.0, 2.0])
+    analysis = processor.analyse(foreign.study(*series))
+    assert {tuple(abs(a - b) <= 1 for a, b in zip(one, given, strict=True)) for one in seen} == {
+        (True, True)
+    }
+    assert all(plane.shape == (96, 128) for m in analysis.masks for plane in m.planes.values())
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [({}, "pixel-size"), ({"ImagerPixelSpacing": [0.2, 0.2]}, None),
+     ({"PixelSpacing": [0.2, 0.2]}, None), ({"PixelSpacing": [0, 0]}, "pixel-size")],
+)  # fmt: skip
+def test_a_film_of_unknown_pixels_is_not_brought_to_a_size(
+    copied: Folders, said: dict[str, Any], kind: str | None
+) -> None:
+    folder = copied("classifier")
+    steps = [*SPACED, {"_target_": "Resize", "spatial_size": [64, 64]}]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    refusal = opened(folder).accepts(foreign.study(foreign.film(**said)))
+    assert (refusal.kind if refusal else None) == kind
+
+
+def test_a_network_of_slices_is_not_given_a_turn_that_would_not_happen(copied: Folders) -> None:
+    folder = copied("segmenter2d")
+    steps = [{"_target_": "Orientation", "axcodes": "RAS"}, *SPACED]
+    edit(folder, "metadata", lambda m: m["dictamen"].update(preprocessing=steps))
+    with pytest.raises(WeightsShape, match="takes slices as they come"):
+        opened(folder)
+
+
 @pytest.mark.parametrize(
     ("least", "state"), [(0.5, State.PRESENT), (1e6, State.UNDETERMINED)], ids=["enough", "little"]
 )

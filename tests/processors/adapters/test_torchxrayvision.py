@@ -67,6 +67,44 @@ def test_every_report_says_what_the_number_is(made: Folders, language: str, said
     assert any(said in note for note in analysis.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "channel", "said"),
+    [
+        ("pneumothorax", 3, ""),
+        ("pneumothorax", 4, "has pneumothorax on channel 4, .* on channel 3"),
+        ("Pleural_Thickening", 8, "on channel 9"),
+        ("pleural effusion", 8, "on channel 7"),
+        ("pleural effusion", 7, ""),
+        ("oedema", 5, "on channel 4"),
+        ("pulmonary edema", 5, "on channel 4"),
+        ("edema", 4, ""),
+        ("something of the site's", 4, ""),
+    ],
+)
+def test_labels_stand_where_the_published_networks_have_them(
+    tmp_path: Path, name: str, channel: int, said: str
+) -> None:
+    torch.manual_seed(1)
+    state = {**foreign.XrayNet(18).state_dict(), "op_threshs": torch.full((18,), 0.5)}
+    foreign.save(tmp_path / "all", state)
+    folder = foreign.xray_card(tmp_path / "all", [foreign.label(name, channel)])
+    if not said:
+        opened(folder)
+        return
+    with pytest.raises(WeightsShape, match=said):
+        opened(folder)
+
+
+def test_a_card_may_say_its_own_order(tmp_path: Path) -> None:
+    state = {**foreign.XrayNet(18).state_dict(), "op_threshs": torch.full((18,), 0.5)}
+    foreign.save(tmp_path / "own", state)
+    outputs = {"pred": {"channel_def": {"0": "Pneumothorax", "1": "Edema"}}}
+    own = {"network_data_format": {"outputs": outputs}}
+    opened(foreign.xray_card(tmp_path / "own", [foreign.label("pneumothorax", 0)], **own))
+    with pytest.raises(WeightsShape, match="on channel 0"):
+        opened(foreign.xray_card(tmp_path / "own", [foreign.label("pneumothorax", 3)], **own))
+
+
 def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
     state = load_file(folder / "models" / "model.safetensors")
     change(state)
