@@ -38,6 +38,7 @@ from processors.impressions import plain_language
 from processors.impressions.drafting import Draft, Drafter, Request
 from processors.impressions.labeller import read
 from processors.impressions.sections import Sections
+from processors.impressions.tongue import spoken
 from reports import IdentityUnclear, Options, Report, ReportError, uids
 from reports.hl7_segments import from_request
 from reports.identity import quiet
@@ -52,6 +53,8 @@ _WORDS = {
         "empty": "no sentence of the draft passed its check against the findings",
         "withheld": "draft withheld: {}",
         "refused": "Left out of the draft: {}",
+        "read_en": "The findings were read as English, which they were not announced as.",
+        "read_es": "The findings were read as Spanish, which they were not announced as.",
         "no_report": "No text report for the PACS: this node holds no image of the study.",
     },
     "es": {
@@ -59,6 +62,8 @@ _WORDS = {
         "empty": "ninguna frase del borrador superó su comprobación frente a los hallazgos",
         "withheld": "borrador retenido: {}",
         "refused": "Fuera del borrador: {}",
+        "read_en": "Los hallazgos se leyeron como inglés, aunque no se anunciaron así.",
+        "read_es": "Los hallazgos se leyeron como español, aunque no se anunciaron así.",
         "no_report": "Sin informe de texto para el PACS: este nodo no tiene ninguna imagen del "
         "estudio.",
     },
@@ -147,9 +152,13 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
     base = Analysis(study_uid, IMPRESSIONS, scribe.algorithm, Status.UNSUITABLE, words["none"])
     if not findings:
         return replace(base, kind="no-findings")
-    request = Request(findings, text.language or node, text.sections.indication)
+    expected = text.language or node
+    language = spoken(findings, expected)
+    request = Request(findings, language, text.sections.indication)
     draft = _drafted(scribe, request, study_uid)
     notes = tuple(words["refused"].format(one.reason) for one in draft.refused)
+    if language != expected:
+        notes = (words[f"read_{language}"], *notes)
     if not draft.impression.sentences:
         return replace(base, reason=words["empty"], kind="no-draft", notes=notes)
     if why := _withheld(draft, request, study):

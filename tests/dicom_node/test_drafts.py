@@ -148,6 +148,21 @@ def test_the_draft_speaks_the_language_of_its_findings(
     assert analysis["impression"]["language"] == ("en" if language == "en" else "es")
 
 
+@pytest.mark.parametrize("announced", ["", "es"])
+def test_findings_that_are_plainly_in_the_other_language_are_read_in_it(
+    room: Room, announced: str
+) -> None:
+    """Read as Spanish this would be no finding, and nobody would be told within minutes."""
+    room.take(oru(findings("Large left tension pneumothorax."), language=announced))
+    run = room.run()
+    analysis = room.storage.runs.analysis(run.id)
+    assert analysis is not None
+    assert analysis["impression"]["language"] == "en"
+    assert analysis["impression"]["criticality"] == "minutes"
+    notes = [row[3] for row in segments(room.sent(run)[0], "NTE")]
+    assert any(note.startswith("Los hallazgos se leyeron como inglés") for note in notes)
+
+
 def test_a_newer_draft_names_the_one_that_it_replaces(room: Room) -> None:
     room.take(oru(findings("Cardiomegalia.")))
     first = room.run()
