@@ -1,0 +1,147 @@
+"""How far a cue in front of a span reaches: lists, commas, degrees, and what is denied of a thing.
+
+In: a folded sentence, a cue and a span of it. Out: whether the cue still speaks of the span: "no A,
+B or C" does of all three, "no A or B, C" of two; "no calcification of the nodule" does not deny the
+nodule. Never: a state; that is for `assertion`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from processors.impressions.lexicon import Lexicon, lexicon
+
+STOPS = re.compile(r"[;:]|\.\s")
+FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
+_PLACE = re.compile(r"\s+(?:(?:en|in|on|at|of|de|del) )?(?:(?:the|el|la) )?(?:(?:base|lobulo) )?")
+_AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
+_NEAR = 25  # characters behind a span in which its side stands
+
+
+@lru_cache(maxsize=256)
+def cues(sentence: str, language: str) -> tuple[tuple[int, int, str], ...]:
+    """Cues that reach forward: start, end, class; in order."""
+    found = lexicon(language).before.finditer(sentence)
+    return tuple((m.start(), m.end(), m.lastgroup or "") for m in found)
+
+
+def is_blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, cue: str) -> bool:
+    """Whether a comma or an "and" between a cue and the span ends the cue's reach."""
+    between = sentence[begin:start]
+    comma = between.rfind(",")
+    either = words.either.search(between)
+    item = between[comma + 1 :] if comma >= 0 else ""
+    rest = sentence[begin:]
+    ended = words.breaks.search(rest, start - begin)
+    clause = STOPS.split(rest[: ended.start() if ended else len(rest)])[0]
+    if cue == "uncertain":
+        through = sentence[begin + comma + 1 : end]
+        listed = either or words.disjoined.search(clause, max(0, end - begin))
+        return comma >= 0 and (
+            listed is None or bool(words.verbs.search(item) or words.causes.search(through))
+        )
+    if comma >= 0 and words.verbs.search(item):
+        return True
+    if comma >= 0 and not words.disjoined.search(between) and _lasts(sentence[end:], words):
+        return True
+    joined = list(words.joins.finditer(between))
+    if comma < 0:
+        if not joined:
+            return False
+        item = between[joined[-1].end() :]
+        return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
+    listed = words.disjoined.search(rest, comma + 1, ended.start() if ended else len(rest))
+    return not listed and (
+        _graded(item, sentence[end : end + 20], words) or _sided(sentence, end, words)
+    )
+
+
+def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether a list of denials had its "or" before the span: "no A or B, C", "no A or B and C".
+
+    What has a side of its own is told apart elsewhere (`labeller`).
+    """
+    between = sentence[cue[1] : start]
+    every = list(words.joins.finditer(between))
+    last = max((m.start() for m in every if words.disjoined.fullmatch(m[0])), default=-1)
+    if last < 0 and words.disjoined.fullmatch(sentence, *cue) is None:
+        return False
+    comma = between.rfind(",")
+    if not (comma > last or any(m.start() > last for m in every)):
+        return False
+    sided = words.sides.search(sentence, cue[1] + max(comma, last), end + _NEAR)
+    return sided is None and not _goes_on(sentence, end, words)
+
+
+def _goes_on(sentence: str, end: int, words: Lexicon) -> bool:
+    """Whether a list has its "or" behind the span."""
+    ended = words.breaks.search(sentence, end)
+    return (
+        words.disjoined.search(sentence, end, ended.start() if ended else len(sentence)) is not None
+    )
+
+
+def has_none_of_its_own(
+    sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon
+) -> bool:
+    """Whether each denied item has its own "no", and the span has none: "no A, no B, C"."""
+    between = sentence[cue[1] : start]
+    if "," not in between or words.disjoined.search(between, between.rfind(",")):
+        return False
+    comma = _AFTER_COMMA.search(sentence, 0, cue[0])
+    if comma is None or _goes_on(sentence, end, words):
+        return False
+    every = cues(sentence, words.language)
+    return any(kind == "negated" and stop <= comma.start() for _, stop, kind in every)
+
+
+def _lasts(rest: str, words: Lexicon) -> bool:
+    """Whether a span is said to be there by the words right behind it."""
+    verb = words.lasting.search(rest)
+    if verb is None or words.joins.search(rest, 0, verb.start()):
+        return False
+    return FEW.fullmatch(f"{rest[: verb.start()].strip()} ") is not None
+
+
+def _graded(item: str, rest: str, words: Lexicon) -> bool:
+    """Whether an item of a list has a degree or an age of its own, which things denied have not."""
+    after = re.match(r"\s+(\w+)", rest)
+    return any(
+        m.lastgroup in ("mild", "moderate", "severe")
+        for piece in (item, after[1] if after else "")
+        for m in words.degrees.finditer(piece)
+    ) or bool(words.lasts.match(item.lstrip()))
+
+
+def _sided(sentence: str, end: int, words: Lexicon) -> bool:
+    """Whether the span has a side of its own behind it, which things denied seldom have."""
+    lead = _PLACE.match(sentence, end)
+    side = words.sides.match(sentence, lead.end()) if lead else None
+    return side is not None and side.lastgroup != "both"
+
+
+def is_presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool:
+    """Whether a denial is of something else about the span: "no calcification of the nodule"."""
+    between = sentence[stop:start]
+    for m in words.about.finditer(between):
+        if not between[m.end() :].strip():
+            other = between[: m.start()].strip()
+            return bool(other) and "(" not in other and words.trace.fullmatch(other) is None
+    return False
+
+
+def is_spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
+    """Whether what is lacking is a sign of the span: "lack of lung markings suggests ..."."""
+    if words.lacking.fullmatch(sentence, begin, stop) is None:
+        return False
+    between = sentence[stop:start]
+    after_comma = (
+        m for m in words.reading.finditer(between) if between[: m.start()].rstrip()[-1:] == ","
+    )
+    says = (*words.speaks.finditer(between), *after_comma)
+    said = next((m for m in says if FEW.fullmatch(f"{between[m.end() :].strip()} ")), None)
+    if said is None:
+        return False
+    sign = between[: said.start()].strip(" ,")
+    return bool(sign) and words.trace.fullmatch(sign) is None
