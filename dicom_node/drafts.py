@@ -36,7 +36,6 @@ from processors.analysis import (
 from processors.draft_guard import identifying, why_withheld
 from processors.impressions import plain_language
 from processors.impressions.drafting import Draft, Drafter, Request
-from processors.impressions.labeller import read
 from processors.impressions.sections import Sections
 from processors.impressions.tongue import spoken
 from reports import IdentityUnclear, Options, Report, ReportError, uids
@@ -164,6 +163,7 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
     if why := _withheld(draft, request, study):
         reason = words["withheld"].format(why)
         return replace(base, reason=reason, kind="withheld", withheld=why, notes=notes)
+    summary = plain_language.of_text(findings, language) if scribe.patient_summary else ""
     return replace(
         base,
         status=Status.COMPLETED,
@@ -171,12 +171,8 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
         impression=draft.impression,
         notes=notes,
         dictated=findings,
-        patient_summary=_for_the_patient(request) if scribe.patient_summary else "",
+        patient_summary=summary,
     )
-
-
-def _for_the_patient(request: Request) -> str:
-    return plain_language.of_mentions(read(request.findings, request.language), request.language)
 
 
 def _drafted(scribe: Scribe, request: Request, study_uid: str) -> Draft:

@@ -77,7 +77,7 @@ def follow_up(
 
 def plain(findings: TextArgument, language: LanguageOption = "en") -> None:
     """The findings in plain words for the patient, as they would stand under their label."""
-    said = plain_language.of_mentions(read(_read(findings, language), language), language)
+    said = plain_language.of_text(_read(findings, language), language)
     if not said:
         raise fail("No plain words could be made that say exactly what the findings say.")
     typer.echo(said)

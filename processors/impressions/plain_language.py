@@ -21,6 +21,7 @@ from processors.impressions.grounding import STATES
 from processors.impressions.labeller import Mention, read
 from processors.impressions.lexicon import lexicon, table
 from processors.impressions.text import fold
+from processors.impressions.unread import unread
 
 Voice = Literal["model", "report"]
 _SHORTEST = 4  # letters of a word that says something
@@ -58,8 +59,15 @@ def of_findings(findings: Sequence[Finding], names: Names, language: str) -> str
     return _checked(facts, mentions, "model", language)
 
 
-def of_mentions(mentions: Iterable[Mention], language: str) -> str:
-    """The summary of a report's findings, as `labeller.read` finds them."""
+def of_text(findings: str, language: str) -> str:
+    """The summary of a findings section; it says so where the section holds what nobody here
+    understands."""
+    more = bool(unread(findings, language))
+    return of_mentions(read(findings, language), language, more=more)
+
+
+def of_mentions(mentions: Iterable[Mention], language: str, *, more: bool = False) -> str:
+    """The summary of a report's findings, as `labeller.read` finds them. more: it says more."""
     mentions = tuple(mentions)
     words: Mapping[str, list[str]] = _words()[language]["words"]
     told = [m for m in mentions if m.concept in words]
@@ -69,7 +77,7 @@ def of_mentions(mentions: Iterable[Mention], language: str) -> str:
     held = {fact.name for fact in facts if fact.state in ASSERTED}
     # a denial of what is asserted elsewhere ("no new nodule") says nothing that a patient needs
     kept = [f for f in facts if f.state in ASSERTED or f.name not in held]
-    others = any(m.concept not in words and m.state in ASSERTED for m in mentions)
+    others = more or any(m.concept not in words and m.state in ASSERTED for m in mentions)
     return _checked(kept, told, "report", language, others=others)
 
 

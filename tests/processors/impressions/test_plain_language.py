@@ -18,7 +18,7 @@ from processors.impressions.assertion import Assertion
 from processors.impressions.grounding import STATES
 from processors.impressions.labeller import Mention, read, summary
 from processors.impressions.lexicon import concepts, table
-from processors.impressions.plain_language import of_findings, of_mentions
+from processors.impressions.plain_language import of_findings, of_mentions, of_text
 
 LANGUAGES = ("en", "es")
 LABELS = {
@@ -136,6 +136,12 @@ def test_what_has_no_plain_words_is_admitted() -> None:
     text = of_mentions(read("Pneumonia. Scoliosis.", "en"), "en")
     assert text.endswith("It also names things that are not put into plain words here.")
     assert "scoliosis" not in text.lower()
+
+
+def test_what_nobody_understands_is_admitted_too() -> None:
+    text = of_text("No pneumothorax. Thickened endometrium 22 mm.", "en")
+    assert text.endswith("It also names things that are not put into plain words here.")
+    assert not of_text("No pneumothorax. Heart size normal.", "en").endswith("here.")
 
 
 def test_nothing_is_said_of_urgency() -> None:
