@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from config import Settings
 from config.settings import DicomDestination
-from storage import Storage, open_storage
+from storage import Storage, open_storage, upgrade
 
 if TYPE_CHECKING:
     from dicom_node.destinations import Destination
@@ -47,6 +47,16 @@ def make_data_dir(settings: Settings) -> None:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"node.data_dir: {folder} cannot be made: {error.strerror}.") from error
+
+
+def make_database(settings: Settings, *, adopt: bool = False) -> None:
+    """Make the database, or bring its schema up to date. Raises StorageError.
+
+    None is made beside images that it would not know, but to adopt them: they are all judged and
+    sent again then, and what persons decided about them is forgotten.
+    """
+    objects = settings.node.data_dir / "spool" / "objects"
+    upgrade(settings.node.database_url, objects=None if adopt else objects)
 
 
 def storage(settings: Settings, who: str, *, check: bool = False) -> Storage:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-import storage as storage_room
 from config import Settings, SettingsError, load
 from dicom_node import clock, intake, notices, ports, product, rooms, rules, status
 from dicom_node.children import Child, Children
@@ -74,7 +73,7 @@ class Supervisor:
         node = self.settings.node
         rooms.make_data_dir(self.settings)
         _alone(node.data_dir)
-        storage_room.upgrade(node.database_url)
+        rooms.make_database(self.settings)
         self._storage = rooms.storage(self.settings, "supervisor", check=True)
         self._watch = _lease_watch(self.settings)
         self._children = Children(self._child_ended)

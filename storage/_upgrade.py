@@ -19,21 +19,30 @@ from sqlalchemy.exc import DBAPIError
 
 from storage import database
 from storage._fates import Again, fate
-from storage.errors import StorageNewer, StorageOutdated, from_os
+from storage.errors import StorageError, StorageNewer, StorageOutdated, from_os
 
 HEAD = "0004"
 _ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
 
 
-def upgrade(url: str, *, revision: str = HEAD, busy_timeout: float = 60.0) -> None:
+def upgrade(
+    url: str, *, objects: Path | None = None, revision: str = HEAD, busy_timeout: float = 60.0
+) -> None:
     """Create or upgrade the database at `url`; at once done if it is up to date.
 
-    Safe to call at every start, by several processes at once. revision: only tests name one.
+    Safe to call at every start, by several processes at once. objects: the folder of received
+    images; none is made beside images that it does not know. revision: only tests name one.
     Raises StorageNewer, StorageCorrupt, StorageBusy and their like.
     """
     made = database.engine(make_url(url), busy_timeout)
     name = database.name(made.url)
     try:
+        if objects is not None and _holds_files(objects) and _is_new(made):
+            raise StorageError(
+                f"{name} is new, but {objects} holds received images: it is not their database.",
+                then="Mount or restore theirs (`dictamen db restore`). If it is lost for good: "
+                "`dictamen db upgrade --adopt` begins anew, and they are judged and sent again.",
+            )
         with _alone(made), made.execution_options(immediate=True).begin() as connection:
             _migrate(connection, revision, name)
     except (DBAPIError, sqlite3.Error) as error:
@@ -42,6 +51,20 @@ def upgrade(url: str, *, revision: str = HEAD, busy_timeout: float = 60.0) -> No
         raise (found.lasting if isinstance(found, Again) else found) from error
     finally:
         made.dispose()
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(files for _, _, files in os.walk(folder))
+
+
+def _is_new(made: Engine) -> bool:
+    """Whether there is no schema yet. Makes nothing."""
+    if made.dialect.name == "sqlite":
+        file = Path(str(made.url.database))
+        if not file.exists() or not file.stat().st_size:
+            return True
+    with made.connect() as connection:
+        return current(connection) is None
 
 
 def current(connection: Connection) -> str | None:

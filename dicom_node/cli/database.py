@@ -21,12 +21,22 @@ def add_to(root: typer.Typer) -> None:
 
 
 @app.command()
-def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def upgrade(
+    config: ConfigOption = DEFAULT_CONFIG,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Make a new database beside images whose own is lost: all are judged and sent "
+            "again, and what persons decided about them is forgotten.",
+        ),
+    ] = False,
+) -> None:
     """Bring the database to this version's schema; safe to repeat."""
     settings = settings_of(config)
     with refusals():
         rooms.make_data_dir(settings)
-        storage.upgrade(settings.node.database_url)
+        rooms.make_database(settings, adopt=adopt)
     out.print("the database is up to date")
 
 

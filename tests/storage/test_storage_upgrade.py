@@ -231,3 +231,15 @@ def test_what_is_no_database_is_not_upgraded(
     with pytest.raises(error, match=str(file)):
         upgrade(f"sqlite:///{file}")
     assert content is None or file.read_bytes() == content
+
+
+def test_no_new_database_is_made_beside_the_images_of_another(empty: Node, tmp_path: Path) -> None:
+    """A volume that is not mounted: all would be judged and sent again, and no hold be known."""
+    image = tmp_path / "spool" / "objects" / "ab" / "image"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    with pytest.raises(StorageError, match="is new"):
+        upgrade(empty.url, objects=image.parents[1])
+    assert not (tmp_path / "new" / "dictamen.db").exists(), "a restore would not overwrite it"
+    upgrade(empty.url)
+    upgrade(empty.url, objects=image.parents[1])
