@@ -37,9 +37,8 @@ from processors.vae.latent import probability, terms
 from processors.vae.normalise import Image
 
 Numbers = NDArray[np.float64]
-LEAST = (
-    15  # images of each class below which a subgroup has no figure; an answer, red, patients too
-)
+# images of each class below which a subgroup has no figure; an answer is red, of patients too
+LEAST = 15
 
 
 @dataclass(frozen=True, slots=True)
