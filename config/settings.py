@@ -340,6 +340,19 @@ class Intake(Part):
             raise ValueError("accept_from names a certificate: set intake.tls.trusted, too")
         return self
 
+    @model_validator(mode="after")
+    def _bindings_bind(self) -> Intake:
+        """Beside an entry that lets a title come from anywhere, one that binds it says nothing."""
+        named = [] if isinstance(self.accept_from, str) else self.accept_from
+        free = {peer.ae_title for peer in named if not (peer.host or peer.certificate)}
+        bound = {peer.ae_title for peer in named if peer.host or peer.certificate}
+        if void := sorted(free & bound):
+            raise ValueError(
+                f"accept_from binds {void[0]} and names it once more without host or certificate, "
+                "which lets it come from anywhere: take one of the two out"
+            )
+        return self
+
 
 class Settle(Part):
     quiet: Seconds = Field(10.0, gt=0, description="silence after which the study is complete")

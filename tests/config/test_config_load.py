@@ -152,6 +152,8 @@ WRITTEN = [
                  "destinations.pacs.host", "without port", id="a port within the host"),
     pytest.param("host: 10.1.2.3, port", "host: 10.1.2, port", 12, "destinations.pacs.host",
                  "an IP address in full", id="a part of the address is missing"),
+    pytest.param("host: 10.1.2.3}]", "host: 10.1.2.3}, {ae_title: PACS}]", 5, "intake",
+                 "binds PACS and names it once more", id="a sender bound, and not bound"),
     # names
     pytest.param("name: chest", "name: impressions", 7, "processors[0].name",
                  "impressions is the node's own", id="the node's own name for a processor"),
