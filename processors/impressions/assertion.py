@@ -19,10 +19,12 @@ from processors.impressions.reach import (
     STOPS,
     cues,
     has_none_of_its_own,
+    is_beyond,
     is_blocked,
     is_over,
     is_presupposed,
     is_spoken_for,
+    is_whole,
 )
 
 _COMMA = re.compile(r"[,;.]")
@@ -68,7 +70,11 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
                 break
             if has_none_of_its_own(sentence, cue, start, end, words):
                 break
-            if is_over(sentence, cue, start, end, words):
+            if is_beyond(sentence, cue, start, end, words):
+                break
+            if is_over(sentence, cue, start, end, words) or is_whole(
+                sentence, cue, start, end, words
+            ):
                 return Assertion.UNCERTAIN
             if is_spoken_for(sentence, begin, stop, start, words):
                 return Assertion.UNCERTAIN

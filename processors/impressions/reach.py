@@ -74,6 +74,23 @@ def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Le
     return sided is None and not _goes_on(sentence, end, words)
 
 
+def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether a denial had its own verb before the comma in front of the span: "no A seen, B"."""
+    between = sentence[cue[1] : start]
+    verb = words.closing.search(between[: max(0, between.rfind(","))])
+    return verb is not None and not (
+        between[verb.end() :].lstrip()[:1] != "," or _goes_on(sentence, end, words)
+    )
+
+
+def is_beyond(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether the span stands behind the comma of a denial of one thing: "resolved A, new B"."""
+    if words.brief.fullmatch(sentence, *cue) is None or "," not in sentence[cue[1] : start]:
+        return False
+    rest = re.split(r"[;:.]", sentence[cue[1] :])[0]
+    return words.joins.search(rest) is None
+
+
 def _goes_on(sentence: str, end: int, words: Lexicon) -> bool:
     """Whether a list has its "or" behind the span."""
     ended = words.breaks.search(sentence, end)
