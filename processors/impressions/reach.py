@@ -144,8 +144,18 @@ def is_presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool
     for m in words.about.finditer(between):
         if not between[m.end() :].strip():
             other = between[: m.start()].strip()
-            return bool(other) and "(" not in other and words.trace.fullmatch(other) is None
+            parallel = other.endswith(",") or _ends_joined(other, words)  # "of A and of the B"
+            return (
+                bool(other)
+                and "(" not in other
+                and not parallel
+                and words.trace.fullmatch(other) is None
+            )
     return False
+
+
+def _ends_joined(text: str, words: Lexicon) -> bool:
+    return any(m.end() == len(text) for m in words.joins.finditer(text))
 
 
 def is_spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
