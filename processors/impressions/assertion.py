@@ -70,7 +70,7 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
                 break
             if has_none_of_its_own(sentence, cue, start, end, words):
                 break
-            if is_beyond(sentence, cue, start, end, words):
+            if is_beyond(sentence, cue, start, words):
                 break
             if is_over(sentence, cue, start, end, words) or is_whole(
                 sentence, cue, start, end, words

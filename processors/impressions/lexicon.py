@@ -100,6 +100,7 @@ class Lexicon:
     about: re.Pattern[str]
     trace: re.Pattern[str]
     lacking: re.Pattern[str]
+    signs: re.Pattern[str]
     speaks: re.Pattern[str]
     not_that: re.Pattern[str]
     meant: re.Pattern[str]
@@ -141,7 +142,7 @@ _CUES = (
     *("closing", "brief"),
     *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
-    *("about", "trace", "lacking", "speaks"),
+    *("about", "trace", "lacking", "signs", "speaks"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )

@@ -77,17 +77,16 @@ def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Le
 def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
     """Whether a denial had its own verb before the comma in front of the span: "no A seen, B"."""
     between = sentence[cue[1] : start]
-    verb = words.closing.search(between[: max(0, between.rfind(","))])
-    return verb is not None and not (
-        between[verb.end() :].lstrip()[:1] != "," or _goes_on(sentence, end, words)
-    )
+    verbs = words.closing.finditer(between)
+    ended = any(between[verb.end() :].lstrip().startswith(",") for verb in verbs)
+    return ended and not _goes_on(sentence, end, words)
 
 
-def is_beyond(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+def is_beyond(sentence: str, cue: tuple[int, int], start: int, words: Lexicon) -> bool:
     """Whether the span stands behind the comma of a denial of one thing: "resolved A, new B"."""
     if words.brief.fullmatch(sentence, *cue) is None or "," not in sentence[cue[1] : start]:
         return False
-    rest = re.split(r"[;:.]", sentence[cue[1] :])[0]
+    rest = STOPS.split(sentence[cue[1] :])[0]
     return words.joins.search(rest) is None
 
 
@@ -160,13 +159,16 @@ def _ends_joined(text: str, words: Lexicon) -> bool:
 
 def is_spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
     """Whether what is lacking is a sign of the span: "lack of lung markings suggests ..."."""
-    if words.lacking.fullmatch(sentence, begin, stop) is None:
-        return False
     between = sentence[stop:start]
-    after_comma = (
-        m for m in words.reading.finditer(between) if between[: m.start()].rstrip()[-1:] == ","
+    known = words.signs.match(between.lstrip()) is not None
+    if not known and words.lacking.fullmatch(sentence, begin, stop) is None:
+        return False
+    read_so = (
+        m
+        for m in words.reading.finditer(between)
+        if known or between[: m.start()].rstrip()[-1:] == ","
     )
-    says = (*words.speaks.finditer(between), *after_comma)
+    says = (*words.speaks.finditer(between), *read_so)
     said = next((m for m in says if FEW.fullmatch(f"{between[m.end() :].strip()} ")), None)
     if said is None:
         return False

@@ -244,6 +244,13 @@ def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
         ("es", "No persiste el derrame.", "pleural_effusion", "absent"),
         ("es", "Nada que sugiera neumonía.", "pneumonia", "absent"),
         ("es", "Derrame no evidente.", "pleural_effusion", "absent"),
+        ("en", "Lack of lung markings compatible with edema.", "edema", "uncertain"),
+        ("en", "Absent lung sliding, suspicious for edema.", "edema", "uncertain"),
+        ("en", "No lung sliding, suspicious for pneumothorax.", "pneumothorax", "uncertain"),
+        ("en", "No opacity suspicious for pneumonia.", "pneumonia", "absent"),
+        ("es", "Ausencia de trama compatible con neumotórax.", "pneumothorax", "uncertain"),
+        ("es", "Sin flujo en arteria lobar, compatible con embolia.", "embolism", "uncertain"),
+        ("es", "Ausencia de lesiones compatibles con metástasis.", "metastasis", "absent"),
         ("en", "One of the lines is out and pneumothorax resolved.", "pneumothorax", "absent"),
         ("es", "Ninguno de los nódulos ha desaparecido.", "nodule", "present"),
         ("es", "Ningún derrame.", "pleural_effusion", "absent"),
@@ -303,6 +310,8 @@ def test_what_a_denial_leaves_there(language: str, text: str, concept: str, stat
         ("en", "Left effusion has resolved, the right one persists."),
         ("en", "Resolved left effusion, the right is unchanged."),
         ("es", "El derrame izquierdo se ha resuelto, el derecho persiste."),
+        ("en", "Left pneumothorax resolved, right persists."),
+        ("es", "Neumotórax izquierdo resuelto, derecho persiste."),
     ],
 )
 def test_the_other_side_of_what_is_gone_is_still_there(language: str, text: str) -> None:
