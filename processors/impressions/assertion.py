@@ -28,7 +28,7 @@ from processors.impressions.reach import (
 )
 
 _COMMA = re.compile(r"[,;.]")
-_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
+_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+,?\s+")  # ", B, C " of "A, B, C and D are ..."
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
 _SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
 _SHORT_OF = re.compile(r"(?: \w+){0,8} ")
@@ -105,8 +105,9 @@ def _unsaid(sentence: str, start: int, words: Lexicon) -> bool:
 
 def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     rest = sentence[end:]
-    items = _ITEMS.match(rest)
-    listed = items and words.joins.match(rest, items.end())
+    listed = next(
+        (m for m in words.joins.finditer(rest) if _ITEMS.fullmatch(rest, 0, m.start())), None
+    )
     stop = _COMMA.search(rest, listed.end() if listed else 0)
     broken = words.breaks.search(rest)
     clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))].lstrip()
