@@ -95,6 +95,7 @@ class Lexicon:
     lasts: re.Pattern[str]
     closing: re.Pattern[str]
     brief: re.Pattern[str]
+    limits: re.Pattern[str]
     part_of: re.Pattern[str]
     in_part: re.Pattern[str]
     about: re.Pattern[str]
@@ -139,7 +140,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
-    *("closing", "brief"),
+    *("closing", "brief", "limits"),
     *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("about", "trace", "lacking", "signs", "speaks"),

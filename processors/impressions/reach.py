@@ -14,7 +14,7 @@ from processors.impressions.lexicon import Lexicon, lexicon
 
 STOPS = re.compile(r"[;:]|\.\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
-_PLACE = re.compile(r"\s+(?:(?:en|in|on|at|of|de|del) )?(?:(?:the|el|la) )?(?:(?:base|lobulo) )?")
+_PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
 _NEAR = 25  # characters behind a span in which its side stands
 
@@ -53,7 +53,9 @@ def is_blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, 
         return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
     listed = words.disjoined.search(rest, comma + 1, ended.start() if ended else len(rest))
     return not listed and (
-        _graded(item, sentence[end : end + 20], words) or _sided(sentence, end, words)
+        _graded(item, sentence[end : end + 20], words)
+        or _sided(sentence, end, words)
+        or _sized(item, sentence[end : end + _NEAR], words)
     )
 
 
@@ -132,9 +134,23 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
 
 def _sided(sentence: str, end: int, words: Lexicon) -> bool:
     """Whether the span has a side of its own behind it, which things denied seldom have."""
-    lead = _PLACE.match(sentence, end)
-    side = words.sides.match(sentence, lead.end()) if lead else None
-    return side is not None and side.lastgroup != "both"
+    side = words.sides.search(sentence, end)
+    if side is None or side.lastgroup == "both":
+        return False
+    return (
+        _PLACE.fullmatch(sentence, end, side.start()) is not None
+        and words.joins.search(sentence, end, side.start()) is None
+    )
+
+
+def _sized(item: str, rest: str, words: Lexicon) -> bool:
+    """Whether an item of a list was measured, which things denied were not."""
+    behind = STOPS.split(rest)[0].partition(",")[0]
+    sizes = (m for piece in (item, behind) for m in words.units.finditer(piece))
+    return any(
+        m.lastgroup in ("mm", "cm") and not words.limits.search(m.string, 0, m.start())
+        for m in sizes
+    )
 
 
 def is_presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool:
