@@ -79,8 +79,8 @@ def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Le
 def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
     """Whether a denial had its own verb before the comma in front of the span: "no A seen, B"."""
     between = sentence[cue[1] : start]
-    verbs = words.closing.finditer(between)
-    ended = any(between[verb.end() :].lstrip().startswith(",") for verb in verbs)
+    behind = [between[verb.end() :].lstrip() for verb in words.closing.finditer(between)]
+    ended = any(b.startswith(",") and not words.disjoined.search(b) for b in behind)
     return ended and not _goes_on(sentence, end, words)
 
 

@@ -214,6 +214,7 @@ def test_a_text_is_cut_into_sentences(text: str, parts: list[str]) -> None:
         ("es", "Sin desviación mediastínica pese al neumotórax.", "pneumothorax", "present"),
         ("en", "No aneurysm identified, subarachnoid hemorrhage.", "bleeding", "uncertain"),
         ("en", "No aneurysm is seen, subarachnoid hemorrhage or infarct.", "bleeding", "absent"),
+        ("en", "No fracture identified, or dislocation.", "dislocation", "absent"),
         ("es", "Sin aneurisma identificado, hemorragia.", "bleeding", "uncertain"),
         ("en", "Resolution of the effusion, new consolidation.", "consolidation", "present"),
         ("en", "Resolution of effusion, consolidation and edema.", "consolidation", "absent"),
