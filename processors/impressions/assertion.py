@@ -21,6 +21,7 @@ from processors.impressions.reach import (
     has_none_of_its_own,
     is_beyond,
     is_blocked,
+    is_loose,
     is_over,
     is_presupposed,
     is_spoken_for,
@@ -72,8 +73,10 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
                 break
             if is_beyond(sentence, cue, start, words):
                 break
-            if is_over(sentence, cue, start, end, words) or is_whole(
-                sentence, cue, start, end, words
+            if (
+                is_over(sentence, cue, start, end, words)
+                or is_whole(sentence, cue, start, end, words)
+                or is_loose(sentence, cue, start, end, words)
             ):
                 return Assertion.UNCERTAIN
             if is_spoken_for(sentence, begin, stop, start, words):

@@ -84,6 +84,27 @@ def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: L
     return ended and not _goes_on(sentence, end, words)
 
 
+def is_loose(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether the span is the second of two things that no "or" joins, and more is said of it:
+    "no A, B under the diaphragm". What has a side of its own is told apart elsewhere (`labeller`).
+    """
+    rest = STOPS.split(sentence[cue[1] :])[0].rstrip(" .")
+    ended = words.breaks.search(rest, end - cue[1])
+    listed = rest[: ended.start() if ended else len(rest)]
+    first, _, second = listed.partition(",")
+    if not first or "," in second or cue[1] + len(first) >= start or words.joins.search(listed):
+        return False
+    own = sentence[cue[1] + len(first) + 1 : start], sentence[end : cue[1] + len(listed)]
+    beside = " ".join((own[0], *own[1].split()[:2]))
+    if words.sides.search(beside) and words.concepts.search(first):
+        return False
+    if not words.qualities.sub("", first).strip():
+        return False  # "no acute, displaced fracture"
+    if words.limits.search(own[1]) and words.units.search(own[1]):
+        return False  # "no effusion, nodules larger than 4 mm"
+    return any(words.qualities.sub("", part).strip() for part in own)
+
+
 def is_beyond(sentence: str, cue: tuple[int, int], start: int, words: Lexicon) -> bool:
     """Whether the span stands behind the comma of a denial of one thing: "resolved A, new B"."""
     if words.brief.fullmatch(sentence, *cue) is None or "," not in sentence[cue[1] : start]:
