@@ -1,8 +1,8 @@
 """How far a cue in front of a span reaches: lists, commas, degrees, and what is denied of a thing.
 
 In: a folded sentence, a cue and a span of it. Out: whether the cue still speaks of the span: "no A,
-B or C" does of all three, "no A or B, C" of two; "no calcification of the nodule" does not deny the
-nodule. Never: a state; that is for `assertion`.
+B or C" does of all three, "no A or B, C" of two, "no A seen, B" and "removal of A, B" of one; "no
+calcification of the nodule" does not deny the nodule. Never: a state; that is for `assertion`.
 """
 
 from __future__ import annotations
