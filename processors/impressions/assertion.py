@@ -19,14 +19,17 @@ from processors.impressions.reach import (
     STOPS,
     cues,
     has_none_of_its_own,
+    is_beyond,
     is_blocked,
+    is_loose,
     is_over,
     is_presupposed,
     is_spoken_for,
+    is_whole,
 )
 
 _COMMA = re.compile(r"[,;.]")
-_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+\s+")  # ", B, C " of "A, B, C and D are ..."
+_ITEMS = re.compile(r"(?:\s*,\s*\w+(?: \w+){0,2})+,?\s+")  # ", B, C " of "A, B, C and D are ..."
 _PHRASE = re.compile(r"\s*(?:\w+\s+){0,4}")
 _SHORT = re.compile(r"(?: \w+){0,8} *[,;] *(?:\w+ )?")
 _SHORT_OF = re.compile(r"(?: \w+){0,8} ")
@@ -68,7 +71,13 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
                 break
             if has_none_of_its_own(sentence, cue, start, end, words):
                 break
-            if is_over(sentence, cue, start, end, words):
+            if is_beyond(sentence, cue, start, words):
+                break
+            if (
+                is_over(sentence, cue, start, end, words)
+                or is_whole(sentence, cue, start, end, words)
+                or is_loose(sentence, cue, start, end, words)
+            ):
                 return Assertion.UNCERTAIN
             if is_spoken_for(sentence, begin, stop, start, words):
                 return Assertion.UNCERTAIN
@@ -99,8 +108,9 @@ def _unsaid(sentence: str, start: int, words: Lexicon) -> bool:
 
 def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     rest = sentence[end:]
-    items = _ITEMS.match(rest)
-    listed = items and words.joins.match(rest, items.end())
+    listed = next(
+        (m for m in words.joins.finditer(rest) if _ITEMS.fullmatch(rest, 0, m.start())), None
+    )
     stop = _COMMA.search(rest, listed.end() if listed else 0)
     broken = words.breaks.search(rest)
     clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))].lstrip()

@@ -32,7 +32,7 @@ class Facts:
 
     words: Lexicon
     mentions: tuple[Mention, ...]
-    urgent: bool  # somebody must know within hours, or more is said than is named
+    urgent: bool  # no all-clear stands beside it: urgent, new, left open, unnamed or never well
     sides: frozenset[str]
     named: frozenset[str]  # sides called by name, not by "bilateral"
     numbers: frozenset[numbers.Number]

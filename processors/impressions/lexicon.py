@@ -93,11 +93,15 @@ class Lexicon:
     parts: re.Pattern[str]
     lasting: re.Pattern[str]
     lasts: re.Pattern[str]
+    closing: re.Pattern[str]
+    brief: re.Pattern[str]
+    limits: re.Pattern[str]
     part_of: re.Pattern[str]
     in_part: re.Pattern[str]
     about: re.Pattern[str]
     trace: re.Pattern[str]
     lacking: re.Pattern[str]
+    signs: re.Pattern[str]
     speaks: re.Pattern[str]
     not_that: re.Pattern[str]
     meant: re.Pattern[str]
@@ -136,9 +140,10 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
+    *("closing", "brief", "limits"),
     *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
-    *("about", "trace", "lacking", "speaks"),
+    *("about", "trace", "lacking", "signs", "speaks"),
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )

@@ -1,8 +1,8 @@
 """How far a cue in front of a span reaches: lists, commas, degrees, and what is denied of a thing.
 
 In: a folded sentence, a cue and a span of it. Out: whether the cue still speaks of the span: "no A,
-B or C" does of all three, "no A or B, C" of two; "no calcification of the nodule" does not deny the
-nodule. Never: a state; that is for `assertion`.
+B or C" does of all three, "no A or B, C" of two, "no A seen, B" and "removal of A, B" of one; "no
+calcification of the nodule" does not deny the nodule. Never: a state; that is for `assertion`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from processors.impressions.lexicon import Lexicon, lexicon
 
 STOPS = re.compile(r"[;:]|\.\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
-_PLACE = re.compile(r"\s+(?:(?:en|in|on|at|of|de|del) )?(?:(?:the|el|la) )?(?:(?:base|lobulo) )?")
+_PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
 _NEAR = 25  # characters behind a span in which its side stands
 
@@ -53,7 +53,9 @@ def is_blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, 
         return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
     listed = words.disjoined.search(rest, comma + 1, ended.start() if ended else len(rest))
     return not listed and (
-        _graded(item, sentence[end : end + 20], words) or _sided(sentence, end, words)
+        _graded(item, sentence[end : end + 20], words)
+        or _sided(sentence, end, words)
+        or _sized(item, sentence[end : end + _NEAR], words)
     )
 
 
@@ -72,6 +74,43 @@ def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Le
         return False
     sided = words.sides.search(sentence, cue[1] + max(comma, last), end + _NEAR)
     return sided is None and not _goes_on(sentence, end, words)
+
+
+def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether a denial had its own verb before the comma in front of the span: "no A seen, B"."""
+    between = sentence[cue[1] : start]
+    behind = [between[verb.end() :].lstrip() for verb in words.closing.finditer(between)]
+    ended = any(b.startswith(",") and not words.disjoined.search(b) for b in behind)
+    return ended and not _goes_on(sentence, end, words)
+
+
+def is_loose(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether the span is the second of two things that no "or" joins, and more is said of it:
+    "no A, B under the diaphragm". What has a side of its own is told apart elsewhere (`labeller`).
+    """
+    rest = STOPS.split(sentence[cue[1] :])[0].rstrip(" .")
+    ended = words.breaks.search(rest, end - cue[1])
+    listed = rest[: ended.start() if ended else len(rest)]
+    first, _, second = listed.partition(",")
+    if not first or "," in second or cue[1] + len(first) >= start or words.joins.search(listed):
+        return False
+    own = sentence[cue[1] + len(first) + 1 : start], sentence[end : cue[1] + len(listed)]
+    beside = " ".join((own[0], *own[1].split()[:2]))
+    if words.sides.search(beside) and words.concepts.search(first):
+        return False
+    if not words.qualities.sub("", first).strip():
+        return False  # "no acute, displaced fracture"
+    if words.limits.search(own[1]) and words.units.search(own[1]):
+        return False  # "no effusion, nodules larger than 4 mm"
+    return any(words.qualities.sub("", part).strip() for part in own)
+
+
+def is_beyond(sentence: str, cue: tuple[int, int], start: int, words: Lexicon) -> bool:
+    """Whether the span stands behind the comma of a denial of one thing: "resolved A, new B"."""
+    if words.brief.fullmatch(sentence, *cue) is None or "," not in sentence[cue[1] : start]:
+        return False
+    rest = STOPS.split(sentence[cue[1] :])[0]
+    return words.joins.search(rest) is None
 
 
 def _goes_on(sentence: str, end: int, words: Lexicon) -> bool:
@@ -116,9 +155,23 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
 
 def _sided(sentence: str, end: int, words: Lexicon) -> bool:
     """Whether the span has a side of its own behind it, which things denied seldom have."""
-    lead = _PLACE.match(sentence, end)
-    side = words.sides.match(sentence, lead.end()) if lead else None
-    return side is not None and side.lastgroup != "both"
+    side = words.sides.search(sentence, end)
+    if side is None or side.lastgroup == "both":
+        return False
+    return (
+        _PLACE.fullmatch(sentence, end, side.start()) is not None
+        and words.joins.search(sentence, end, side.start()) is None
+    )
+
+
+def _sized(item: str, rest: str, words: Lexicon) -> bool:
+    """Whether an item of a list was measured, which things denied were not."""
+    behind = STOPS.split(rest)[0].partition(",")[0]
+    sizes = (m for piece in (item, behind) for m in words.units.finditer(piece))
+    return any(
+        m.lastgroup in ("mm", "cm") and not words.limits.search(m.string, 0, m.start())
+        for m in sizes
+    )
 
 
 def is_presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool:
@@ -127,19 +180,32 @@ def is_presupposed(sentence: str, stop: int, start: int, words: Lexicon) -> bool
     for m in words.about.finditer(between):
         if not between[m.end() :].strip():
             other = between[: m.start()].strip()
-            return bool(other) and "(" not in other and words.trace.fullmatch(other) is None
+            parallel = other.endswith(",") or _ends_joined(other, words)  # "of A and of the B"
+            return (
+                bool(other)
+                and "(" not in other
+                and not parallel
+                and words.trace.fullmatch(other) is None
+            )
     return False
+
+
+def _ends_joined(text: str, words: Lexicon) -> bool:
+    return any(m.end() == len(text) for m in words.joins.finditer(text))
 
 
 def is_spoken_for(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
     """Whether what is lacking is a sign of the span: "lack of lung markings suggests ..."."""
-    if words.lacking.fullmatch(sentence, begin, stop) is None:
-        return False
     between = sentence[stop:start]
-    after_comma = (
-        m for m in words.reading.finditer(between) if between[: m.start()].rstrip()[-1:] == ","
+    known = words.signs.match(between.lstrip()) is not None
+    if not known and words.lacking.fullmatch(sentence, begin, stop) is None:
+        return False
+    read_so = (
+        m
+        for m in words.reading.finditer(between)
+        if known or between[: m.start()].rstrip()[-1:] == ","
     )
-    says = (*words.speaks.finditer(between), *after_comma)
+    says = (*words.speaks.finditer(between), *read_so)
     said = next((m for m in says if FEW.fullmatch(f"{between[m.end() :].strip()} ")), None)
     if said is None:
         return False
