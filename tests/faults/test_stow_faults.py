@@ -203,7 +203,7 @@ def test_memory_does_not_grow_with_the_instance(tmp_path: Path) -> None:
         assert _rss(_web(node)) - before < 24 << 20
 
 
-def _turned_away(node: lab.Node) -> list[str]:
+def _strangers(node: lab.Node) -> list[str]:
     """The addresses of those who were no known sender."""
     alerts = [entry for entry in node.audit("110113") if entry.kind == "110126"]
     return [str(entry.details["address"]) for entry in alerts]
@@ -223,7 +223,7 @@ def test_nobody_sends_without_a_token(headers: dict[str, str], door: tuple[lab.N
     answer = stow_lab.send(port, made, **headers)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert made.SOPInstanceUID not in node.stored()
-    assert lab.eventually(lambda: "127.0.0.1" in _turned_away(node)), "told behind the answer"
+    assert lab.eventually(lambda: "127.0.0.1" in _strangers(node)), "told behind the answer"
     assert "x" * 30 not in node.log
 
 
