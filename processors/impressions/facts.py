@@ -68,13 +68,11 @@ def facts_of(findings: str, language: str, known: Sequence[Mention] = ()) -> Fac
 
 
 def _leaves_open(sentence: str, language: str) -> bool:
-    """Whether more is said than is named, or something, named or not, could not be excluded."""
-    return is_unnamed(sentence, language) or bool(lexicon(language).in_doubt.search(fold(sentence)))
-
-
-def is_unnamed(sentence: str, language: str) -> bool:
-    """Whether a sentence says something of what it does not name: "the right lung is not"."""
-    return lexicon(language).unnamed.search(fold(sentence).rstrip(" .")) is not None
+    """Whether more is said than is named ("the right lung is not"), or something, named or not,
+    could not be excluded."""
+    words, folded = lexicon(language), fold(sentence)
+    unnamed = words.unnamed.search(folded.rstrip(" ."))
+    return bool(unnamed or words.in_doubt.search(folded))
 
 
 def _is_urgent(found: Urgency, language: str) -> bool:

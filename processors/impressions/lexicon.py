@@ -147,8 +147,8 @@ _CUES = (
     *("splits", "clause_ends", "copulas", "of", "qualities"),
     *("certain", "claims", "causes", "reading", "partly", "known", "ribs", "idle"),
 )
-# a blank of a phrase outside look-behinds, whose length must not vary
 _NOT = re.compile(r"(?<![\w?]) ?\bnot\b")
+# a blank of a phrase outside look-behinds, whose length must not vary
 _BLANK = re.compile(r"(\(\?<[!=][^)]*\))| (?![?*+{])")
 
 
