@@ -117,10 +117,11 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     for cue in words.after.finditer(clause):
         if cue.lastgroup == "pseudo":
             return None
-        tail = len(re.findall(r"\w+", clause[cue.end() :]))
+        rest = clause[cue.end() :].strip()
+        tail = 0 if words.nowadays.fullmatch(rest) else len(re.findall(r"\w+", rest))
         turns = words.before.match(clause, cue.start()) is not None
-        if words.language == "es" and turns and tail > _TAIL_WORDS:
-            return None
+        if words.language == "es" and turns and (tail > _TAIL_WORDS or words.concepts.search(rest)):
+            return None  # "derrame no se aprecia neumotorax": speaks of what follows
         return Assertion.ABSENT if cue.lastgroup == "negated" else Assertion.UNCERTAIN
     return None
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from processors.impressions.assertion import Assertion, assertion
 from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
+from processors.impressions.reach import ADJECTIVE
 from processors.impressions.text import fold, sentences
 
 SCALE = frozenset({"mild", "moderate", "severe"})
@@ -22,7 +23,6 @@ _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 _ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
 _MARK = re.compile(r"[,;:]")
 _AGED = ("calcification", "granuloma")  # what says itself that something is old
-_ADJECTIVE = re.compile(r"\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)")
 _NEAR = 60  # characters between a structure's name and what is said of it
 
 
@@ -172,7 +172,7 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     if hit.turned or hit.denied or hit.start < last.end or words.before.search(between):
         return False
     one = "," not in between  # "no calcified left hilar adenopathy"
-    if one and any(_ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
+    if one and any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
         return False
     rest = _MARK.split(folded[hit.end :])[0]
     cue = words.before.search(rest)

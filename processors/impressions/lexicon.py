@@ -76,6 +76,7 @@ class Lexicon:
     structures: tuple[Structure, ...]
     before: re.Pattern[str]
     after: re.Pattern[str]
+    nowadays: re.Pattern[str]
     swallowed: re.Pattern[str]
     breaks: re.Pattern[str]
     verbs: re.Pattern[str]
@@ -140,7 +141,7 @@ def table(name: str) -> dict[str, Any]:
 _CUES = (
     *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
-    *("closing", "brief", "limits"),
+    *("closing", "brief", "limits", "nowadays"),
     *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("about", "trace", "lacking", "signs", "speaks"),

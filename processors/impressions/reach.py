@@ -16,6 +16,7 @@ STOPS = re.compile(r"[;:]|\.\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
+ADJECTIVE = re.compile(r"\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)")
 _NEAR = 25  # characters behind a span in which its side stands
 
 
@@ -85,8 +86,9 @@ def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: L
 
 
 def is_loose(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
-    """Whether the span is the second of two things that no "or" joins, and more is said of it:
-    "no A, B under the diaphragm". What has a side of its own is told apart elsewhere (`labeller`).
+    """Whether the span is the second of two things that no "or" joins, and more is said of it, or
+    the first is no finding that stands in such lists: "no A, B under the diaphragm", "no
+    obstruction, B". What has a side of its own is told apart elsewhere (`labeller`).
     """
     rest = STOPS.split(sentence[cue[1] :])[0].rstrip(" .")
     ended = words.breaks.search(rest, end - cue[1])
@@ -102,7 +104,10 @@ def is_loose(sentence: str, cue: tuple[int, int], start: int, end: int, words: L
         return False  # "no acute, displaced fracture"
     if words.limits.search(own[1]) and words.units.search(own[1]):
         return False  # "no effusion, nodules larger than 4 mm"
-    return any(words.qualities.sub("", part).strip() for part in own)
+    if any(words.qualities.sub("", part).strip() for part in own):
+        return True
+    described = words.degrees.fullmatch(first.strip()) or ADJECTIVE.fullmatch(first.split()[-1])
+    return not described and words.concepts.search(first) is None
 
 
 def is_beyond(sentence: str, cue: tuple[int, int], start: int, words: Lexicon) -> bool:

@@ -422,6 +422,20 @@ def test_a_report_is_read_in_less_than_a_millisecond() -> None:
         ("en", "Pneumothorax - no. Effusion - yes.", "pneumothorax- effusion+"),
         ("es", "Mediastino no ensanchado. Ganglios no aumentados.", "enlarged_mediastinum- "
          "adenopathy-"),
+        # the other of two, which no "or" joins
+        ("en", "No obstruction, free intraperitoneal air.", "free_air?"),
+        ("en", "No suspicious, noncalcified nodule.", "nodule-"),
+        ("en", "No pneumothorax, pleural effusion.", "pneumothorax- effusion-"),
+        # what is denied behind its name, now
+        ("es", "El derrame no se aprecia en el control actual.", "effusion-"),
+        ("es", "El neumotórax no se visualiza en la radiografía actual.", "pneumothorax-"),
+        ("es", "Derrame no visible en el estudio actual.", "effusion-"),
+        ("es", "Derrame no visible en el estudio previo.", "effusion+"),
+        ("es", "Sin evidencia actual del neumotórax previo.", "pneumothorax-"),
+        ("es", "Neumotórax (-). Derrame pleural (+).", "pneumothorax- effusion+"),
+        ("es", "Derrame izquierdo no se aprecia neumotórax.", "effusion+L pneumothorax-"),
+        ("es", "Cardiomegalia no se identifica derrame.", "cardiomegaly+ effusion-"),
+        ("es", "Carcinoma de alto grado -- no se observa infiltración.", "malignancy+ infiltrate-"),
         # the other side, without the name
         ("en", "No effusion on the right but one on the left.", "effusion-R effusion+L"),
         ("en", "Effusion on the left, none on the right.", "effusion+L"),
