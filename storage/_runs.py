@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
 
 from storage import _finish, _planning, _retention, _rows
 from storage.database import Database, Transaction
@@ -35,6 +35,45 @@ _PAGE = 500
 FAR = timedelta(days=1)  # a time to wait for that is further off means: the clock jumped back
 
 
+def _waiting_done() -> ColumnElement[bool]:
+    """Waited for a time that has come, as bound: see `_due_at`."""
+    due = or_(
+        runs.c.not_before.is_(None),
+        runs.c.not_before <= bindparam("now"),
+        runs.c.not_before > bindparam("far"),
+    )
+    return and_(runs.c.state == RunState.WAITING, due)
+
+
+def _next(mode: str, urgent: bool, named: bool) -> Select[Any]:
+    """The oldest ready run of that kind; named: of the bound processors."""
+    query = (
+        select(runs.c.id)
+        .join_from(runs, studies)
+        .where(runs.c.state == RunState.READY, runs.c.urgent.is_(urgent), runs.c.mode == mode)
+        .where(studies.c.state != StudyState.HELD)
+        .order_by(runs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=runs)
+    )
+    if named:
+        query = query.where(runs.c.processor.in_(bindparam("processors", expanding=True)))
+    return query
+
+
+# Put together once: every worker asks several times a second, and building one costs more than the
+# database's answer.
+_ANY = select(exists().where(or_(runs.c.state == RunState.READY, _waiting_done())))
+_WAKE = (
+    update(runs)
+    .where(_waiting_done())
+    .values(state=RunState.READY, not_before=None)
+    .returning(runs)
+)
+_KINDS = (("live", True), ("live", False), ("shadow", True), ("shadow", False))
+_NEXT = {named: tuple(_next(*kind, named) for kind in _KINDS) for named in (False, True)}
+
+
 class Runs:
     """Executions of processors on studies."""
 
@@ -49,10 +88,14 @@ class Runs:
         None: any. Runs of held studies stay.
         """
 
+        asked = {} if processors is None else {"processors": list(processors)}
+        with self._database.read() as connection:  # what idle workers ask: no lock, no turn
+            if not connection.scalar(_ANY, _due_at(self._database.clock())):
+                return None
+
         def work(transaction: Transaction) -> Run | None:
             _wake(transaction)
-            asked = (("live", True), ("live", False), ("shadow", True), ("shadow", False))
-            found = (_next(transaction, *one, processors) for one in asked)
+            found = (transaction.connection.scalar(one, asked) for one in _NEXT[bool(asked)])
             chosen = next(filter(None, found), None)
             return None if chosen is None else _take(transaction, chosen, owner)
 
@@ -295,33 +338,14 @@ def _of_mode(query: Select[Any], mode: str | None) -> Select[Any]:
     return query if mode is None else query.where(runs.c.mode == mode)
 
 
+def _due_at(now: datetime) -> Mapping[str, datetime]:
+    return {"now": now, "far": now + FAR}
+
+
 def _wake(transaction: Transaction) -> None:
     """Make ready what waited for a time that has come (or lies absurdly far off)."""
-    now = transaction.now
-    due = or_(runs.c.not_before.is_(None), runs.c.not_before <= now, runs.c.not_before > now + FAR)
-    values = {"state": RunState.READY, "not_before": None}
-    woken = transaction.connection.execute(
-        update(runs).where(runs.c.state == RunState.WAITING, due).values(values).returning(runs)
-    ).all()
-    for row in woken:
+    for row in transaction.connection.execute(_WAKE, _due_at(transaction.now)).all():
         transaction.audit(_event("run.ready", _rows.run(row), 0, {}))
-
-
-def _next(
-    transaction: Transaction, mode: str, urgent: bool, processors: Collection[str] | None
-) -> int | None:
-    query = (
-        select(runs.c.id)
-        .join_from(runs, studies)
-        .where(runs.c.state == RunState.READY, runs.c.urgent.is_(urgent), runs.c.mode == mode)
-        .where(studies.c.state != StudyState.HELD)
-        .order_by(runs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=runs)
-    )
-    if processors is not None:
-        query = query.where(runs.c.processor.in_(processors))
-    return transaction.connection.scalar(query)
 
 
 def _take(transaction: Transaction, run_id: int, owner: str) -> Run:
