@@ -28,6 +28,7 @@ from processors import Analysis, Instance, Processor, ProcessorError, Status, St
 from processors.analysis import Pixels
 from processors.bounded import DeviceLost
 from processors.pixels import colour, read_dataset, render, values
+from processors.vae.normalise import reduced
 from reports import IdentityUnclear, Options, Report, ReportError, SourceIdentity, write_each
 from reports.identity import of
 from reports.result import result
@@ -79,9 +80,14 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
         dataset.decode()
         return dataset
 
-    @lru_cache(maxsize=2)  # gate and model look at the same picture; a volume must not pile up
+    @lru_cache(maxsize=2)  # a volume must not pile up
     def pixels(instance_uid: str, frame: int) -> Pixels:
         return render(read(instance_uid, pixels=True), frame)
+
+    @lru_cache(maxsize=2)  # gate, model and reports look at the same picture
+    def film(instance_uid: str, frame: int) -> tuple[Pixels, tuple[int, int]]:
+        picture = render(read(instance_uid, pixels=True), frame)
+        return reduced(picture), (picture.shape[0], picture.shape[1])
 
     def coloured(instance_uid: str, frame: int) -> float:
         return colour(read(instance_uid, pixels=True), frame)
@@ -90,7 +96,7 @@ def load(uid: str, files: Mapping[str, Path]) -> Study:
         return values(read(instance_uid, pixels=True), frame)
 
     headers = tuple(Instance(instance_uid, header(instance_uid)) for instance_uid in sorted(files))
-    return Study(uid, headers, pixels, coloured, measured)
+    return Study(uid, headers, pixels, coloured, measured, film)
 
 
 def judge(

@@ -37,7 +37,11 @@ class Stopwatch:
             with self("decode"):
                 return study.pixels(instance_uid, frame)
 
-        return replace(study, pixels=pixels)
+        def film(instance_uid: str, frame: int) -> tuple[Pixels, tuple[int, int]]:
+            with self("decode"):
+                return study.film(instance_uid, frame)
+
+        return replace(study, pixels=pixels, reduced=film)
 
     def milliseconds(self) -> Mapping[str, float]:
         return {name: round(seconds * 1e3, 1) for name, seconds in self._seconds.items()}

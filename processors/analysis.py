@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 Pixels = NDArray[np.float32]
 PixelReader = Callable[[str, int], Pixels]
 ColourReader = Callable[[str, int], float]
+FilmReader = Callable[[str, int], tuple[Pixels, tuple[int, int]]]
 
 
 class State(StrEnum):
@@ -289,6 +290,15 @@ class Study:
     pixels: PixelReader
     colour: ColourReader = field(default=lambda _uid, _frame: 0.0)
     values: PixelReader = field(default=no_values)
+    reduced: FilmReader | None = None
+
+    def film(self, instance_uid: str, frame: int) -> tuple[Pixels, tuple[int, int]]:
+        """As `pixels`, but reduced where the film is long (`reduced`, if the study has one); and
+        the stored grid's rows and columns. For what is shown or resized anyway."""
+        if self.reduced:
+            return self.reduced(instance_uid, frame)
+        picture = self.pixels(instance_uid, frame)
+        return picture, (picture.shape[0], picture.shape[1])
 
     def header(self, instance_uid: str) -> Dataset:
         return next(i.header for i in self.instances if i.uid == instance_uid)

@@ -34,18 +34,20 @@ def overlay(
 ) -> Image.Image:
     """The original beside the same with the contours, and what the model says below."""
     language = words(options.language)
-    pixels = study.pixels(*place)
-    rows, columns = pixels.shape
-    ratio = _aspect(study.header(place[0]))
-    base, side = drawing.grey(pixels), _side(max(columns, rows * ratio))
-    clean = drawing.panel(base, (side, side), ratio)
+    film, (rows, columns) = study.film(*place)
+    stored, ratio = (columns, rows), _aspect(study.header(place[0]))
+    side = _side(max(columns, rows * ratio))
+    clean = drawing.panel(drawing.grey(film), (side, side), ratio)
     findings = content.findings_on(analysis, place)
     outlines = _outlines(findings[:MOST_FINDINGS], place)
     panels: tuple[Image.Image, ...] = (clean,)
-    titles: tuple[str, ...] = (_sized(language.no_outline, clean, base, language),)
+    titles: tuple[str, ...] = (_sized(language.no_outline, clean, stored, language),)
     if outlines:
         panels = (clean, drawing.outlined(clean, (columns, rows), outlines))
-        titles = (_sized(language.original, clean, base, language), _meaning(findings, language))
+        titles = (
+            _sized(language.original, clean, stored, language),
+            _meaning(findings, language),
+        )
     wide = clean.width > WIDE * clean.height
     layout = drawing.Layout(panels, titles, stacked=wide, least_width=round(1.25 * clean.height))
     caption = drawing.yielding(layout, _caption(analysis, findings, options, bool(outlines)))
@@ -69,10 +71,11 @@ def _aspect(header: Dataset) -> float:
     return 1.0
 
 
-def _sized(title: str, shown: Image.Image, source: Image.Image, language: Words) -> str:
-    if shown.size == source.size:
+def _sized(title: str, shown: Image.Image, source: tuple[int, int], language: Words) -> str:
+    """source: the stored columns and rows."""
+    if shown.size == source:
         return title
-    grown = shown.width > source.width
+    grown = shown.width > source[0]
     return f"{title} ({language.enlarged if grown else language.reduced})"
 
 
@@ -181,14 +184,14 @@ def map_overlay(
         raise ValueError(f"the explanation {explanation.method} has no map")
     language = words(options.language)
     place = (explanation.instance_uid, finding.frame)
-    pixels = study.pixels(*place)
-    ratio = _aspect(study.header(place[0]))
-    base, side = drawing.grey(pixels), _side(max(pixels.shape[1], pixels.shape[0] * ratio))
-    clean = drawing.panel(base, (side, side), ratio)
+    film, (rows, columns) = study.film(*place)
+    stored, ratio = (columns, rows), _aspect(study.header(place[0]))
+    side = _side(max(columns, rows * ratio))
+    clean = drawing.panel(drawing.grey(film), (side, side), ratio)
     name = content.method_name(explanation, language)
     signed = bool((explanation.difference < 0).any())
     titles = (
-        _sized(language.original, clean, base, language),
+        _sized(language.original, clean, stored, language),
         f"{name}: {language.map if signed else language.map_for}",
     )
     panels = (clean, drawing.tinted(clean, explanation.difference))

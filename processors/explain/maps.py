@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.segmentation import slic
+from skimage.transform import resize
 
 from processors.analysis import Check, Explanation
 from processors.explain import faithfulness
@@ -69,20 +71,18 @@ def told(said: Mapping[str, str], **values: float | str) -> dict[str, str]:
     return found
 
 
-def _tents(wide: int, length: int) -> Array:
-    """Weights (wide, length) of linear interpolation between pixel centres, edges repeated."""
-    place = np.clip((np.arange(wide) + 0.5) * length / wide - 0.5, 0, length - 1)
-    tents = np.maximum(1 - np.abs(place[:, None] - np.arange(length)), 0)
-    return np.asarray(tents, dtype=np.float32)
-
-
 def enlarged(maps: Array, shape: tuple[int, ...]) -> Array:
-    """Maps (..., size, size) on a picture's grid (rows, columns).
-
-    What `skimage.transform.resize(order=1, mode="edge")` gives, as two products of matrices.
-    """
-    rows, columns = (_tents(wide, maps.shape[-1]) for wide in shape)
-    return np.asarray(rows @ maps @ columns.T, dtype=np.float32)
+    """Maps (..., size, size) on a picture's grid (rows, columns), linearly between pixel centres:
+    `skimage.transform.resize(order=1, mode="edge")`. Pillow does the same faster, but blurs where
+    it reduces."""
+    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, *maps.shape[-2:])
+    if min(shape) < maps.shape[-1]:
+        made = [resize(one, shape, order=1, mode="edge", anti_aliasing=False) for one in flat]
+    else:
+        size = (shape[1], shape[0])
+        drawn = (Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in flat)
+        made = [np.asarray(one) for one in drawn]
+    return np.stack(made).reshape(*maps.shape[:-2], *shape)
 
 
 def superpixels(image: Array, count: int) -> NDArray[np.intp]:

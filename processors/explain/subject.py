@@ -21,7 +21,7 @@ from processors.vae.normalise import Greys, network_input, resize_area
 
 CLEAR = 0.5  # log-odds below the band at which a counterfactual may stop
 AT_ONCE = 64  # pictures in one pass of the encoder: bounds the memory
-LONGEST = 512  # pixels of a frame's long side: sharp on a screen, small in a report
+LONGEST = 360  # pixels of a frame's long side: as a report shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +86,23 @@ class Film:
 
 def read_film(instance_uid: str, pixels: Array, bundle: Bundle) -> Film:
     """Everything that explaining one instance needs; one pass of the encoder."""
-    return read_films([(instance_uid, pixels)], bundle)[0]
+    return read_films([(instance_uid, pixels, (pixels.shape[0], pixels.shape[1]))], bundle)[0]
 
 
-def read_films(images: Iterable[tuple[str, Array]], bundle: Bundle) -> list[Film]:
-    """As `read_film`, of each (instance UID, pixels); the encoder gets all inputs in batches."""
-    read = [_unread(uid, pixels, bundle.size) for uid, pixels in images]
+def read_films(images: Iterable[tuple[str, Array, tuple[int, int]]], bundle: Bundle) -> list[Film]:
+    """As `read_film`, of each (instance UID, pixels, rows and columns as stored); the encoder gets
+    all inputs in batches."""
+    read = [_unread(uid, pixels, stored, bundle.size) for uid, pixels, stored in images]
     latents = bundle.encode(np.stack([film.network for film in read]))
     return [replace(film, latent=latent) for film, latent in zip(read, latents, strict=True)]
 
 
-def _unread(instance_uid: str, pixels: Array, size: int) -> Film:
+def _unread(instance_uid: str, pixels: Array, stored: tuple[int, int], size: int) -> Film:
     """A film that the encoder has not seen; it takes the place of pixels that are no more held."""
     network, greys = network_input(pixels, size)
     ratio = min(1.0, LONGEST / max(pixels.shape))
     rows, columns = (max(1, round(side * ratio)) for side in pixels.shape)
     picture = np.clip(resize_area(pixels, rows, columns), 0, 1)
-    stored = (int(pixels.shape[0]), int(pixels.shape[1]))
     return Film(instance_uid, picture, greys, network, np.empty(0, np.float32), stored)
 
 

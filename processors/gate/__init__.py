@@ -148,7 +148,7 @@ def _by_pixels(study: Study, uid: str, allowed: Terms, folder: Path, language: s
     header = study.header(uid)
     try:
         coloured = is_colour(header) and study.colour(uid, 1) > COLOURED
-        picture = study.pixels(uid, 1)
+        picture, _ = study.film(uid, 1)
     except UnreadablePixels as error:
         name = str(getattr(error, "cause", "damaged"))
         kind = "no-pixels" if name == "missing" else "unreadable"

@@ -1,8 +1,9 @@
 """Turns a film of any size and exposure into the network's input, and grey values back.
 
-One square resize by area, then histogram equalisation: afterwards every film has the same
-brightness, contrast and shape, so that a model cannot read its answer from them. The same as
-MONAI's `Resize(mode="area")` and `HistogramNormalize` (a test compares them), without torch.
+One square resize by area (of long films after `reduced`), then histogram equalisation: afterwards
+every film has the same brightness, contrast and shape, so that a model cannot read its answer from
+them. The same as MONAI's `Resize(mode="area")` and `HistogramNormalize` (a test compares them),
+without torch.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 Image = NDArray[np.float32]
 BINS = 256
+ENOUGH = 1024  # pixels of a long side: more than any panel or network here takes
 
 
 def _edges(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -39,6 +42,17 @@ def _sums(
     for row, (above, below) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         np.add.reduce(image[above:below], axis=0, dtype=np.float64, out=sums[row])
     return sums
+
+
+def reduced(image: Image) -> Image:
+    """A film of twice ENOUGH or longer by the means of whole blocks of its pixels, so that it is at
+    least ENOUGH long; any other as it is. What is shown and judged is smaller still: a detector's
+    10 MB need be read once only."""
+    factor = max(image.shape) // ENOUGH
+    if factor < 2:
+        return image
+    picture = Picture.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.asarray(picture.reduce(factor), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,6 @@ def greys_of(image: Image) -> Greys:
 
 def network_input(image: Image, size: int) -> tuple[Image, Greys]:
     """The (size, size) input in 0..1 of a film, and the map that made it."""
-    small = resize_area(image, size, size)
+    small = resize_area(reduced(image), size, size)
     greys = greys_of(small)
     return greys.to_network(small), greys

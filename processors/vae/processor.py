@@ -180,8 +180,8 @@ class VaeBundleProcessor:
         if verdict.refusal is not None:
             return self._unsuitable(study, verdict.refusal)
         gated = time.perf_counter()
-        pixels = ((uid, study.pixels(uid, 1)) for uid in verdict.accepted)
-        judged = [self._judge(study, film) for film in read_films(pixels, self._bundle)]
+        films = ((uid, *study.film(uid, 1)) for uid in verdict.accepted)
+        judged = [self._judge(study, film) for film in read_films(films, self._bundle)]
         findings = tuple(f for found, _ in judged for f, _ in found)
         read = time.perf_counter()
         chosen = _chosen(judged)

@@ -13,7 +13,7 @@ from tiny_bundle import tiny_plan
 
 from processors.training.data import read_images
 from processors.training.make import inference
-from processors.vae.normalise import greys_of, network_input, resize_area
+from processors.vae.normalise import ENOUGH, greys_of, network_input, reduced, resize_area
 
 
 def _film(rows: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -95,3 +95,29 @@ def test_a_uniform_film_is_finite() -> None:
 def test_area_keeps_the_mean() -> None:
     film = _film(96, 128)
     assert resize_area(film, 32, 32).mean() == pytest.approx(film.mean(), abs=1e-5)
+
+
+def _smooth(rows: int, columns: int) -> np.ndarray:
+    """A film as films are, without a border that moves by less than a pixel when it is reduced."""
+    return resize_bilinear(_film(12, 12, 3), (columns, rows))
+
+
+def resize_bilinear(film: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "factor"),
+    [(2 * ENOUGH - 1, 900, 1), (2 * ENOUGH, 1000, 2), (2500, 2048, 2), (1401, 3333, 3)],
+)
+def test_a_long_film_is_reduced_once_and_read_as_before(
+    rows: int, columns: int, factor: int
+) -> None:
+    film = _smooth(rows, columns)
+    less = reduced(film)
+    assert less.shape == (-(-rows // factor), -(-columns // factor))
+    assert reduced(less) is less
+    assert less.mean() == pytest.approx(film.mean(), abs=1e-3)
+    np.testing.assert_array_equal(network_input(film, 64)[0], network_input(less, 64)[0])
+    whole = resize_area(film, 64, 64)
+    np.testing.assert_allclose(resize_area(less, 64, 64), whole, atol=0.01)
