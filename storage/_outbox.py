@@ -37,6 +37,13 @@ OUTCOMES = {
 _MOST = 1000  # characters of a peer's answer that are kept
 
 
+_OLDEST = (  # put together once: every lane asks before each step
+    select(deliveries.c.destination, func.min(deliveries.c.created_at))
+    .where(deliveries.c.state.in_((DeliveryState.WAITING, DeliveryState.SENDING)))
+    .group_by(deliveries.c.destination)
+)
+
+
 class Outbox:
     """Deliveries."""
 
@@ -211,14 +218,8 @@ class Outbox:
 
     def oldest_waiting(self) -> Mapping[str, datetime]:
         """For each destination with anything undelivered, when the oldest of it was made."""
-        undelivered = (DeliveryState.WAITING, DeliveryState.SENDING)
-        query = (
-            select(deliveries.c.destination, func.min(deliveries.c.created_at))
-            .where(deliveries.c.state.in_(undelivered))
-            .group_by(deliveries.c.destination)
-        )
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(_OLDEST)}
 
 
 def _lost(delivery_id: int) -> ColumnElement[bool]:

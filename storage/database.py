@@ -81,6 +81,9 @@ class Database:
         self._turn = threading.Lock()
         self.engine = engine(self.url, busy_timeout)
         self._writer = self.engine.execution_options(immediate=True)
+        self._snapshots = self.engine
+        if self.url.get_backend_name() == "postgresql":  # SQLite's reads see one moment anyway
+            self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one transaction; run it anew if it met another one at the same rows."""
@@ -98,10 +101,8 @@ class Database:
     @contextmanager
     def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
         """A connection for reading; snapshot: all reads see one moment."""
-        options = {}
-        if snapshot and self.url.get_backend_name() == "postgresql":
-            options = {"isolation_level": "REPEATABLE READ"}
-        with self._translated(), self.engine.execution_options(**options).begin() as connection:
+        reader = self._snapshots if snapshot else self.engine
+        with self._translated(), reader.begin() as connection:
             yield connection
 
     def close(self) -> None:
