@@ -23,6 +23,8 @@ _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 _ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
 _MARK = re.compile(r"[,;:]")
 _AGED = ("calcification", "granuloma")  # what says itself that something is old
+# what in English takes another finding's name before its own: "tuberculosis infection"
+_HEADS = frozenset({"consolidation", "infection", "infiltrate", "mass", "nodule", "opacity"})
 _NEAR = 60  # characters between a structure's name and what is said of it
 
 
@@ -103,6 +105,8 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     for i in range(1, len(hits)):
         if states[i] is Assertion.ABSENT and _runs_on(folded, hits, i, words):
             states[i] = Assertion.PRESENT
+        elif states[i] is Assertion.ABSENT and _unjoined(folded, hits, i, words):
+            states[i] = Assertion.UNCERTAIN
     for i in range(len(hits) - 1):
         pair = states[i : i + 2]
         between = folded[hits[i].end : hits[i + 1].start]
@@ -189,6 +193,23 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
         told += " ".join(rest.split()[:3])
         return "," in between and (sided or _beside_a_list(folded[: last.end], told, words))
     return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
+
+
+def _unjoined(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
+    """Whether a thing stands right behind a denied one, with no comma and no "or": "no effusion no
+    pneumothorax cardiomegaly", as dictated. Who is to say whether it is denied too?"""
+    hit, last = hits[i], hits[i - 1]
+    if hit.turned or hit.denied or last.turned or hit.start < last.end:
+        return False
+    if words.language == "en" and hit.concept in _HEADS:
+        return False
+    if folded[last.end : hit.start].strip() or hit.concept == last.concept:
+        return False
+    if any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
+        return False
+    rest = _MARK.split(folded[hit.end :])[0]
+    gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
+    return not gone and not words.joins.search(rest)
 
 
 def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:

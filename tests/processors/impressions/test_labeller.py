@@ -426,6 +426,19 @@ def test_a_report_is_read_in_less_than_a_millisecond() -> None:
         ("en", "No obstruction, free intraperitoneal air.", "free_air?"),
         ("en", "No suspicious, noncalcified nodule.", "nodule-"),
         ("en", "No pneumothorax, pleural effusion.", "pneumothorax- effusion-"),
+        ("es", "No derrame no neumotórax cardiomegalia.", "effusion- pneumothorax- cardiomegaly?"),
+        ("en", "No effusion no pneumothorax fracture.", "effusion- pneumothorax- fracture?"),
+        ("en", "No evidence of tuberculosis infection.", "tuberculosis- infection-"),
+        ("es", "No se identifica neumotórax se identifica derrame.", "pneumothorax- effusion+"),
+        # what has not gone
+        ("es", "No ha desaparecido el derrame.", "effusion+"),
+        ("es", "No se ha reabsorbido el derrame.", "effusion+"),
+        ("es", "No disminuye el derrame.", "effusion+"),
+        ("es", "No mejora la condensación.", "consolidation+"),
+        ("es", "Falta de resolución de la neumonía.", "pneumonia+"),
+        # what one projection does not show
+        ("es", "Condensación no visible en la lateral.", "consolidation?"),
+        ("en", "Consolidation not seen on the lateral view.", "consolidation?"),
         # what is denied behind its name, now
         ("es", "El derrame no se aprecia en el control actual.", "effusion-"),
         ("es", "El neumotórax no se visualiza en la radiografía actual.", "pneumothorax-"),
