@@ -27,7 +27,7 @@ from pydicom import dcmread
 from processors.pixels import render
 from processors.training.table import NEEDED, Line, read_lines
 from processors.training.trivial import trivial_statistics
-from processors.training.twins import twins
+from processors.training.twins import erased, twins
 from processors.vae.normalise import Image, network_input
 
 TUNE_PART = 7  # one patient in seven of `train` is kept for choosing and calibrating
@@ -309,21 +309,27 @@ def load(
 def _with_twins(
     sample: Sample, image: Image, questions: Sequence[Question]
 ) -> Iterator[tuple[Sample, Image]]:
-    """The image; then, if it has any, its twin without the finding and the one with it twice.
+    """The image; then, as far as they can be made, its twins: without the finding and with it
+    twice; of images that fit also the finding erased and an equal place erased.
 
     A mask knows one of two findings alone: boxes say where they are.
     """
     yield sample, image
-    made = twins(image, sample.boxes)
-    if made is None:
-        return
     none = tuple(
         len(q.answers) if q.none and target >= 0 else UNKNOWN
         for q, target in zip(questions, sample.targets, strict=True)
     )
     path = sample.path
-    yield replace(sample, path=f"{path}#without", targets=none, boxes=(), mask=""), made.without
-    yield replace(sample, path=f"{path}#two", boxes=made.boxes, mask=""), made.with_two
+    healthy = replace(sample, targets=none, boxes=(), mask="")
+    if made := twins(image, sample.boxes):
+        yield replace(healthy, path=f"{path}#without"), made.without
+        yield replace(sample, path=f"{path}#two", boxes=made.boxes, mask=""), made.with_two
+    if is_tuning(sample.patient):  # calibrated on so many synthetic ones, thresholds would rise
+        return
+    lots = np.random.default_rng(zlib.crc32(path.encode()))
+    if filled := erased(image, sample.boxes, lots):
+        yield replace(healthy, path=f"{path}#erased"), filled.without
+        yield replace(sample, path=f"{path}#beside", mask=""), filled.beside
 
 
 def _masks(images: Path, samples: Sequence[Sample]) -> dict[str, Image]:

@@ -27,12 +27,12 @@ from processors.training.data import ImageSet, Sample
 from processors.training.evaluate import score
 from processors.training.measure import area, estimate, share
 from processors.training.places import lot
+from processors.training.twins import elsewhere
 from processors.training.witness import Witness
 from processors.vae.latent import Array, Row, evidence, margin, probability, shares, traverse
 from processors.vae.normalise import Greys, network_input
 
 DIRECTIONS = 4  # random ones, per image
-TRIES = 24  # places tried for a box elsewhere
 Numbers = NDArray[np.float64]
 SAME = Greys(np.array([0.0, 1.0]), np.array([0.0, 1.0]))  # frames stay in the network's greys
 
@@ -119,19 +119,6 @@ def _greyed(image: Array, mask: NDArray[np.bool_]) -> Array:
     return np.where(mask, np.float32(level), image)
 
 
-def _elsewhere(
-    box: NDArray[np.bool_], field: NDArray[np.bool_], generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    """The same mask moved to another part of the field; where it fits best of some tries."""
-    best, fit = box, -1.0
-    for _ in range(TRIES):
-        moved = np.roll(box, tuple(generator.integers(0, box.shape[0], 2)), (0, 1))
-        good = float(field[moved].mean()) if not (moved & box).any() else -1.0
-        if good > fit:
-            best, fit = moved, good
-    return best
-
-
 def use_of_boxes(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
     """AUC lost when the box is greyed and when an equal box elsewhere is, mean over the answers of
     the first question; share of the images called right that keep their answer without the box.
@@ -149,7 +136,7 @@ def use_of_boxes(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
         free = inside if inside is not None else np.ones(box.shape, bool)
         shown["whole"].append(image)
         shown["box"].append(_greyed(image, box))
-        shown["elsewhere"].append(_greyed(image, _elsewhere(box, free, generator)))
+        shown["elsewhere"].append(_greyed(image, elsewhere(box, free, generator)))
     logits = {name: _margins(bundle, boxed, pictures) for name, pictures in shown.items()}
     targets, patients = boxed.answers(0), [s.patient for s in boxed.samples]
     many = len(bundle.card["questions"][0]["answers"])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from processors.training.data import UNKNOWN, Question, load
-from processors.training.twins import midline, twins
+from processors.training.twins import erased, midline, twins
 
 SIDE = 128
 TUMOUR = (30.0, 50.0, 16.0, 16.0)  # x, y, width, height
@@ -61,7 +61,28 @@ def test_no_twins(picture: np.ndarray, boxes: tuple[tuple[float, ...], ...]) -> 
     assert twins(picture, boxes) is None
 
 
-@pytest.mark.parametrize(("twin", "count"), [(False, 2), (True, 4)])
+def test_a_tumour_is_erased_and_an_equal_place_beside_it() -> None:
+    picture = head()
+    made = erased(picture, (TUMOUR,), np.random.default_rng(0))
+    assert made is not None
+    assert (made.without > 0.9).sum() == 0
+    assert (made.beside > 0.9).sum() == 16 * 16
+    for changed in (made.without, made.beside):
+        assert (changed != picture).sum() == 16 * 16
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        pytest.param((), id="no box"),
+        pytest.param(((2.0, 2.0, SIDE - 4.0, SIDE - 4.0),), id="no place beside it"),
+    ],
+)
+def test_nothing_is_erased(boxes: tuple[tuple[float, ...], ...]) -> None:
+    assert erased(head(), boxes, np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize(("twin", "count"), [(False, 2), (True, 6)])
 def test_load_adds_the_twins(tmp_path: Path, twin: bool, count: int) -> None:
     for name, tumour in (("a", TUMOUR), ("b", None)):
         grey = np.rint(head(0, tumour) * 255).astype(np.uint8)
@@ -79,3 +100,5 @@ def test_load_adds_the_twins(tmp_path: Path, twin: bool, count: int) -> None:
     if twin:
         assert found["a.png#without"] == ((1,), "a.png")  # "no finding", of the same patient
         assert found["a.png#two"] == ((0,), "a.png")
+        assert found["a.png#erased"] == ((1,), "a.png")
+        assert found["a.png#beside"] == ((0,), "a.png")
