@@ -196,20 +196,26 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
 
 
 def _unjoined(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
-    """Whether a thing stands right behind a denied one, with no comma and no "or": "no effusion no
-    pneumothorax cardiomegaly", as dictated. Who is to say whether it is denied too?"""
+    """Whether a thing stands right behind a denied one, with no comma and no "or": "no pneumothorax
+    cardiomegaly", "no effusion new nodule", as dictated. Who is to say whether it is denied too?"""
     hit, last = hits[i], hits[i - 1]
     if hit.turned or hit.denied or last.turned or hit.start < last.end:
         return False
-    if words.language == "en" and hit.concept in _HEADS:
-        return False
-    if folded[last.end : hit.start].strip() or hit.concept == last.concept:
+    between = folded[last.end : hit.start].strip()
+    if between:
+        return words.lasts.fullmatch(between) is not None and not _listed(folded, hit, words)
+    if hit.concept == last.concept or (words.language == "en" and hit.concept in _HEADS):
         return False
     if any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
         return False
+    return not _listed(folded, hit, words)
+
+
+def _listed(folded: str, hit: _Hit, words: Lexicon) -> bool:
+    """Whether a list goes on behind it, or it is itself denied there."""
     rest = _MARK.split(folded[hit.end :])[0]
     gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
-    return not gone and not words.joins.search(rest)
+    return gone or words.joins.search(rest) is not None
 
 
 def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
