@@ -12,6 +12,7 @@ from tiny_bundle import tiny_images
 from processors.runtime import Bundle, open_bundle
 from processors.training import probes
 from processors.training.data import ImageSet
+from processors.training.twins import elsewhere
 from processors.training.witness import train_witness
 
 
@@ -85,7 +86,7 @@ def test_elsewhere_is_in_the_field_and_not_at_the_box() -> None:
     field[4:28, 4:28] = True
     box = np.zeros((32, 32), bool)
     box[6:12, 6:12] = True
-    moved = probes._elsewhere(box, field, np.random.default_rng(0))
+    moved = elsewhere(box, field, np.random.default_rng(0))
     assert moved.sum() == box.sum()
     assert not (moved & box).any()
     assert field[moved].mean() > 0.8
