@@ -357,5 +357,6 @@ def test_a_viewer_shows_everything(ward: Ward) -> None:
         ward.tools / str(shoot[0]), *shoot[1:], "--study", unreadable,
         "--out", SHOTS / "unreadable", check=False,
     )  # fmt: skip
-    faults = [line for line in text.splitlines() if line.startswith("ERROR")]
+    said = [line for line in text.splitlines() if line.startswith("ERROR")]
+    faults = [line for line in said if "favicon.ico" not in line]  # the viewer's server has none
     assert [fault.split(":")[0].endswith("-DX") for fault in faults] == [True], text
