@@ -30,6 +30,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
 from config.settings import Settings
+from dicom_node.destinations.streaming import answers_for_us
 from storage import Storage, open_storage, pending, upgrade
 
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -317,7 +318,8 @@ def associated(
     handlers = [(evt.EVT_CONN_OPEN, _no_delay, [opened])]
     assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, tls_args=tls)
     try:
-        yield assoc
+        with answers_for_us(assoc):
+            yield assoc
     finally:
         if assoc.is_established:
             assoc.release()

@@ -20,6 +20,7 @@ from pynetdicom.association import Association
 
 from dicom_node.commitment import words
 from dicom_node.commitment.words import BadWords, Report, Request
+from dicom_node.destinations.streaming import answers_for_us
 
 LINGER = 3.0  # seconds in which a report may come on the association of its request
 SUCCESS, INVALID_ARGUMENT, PROCESSING_FAILURE = 0x0000, 0x0115, 0x0110
@@ -66,9 +67,10 @@ def ask(party: Party, request: Request, on_report: Callable[[Report], bool]) -> 
         if isinstance(opened, Trouble):
             return opened
         sent = words.as_request(request)
-        status = _status(
-            lambda: opened.send_n_action(sent, words.REQUEST, words.PUSH_MODEL, words.INSTANCE)
-        )
+        with answers_for_us(opened):  # no longer than that: the report comes the same way
+            status = _status(
+                lambda: opened.send_n_action(sent, words.REQUEST, words.PUSH_MODEL, words.INSTANCE)
+            )
         if status != SUCCESS:
             why = f"{party} answered the N-ACTION with {_shown(status)}"
             return Trouble(why, reached=True, refused=status is not None)
@@ -82,9 +84,10 @@ def tell(party: Party, report: Report) -> Trouble | None:
         if isinstance(opened, Trouble):
             return opened
         said, event = words.as_report(report), report.event_type
-        status = _status(
-            lambda: opened.send_n_event_report(said, event, words.PUSH_MODEL, words.INSTANCE)
-        )
+        with answers_for_us(opened):
+            status = _status(
+                lambda: opened.send_n_event_report(said, event, words.PUSH_MODEL, words.INSTANCE)
+            )
         if status != SUCCESS:
             return Trouble(f"{party} answered the N-EVENT-REPORT with {_shown(status)}", True)
         return None

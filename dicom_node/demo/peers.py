@@ -23,6 +23,8 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from dicom_node.destinations.streaming import answers_for_us
+
 _LEVELS = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 _START, _END = b"\x0b", b"\x1c\r"
 
@@ -137,8 +139,9 @@ def query(host: str, port: int, ae_title: str, wanted: Dataset) -> list[Dataset]
     link = entity.associate(host, port, ae_title=ae_title, evt_handlers=[_NO_DELAY])
     if not link.is_established:
         return []
-    answers = link.send_c_find(wanted, StudyRootQueryRetrieveInformationModelFind)
-    found = [identifier for _, identifier in answers if identifier is not None]
+    with answers_for_us(link):
+        answers = link.send_c_find(wanted, StudyRootQueryRetrieveInformationModelFind)
+        found = [identifier for _, identifier in answers if identifier is not None]
     link.release()
     return found
 
@@ -151,7 +154,8 @@ def store(port: int, called: str, calling: str, datasets: Sequence[Dataset]) -> 
     link = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[_NO_DELAY])
     if not link.is_established:
         return [-1] * len(datasets)
-    statuses = [int(getattr(link.send_c_store(d), "Status", -1)) for d in datasets]
+    with answers_for_us(link):
+        statuses = [int(getattr(link.send_c_store(d), "Status", -1)) for d in datasets]
     link.release()
     return statuses
 

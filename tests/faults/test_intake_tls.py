@@ -170,7 +170,7 @@ def test_tls_wrong_ca_or_certificate_of_another_ae(start: Start, site: dict[str,
     assert asks(node, client(site, "ct"))[:1] == b"\3"
     assert lab.rejection(node) == (1, 1, 3)
     why = "calling AE title comes without the certificate it is bound to"
-    assert lab.eventually(lambda: reasons(node).count(why) == 2)
+    assert lab.eventually(lambda: reasons(node).count(why) >= 2)  # `rejection` may ask again
     assert asks(node, client(site, "pacs"))[:1] == b"\2"
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
 
-from dicom_node.demo import patients
+from dicom_node.demo import patients, peers
 
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 _NAMESPACE = uuid.UUID("3a2a7a57-6a0f-4c29-9a53-0b4f3f5f8c11")
@@ -67,15 +66,7 @@ def lateral(name: str = "LAT") -> Dataset:
 
 def send(port: int, *datasets: Dataset, calling: str = "TRIALPACS") -> list[int]:
     """C-STORE over one association; the statuses, -1 where there was no answer."""
-    entity = AE(calling)
-    for pair in {(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in datasets}:
-        entity.add_requested_context(*pair)
-    link = entity.associate("127.0.0.1", port, ae_title="DICTAMEN")
-    if not link.is_established:
-        return [-1] * len(datasets)
-    statuses = [int(getattr(link.send_c_store(d), "Status", -1)) for d in datasets]
-    link.release()
-    return statuses
+    return peers.store(port, "DICTAMEN", calling, datasets)
 
 
 def dictated(image: Dataset, name: str, findings: str, impression: str = "") -> Dataset:
