@@ -22,6 +22,7 @@ from processors.impressions.reach import (
     is_beyond,
     is_blocked,
     is_loose,
+    is_of_before,
     is_over,
     is_presupposed,
     is_spoken_for,
@@ -53,7 +54,7 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
     ahead = [cue for cue in every if cue[1] <= start]
     if any(kind == "pseudo" and begin < start < stop for begin, stop, kind in every):
         return Assertion.ABSENT  # "no change": denies the change, though not what did not change
-    hedge, instead = False, False
+    hedge, instead, rest = False, False, sentence[end:].lstrip()
     for begin, stop, kind in reversed(ahead):
         if kind in ("pseudo", "passive", "hypothetical", "history"):
             continue
@@ -73,6 +74,8 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
                 break
             if is_beyond(sentence, cue, start, words):
                 break
+            if is_of_before(sentence, begin, stop, start, words):
+                return Assertion.PRESENT if words.lasts.match(rest) else Assertion.UNCERTAIN
             if (
                 is_over(sentence, cue, start, end, words)
                 or is_whole(sentence, cue, start, end, words)
@@ -115,15 +118,25 @@ def _after(sentence: str, end: int, words: Lexicon) -> Assertion | None:
     broken = words.breaks.search(rest)
     clause = rest[: min(m.start() if m else len(rest) for m in (stop, broken))].lstrip()
     for cue in words.after.finditer(clause):
-        if cue.lastgroup == "pseudo":
+        if cue.lastgroup == "pseudo" or _is_of_next(clause[: cue.start()], words):
             return None
         rest = clause[cue.end() :].strip()
         tail = 0 if words.nowadays.fullmatch(rest) else len(re.findall(r"\w+", rest))
         turns = words.before.match(clause, cue.start()) is not None
-        if words.language == "es" and turns and (tail > _TAIL_WORDS or words.concepts.search(rest)):
+        gone = words.gone.fullmatch(cue[0]) and not words.meant.match(rest)
+        far = tail > _TAIL_WORDS or words.concepts.search(rest)
+        if words.language == "es" and turns and far and not gone:
             return None  # "derrame no se aprecia neumotorax": speaks of what follows
         return Assertion.ABSENT if cue.lastgroup == "negated" else Assertion.UNCERTAIN
     return None
+
+
+def _is_of_next(between: str, words: Lexicon) -> bool:
+    """Whether what follows speaks of another thing behind what was said to last: "effusion stable
+    pneumothorax resolved"."""
+    named = next(words.concepts.finditer(between), None)
+    lasts = words.lasts.search(between, 0, named.start()) if named else None
+    return lasts is not None and FEW.fullmatch(between, 0, lasts.start()) is not None
 
 
 def _after_all(

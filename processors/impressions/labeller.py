@@ -203,7 +203,8 @@ def _unjoined(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool
         return False
     between = folded[last.end : hit.start].strip()
     if between:
-        return words.lasts.fullmatch(between) is not None and not _listed(folded, hit, words)
+        told = words.lasts.fullmatch(between) or words.closing.fullmatch(between)
+        return told is not None and not _listed(folded, hit, words)
     if hit.concept == last.concept or (words.language == "en" and hit.concept in _HEADS):
         return False
     if any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
@@ -260,6 +261,8 @@ def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lex
         said = _predicate(structure, folded, name, words)
         if said:
             kind, start, end = said
+            if kind == "normal" and _is_excepted(folded, end, hits, words):
+                kind = "borderline"
             low, high = min(start, name.start()), max(end, name.end())
             found.append(
                 _Hit(
@@ -272,6 +275,13 @@ def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lex
                 )
             )
     return found
+
+
+def _is_excepted(folded: str, end: int, hits: Iterable[_Hit], words: Lexicon) -> bool:
+    """Whether what is well is not well in a place, of which no more is said: "clear except on the
+    left"."""
+    rest = folded[end:].lstrip(" ,")
+    return words.excepts.match(rest) is not None and all(h.end <= end for h in hits)
 
 
 def _predicate(

@@ -77,8 +77,10 @@ class Lexicon:
     before: re.Pattern[str]
     after: re.Pattern[str]
     nowadays: re.Pattern[str]
+    gone: re.Pattern[str]
     swallowed: re.Pattern[str]
     breaks: re.Pattern[str]
+    excepts: re.Pattern[str]
     verbs: re.Pattern[str]
     joins: re.Pattern[str]
     either: re.Pattern[str]
@@ -139,9 +141,19 @@ def table(name: str) -> dict[str, Any]:
 
 # cues that are asked as they stand in the file, by name
 _CUES = (
-    *("swallowed", "breaks", "verbs", "joins", "either", "disjoined", "versus", "instead"),
+    *(
+        "swallowed",
+        "breaks",
+        "excepts",
+        "verbs",
+        "joins",
+        "either",
+        "disjoined",
+        "versus",
+        "instead",
+    ),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
-    *("closing", "brief", "limits", "nowadays"),
+    *("closing", "brief", "limits", "nowadays", "gone"),
     *("in_doubt", "plain", "parts"),
     *("part_of", "in_part", "not_that", "meant", "exists", "not_excluded", "left_open"),
     *("about", "trace", "lacking", "signs", "speaks"),

@@ -118,6 +118,17 @@ def is_beyond(sentence: str, cue: tuple[int, int], start: int, words: Lexicon) -
     return words.joins.search(rest) is None
 
 
+def is_of_before(sentence: str, begin: int, stop: int, start: int, words: Lexicon) -> bool:
+    """Whether a verb of going speaks of the thing right before it: "pneumothorax resolved effusion
+    stable"; not with an article behind it: "derrame estable, se ha resuelto el neumotorax"."""
+    if words.gone.fullmatch(sentence, begin, stop) is None or "," in sentence[stop : start + 1]:
+        return False
+    if words.meant.match(sentence[stop:].lstrip()):
+        return False
+    named = [m.end() for m in words.concepts.finditer(sentence, 0, begin)]
+    return bool(named) and not words.sides.sub("", sentence[named[-1] : begin]).strip()
+
+
 def _goes_on(sentence: str, end: int, words: Lexicon) -> bool:
     """Whether a list has its "or" behind the span."""
     ended = words.breaks.search(sentence, end)

@@ -144,7 +144,7 @@ def test_queue_flood_leaves_the_intake_as_fast_and_shows_the_backlog(
             stat = films.restamped(films.cast()[0].datasets[0], "STAT")
             stat.RequestedProcedurePriority = "STAT"
             assert films.send(node.port, stat) == [0]
-            wait_for(lambda: storage.runs.list(study_uid=stat.StudyInstanceUID), 30, "planned")
+            wait_for(lambda: storage.runs.list(study_uid=stat.StudyInstanceUID), 90, "planned")
             page = node.get("/metrics")[1]
         finally:
             os.kill(worker, signal.SIGCONT)
