@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from processors.impressions.assertion import Assertion, assertion
 from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
-from processors.impressions.reach import ADJECTIVE
+from processors.impressions.reach import ADJECTIVE, FEW
 from processors.impressions.text import fold, sentences
 
 SCALE = frozenset({"mild", "moderate", "severe"})
@@ -101,7 +101,10 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
         hits += _said_of(structure, folded, named, words)
     hits.sort(key=lambda hit: hit.start)
     first = min((hit.end for hit in named), default=len(folded))
-    states = [_state(folded, hit, language, beside=first <= hit.start) for hit in hits]
+    states = [
+        _state(_told_of(hit, hits, folded), hit, language, beside=first <= hit.start)
+        for hit in hits
+    ]
     for i in range(1, len(hits)):
         if states[i] is Assertion.ABSENT and _runs_on(folded, hits, i, words):
             states[i] = Assertion.PRESENT
@@ -197,19 +200,24 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
 
 def _unjoined(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
     """Whether a thing stands right behind a denied one, with no comma and no "or": "no pneumothorax
-    cardiomegaly", "no effusion new nodule", as dictated. Who is to say whether it is denied too?"""
+    cardiomegaly", "no effusion bilateral infiltrates", as dictated. Who is to say whether it is
+    denied too?"""
     hit, last = hits[i], hits[i - 1]
     if hit.turned or hit.denied or last.turned or hit.start < last.end:
         return False
-    between = folded[last.end : hit.start].strip()
-    if between:
-        told = words.lasts.fullmatch(between) or words.closing.fullmatch(between)
-        return told is not None and not _listed(folded, hit, words)
-    if hit.concept == last.concept or (words.language == "en" and hit.concept in _HEADS):
-        return False
     if any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
         return False
-    return not _listed(folded, hit, words)
+    if _listed(folded, hit, words):
+        return False
+    between = folded[last.end : hit.start].strip()
+    if between:
+        tied = words.ties.search(between) or words.verbs.fullmatch(between)
+        own = FEW.fullmatch(f"{between} ") is not None and not tied
+        return own and words.before.search(between) is None
+    behind = " ".join(folded[hit.end :].split()[:2])
+    told = words.sides.search(behind) or words.closing.search(behind)
+    head = words.language == "en" and hit.concept in _HEADS and not told
+    return hit.concept != last.concept and not head
 
 
 def _listed(folded: str, hit: _Hit, words: Lexicon) -> bool:
@@ -235,6 +243,12 @@ def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> boo
         assertion(folded, *span, words.language) is Assertion.PRESENT
         for span in (*granulomas, *beside)
     )
+
+
+def _told_of(hit: _Hit, hits: Iterable[_Hit], folded: str) -> str:
+    """The sentence as far as it may speak of what is well: "heart is normal and effusion resolved"
+    turns no heart."""
+    return folded[: min((h.start for h in hits if hit.turned and h.start >= hit.end), default=None)]
 
 
 def _state(folded: str, hit: _Hit, language: str, *, beside: bool) -> Assertion | None:

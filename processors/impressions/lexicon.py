@@ -83,6 +83,7 @@ class Lexicon:
     excepts: re.Pattern[str]
     verbs: re.Pattern[str]
     joins: re.Pattern[str]
+    ties: re.Pattern[str]
     either: re.Pattern[str]
     disjoined: re.Pattern[str]
     versus: re.Pattern[str]
@@ -147,6 +148,7 @@ _CUES = (
         "excepts",
         "verbs",
         "joins",
+        "ties",
         "either",
         "disjoined",
         "versus",

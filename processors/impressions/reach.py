@@ -16,7 +16,9 @@ STOPS = re.compile(r"[;:]|\.\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
-ADJECTIVE = re.compile(r"\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)")
+ADJECTIVE = re.compile(
+    r"(?!infiltrad)\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)"
+)
 _NEAR = 25  # characters behind a span in which its side stands
 
 
