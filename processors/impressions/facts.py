@@ -23,6 +23,8 @@ _BONES = ("bone_lesion", "dislocation")
 _NEVER_WELL = (
     *("pneumothorax", "hydropneumothorax", "congestion", "enlarged_mediastinum"),
     *("mass", "malignancy", "metastasis", "cavity"),
+    *("consolidation", "pneumonia", "infection", "infiltrate", "airspace_disease"),
+    *("edema", "heart_failure", "lobar_collapse"),
 )
 
 

@@ -150,6 +150,11 @@ def test_drafting_loads_no_torch() -> None:
         ("es", "No se ve neumotórax derecho, pero sí en el izquierdo.", "pero sí"),
         ("es", "Se ha retirado el drenaje, apareciendo neumotórax moderado.", "neumotórax"),
         ("es", "Sonda de alimentación en bronquio izquierdo.", "bronquio"),
+        ("es", "Condensación ya conocida, en resolución. Marcapasos.", "resolución"),
+        ("en", "Resolving known pneumonia. No effusion.", "Resolving"),
+        ("en", "Widened mediastinum. Left rib fracture. Left lung clear.", "Widened mediastinum"),
+        ("en", "Large right pneumothorax. Right rib fractures.", "Right rib fractures"),
+        ("es", "Derrame derecho. Fracturas costales derechas.", "Fracturas costales derechas"),
     ],
 )
 def test_no_all_clear_is_written_over_what_is_there(
