@@ -21,7 +21,8 @@ from processors.impressions.wording import Wording, wording
 _BONES = ("bone_lesion", "dislocation")
 # beside which no all-clear of heart and lungs stands, be they known and stable
 _NEVER_WELL = (
-    *("pneumothorax", "hydropneumothorax", "congestion", "enlarged_mediastinum"),
+    *("pneumothorax", "hydropneumothorax", "subcutaneous_emphysema", "pneumomediastinum"),
+    *("congestion", "enlarged_mediastinum"),
     *("mass", "malignancy", "metastasis", "cavity"),
     *("consolidation", "pneumonia", "infection", "infiltrate", "airspace_disease"),
     *("edema", "heart_failure", "lobar_collapse"),

@@ -601,6 +601,23 @@ def test_how_far_a_denial_a_doubt_and_a_side_reach(language: str, text: str, tol
         ("en", "Epidural abscess compressing the spinal cord.", "abscess cord_compression"),
         ("en", "The cord is not compressed.", ""),
         ("en", "Acute fx of the left 5th rib.", "fracture"),
+        ("es", "Gas bajo el diafragma. Aire subdiafragmático.", "free_air free_air"),
+        ("en", "Gas under the right hemidiaphragm. Subphrenic air.", "free_air free_air"),
+        ("es", "Colapso de LSD. Pulmón derecho blanco.", "lobar_collapse whiteout"),
+        ("en", "RUL collapse. Collapsed LLL.", "lobar_collapse lobar_collapse"),
+        ("es", "Enfisema de partes blandas. Enfisema.", "subcutaneous_emphysema emphysema"),
+        ("en", "Left chest wall emphysema. Emphysema.", "subcutaneous_emphysema emphysema"),
+        ("es", "Mediastino desplazado a la derecha.", "mediastinal_shift"),
+        ("en", "The mediastinum is shifted to the left.", "mediastinal_shift"),
+        ("es", "Moneda en esófago. Ingesta de pila.", "foreign_body foreign_body"),
+        ("en", "Swallowed battery. No rib destruction.", "foreign_body"),
+        ("es", "Suelta de globos. Patrón miliar.", "metastasis nodule"),
+        ("en", "CTR of 0.58. Cardiothoracic ratio 0.48.", "cardiomegaly"),
+        (
+            "es",
+            "ICT 0,6. Pérdida de altura de cuerpo vertebral.",
+            "cardiomegaly compression_fracture",
+        ),
     ],
 )
 def test_what_must_not_be_missed_is_known_by_its_other_names(
