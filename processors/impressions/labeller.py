@@ -183,7 +183,8 @@ def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
         return False
     rest = _MARK.split(folded[hit.end :])[0]
     cue = words.before.search(rest)
-    behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:2])
+    far = 4 if words.language == "es" else 2  # "en lobulo inferior izquierdo"
+    behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:far])
     own = f"{folded[last.end : hit.end]} {behind}"
     sided = bool(named_sides(own, words))
     gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
