@@ -22,6 +22,7 @@ from processors.impressions.reach import (
     is_beyond,
     is_blocked,
     is_loose,
+    is_measured,
     is_of_before,
     is_over,
     is_presupposed,
@@ -77,7 +78,8 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
             if is_of_before(sentence, begin, stop, start, words):
                 return Assertion.PRESENT if words.lasts.match(rest) else Assertion.UNCERTAIN
             if (
-                is_over(sentence, cue, start, end, words)
+                is_measured(sentence[stop:start], words)
+                or is_over(sentence, cue, start, end, words)
                 or is_whole(sentence, cue, start, end, words)
                 or is_loose(sentence, cue, start, end, words)
             ):

@@ -17,8 +17,8 @@ from processors.impressions import numbers
 from processors.impressions.assertion import ASSERTED, Assertion, assertion
 from processors.impressions.facts import Facts, facts_of
 from processors.impressions.faults import Fault, Objection, objection
-from processors.impressions.labeller import COUNT, SCALE, Mention, named_sides, read, sides_in
-from processors.impressions.lexicon import Lexicon, concepts
+from processors.impressions.labeller import COUNT, Mention, named_sides, read, sides_in
+from processors.impressions.lexicon import SCALE, Lexicon, concepts
 from processors.impressions.omissions import is_narrowed, left_out
 from processors.impressions.text import fold, sentences
 from processors.impressions.wording import against

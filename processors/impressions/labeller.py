@@ -8,23 +8,20 @@ Never: an image, a model, a guess at what a report leaves unsaid. How a state is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from processors.impressions.assertion import Assertion, assertion
+from processors.impressions.dictated import MARK, Hit, describes, runs_on, unjoined
 from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
-from processors.impressions.reach import ADJECTIVE, FEW
+from processors.impressions.reach import FEW
 from processors.impressions.text import fold, sentences
 
-SCALE = frozenset({"mild", "moderate", "severe"})
 COUNT = frozenset({"single", "multiple"})
 _RANK = (Assertion.ABSENT, Assertion.UNCERTAIN, Assertion.PRESENT)
 _ADJACENT = re.compile(r"\s+(?:\w+\s+)?")
-_MARK = re.compile(r"[,;:]")
 _AGED = ("calcification", "granuloma")  # what says itself that something is old
-# what in English takes another finding's name before its own: "tuberculosis infection"
-_HEADS = frozenset({"consolidation", "infection", "infiltrate", "mass", "nodule", "opacity"})
 _NEAR = 60  # characters between a structure's name and what is said of it
 
 
@@ -47,20 +44,6 @@ class Mention:
     degrees: frozenset[str] = frozenset()
     sizes: tuple[float, ...] = ()
     old: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    """A concept's place in a sentence; `probe` is the span whose state is asked."""
-
-    concept: str
-    start: int
-    end: int
-    probe: tuple[int, int]
-    turned: bool = False  # the probe says that the concept is absent: "normal", "clear"
-    doubt: bool = False
-    denied: bool = False  # the denial stands within its words: "mediastinum not widened"
-    again: bool = False  # meant, not named: its words are all that describes it
 
 
 def read(text: str, language: str) -> tuple[Mention, ...]:
@@ -89,7 +72,7 @@ def summary(mentions: Iterable[Mention]) -> Mapping[str, Assertion]:
 def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     words, folded = lexicon(language), fold(text)
     hits = [
-        _Hit(m.lastgroup or "", m.start(), m.end(), m.span(), denied=_denies(m, folded, words))
+        Hit(m.lastgroup or "", m.start(), m.end(), m.span(), denied=_denies(m, folded, words))
         for m in words.concepts.finditer(folded)
     ]
     hits += _again(folded, hits, words)
@@ -100,15 +83,18 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
     for structure in words.structures:
         hits += _said_of(structure, folded, named, words)
     hits.sort(key=lambda hit: hit.start)
-    first = min((hit.end for hit in named), default=len(folded))
+    first = min((hit.end for hit in hits), default=len(folded))
     states = [
         _state(_told_of(hit, hits, folded), hit, language, beside=first <= hit.start)
         for hit in hits
     ]
     for i in range(1, len(hits)):
-        if states[i] is Assertion.ABSENT and _runs_on(folded, hits, i, words):
+        if states[i] is Assertion.ABSENT and runs_on(folded, hits, i, words):
             states[i] = Assertion.PRESENT
-        elif states[i] is Assertion.ABSENT and _unjoined(folded, hits, i, words):
+        elif states[i] is Assertion.ABSENT and (
+            unjoined(folded, hits, i, words)
+            or (states[i - 1] is Assertion.UNCERTAIN and describes(folded, hits, i, words))
+        ):
             states[i] = Assertion.UNCERTAIN
     for i in range(len(hits) - 1):
         pair = states[i : i + 2]
@@ -143,7 +129,7 @@ def _denies(name: re.Match[str], folded: str, words: Lexicon) -> bool:
     return any(cue.lastgroup == "negated" for cue in inside)
 
 
-def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
+def _again(folded: str, hits: Iterable[Hit], words: Lexicon) -> list[Hit]:
     """Concepts meant again without being named: "none on the right, but on the left", "not seen,
     but cannot be excluded"."""
     found = []
@@ -153,82 +139,11 @@ def _again(folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
             if named and named[-1].end <= m.start():
                 probe = (m.end() - 1, m.end())
                 concept = named[-1].concept
-                found.append(_Hit(concept, *m.span(), probe, doubt=doubt, again=True))
+                found.append(Hit(concept, *m.span(), probe, doubt=doubt, again=True))
     return found
 
 
-def _beside_a_list(denied: str, own: str, words: Lexicon) -> bool:
-    """Whether what is on both sides stands behind a list of denials that had its "or", or behind a
-    single one (in English: named so before its noun): "no pneumothorax or mass, bilateral
-    effusions"."""
-    side = words.sides.search(own)
-    if side is None:
-        return False
-    clause = re.split(r"[.;:]", denied)[-1]
-    begun = max((cue.end() for cue in words.before.finditer(clause)), default=0)
-    listed = clause[begun:]  # "no pneumothorax, no mass, ..." are two lists of one
-    first = words.language == "es" or not own[: side.start()].strip()
-    return ("," not in listed and first) or words.joins.search(listed) is not None
-
-
-def _runs_on(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
-    """Whether what a denial seems to reach is told beside what it denies: "no effusion left rib
-    fracture". It has a side (behind no comma also a degree) of its own and no list goes on."""
-    hit, last = hits[i], hits[i - 1]
-    between = folded[last.end : hit.start]
-    if hit.turned or hit.denied or hit.start < last.end or words.before.search(between):
-        return False
-    one = "," not in between  # "no calcified left hilar adenopathy"
-    if one and any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
-        return False
-    rest = _MARK.split(folded[hit.end :])[0]
-    cue = words.before.search(rest)
-    far = 4 if words.language == "es" else 2  # "en lobulo inferior izquierdo"
-    behind = " ".join(rest[: cue.start() if cue else len(rest)].split()[:far])
-    own = f"{folded[last.end : hit.end]} {behind}"
-    sided = bool(named_sides(own, words))
-    gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
-    ended = words.breaks.search(folded, hit.end)
-    listed = words.disjoined.search(folded, hit.end, ended.start() if ended else len(folded))
-    if gone or listed or words.joins.search(between) or "/" in between:
-        return False
-    if _MARK.search(between):  # "no pneumothorax, left effusion", "..., bilateral effusions"
-        told = f"{_MARK.split(between)[-1]}{folded[hit.start : hit.end]} "
-        told += " ".join(rest.split()[:3])
-        return "," in between and (sided or _beside_a_list(folded[: last.end], told, words))
-    return sided or any(m.lastgroup in SCALE for m in words.degrees.finditer(own))
-
-
-def _unjoined(folded: str, hits: Sequence[_Hit], i: int, words: Lexicon) -> bool:
-    """Whether a thing stands right behind a denied one, with no comma and no "or": "no pneumothorax
-    cardiomegaly", "no effusion bilateral infiltrates", as dictated. Who is to say whether it is
-    denied too?"""
-    hit, last = hits[i], hits[i - 1]
-    if hit.turned or hit.denied or last.turned or hit.start < last.end:
-        return False
-    if any(ADJECTIVE.fullmatch(folded, h.start, h.end) for h in (last, hit)):
-        return False
-    if _listed(folded, hit, words):
-        return False
-    between = folded[last.end : hit.start].strip()
-    if between:
-        tied = words.ties.search(between) or words.verbs.fullmatch(between)
-        own = FEW.fullmatch(f"{between} ") is not None and not tied
-        return own and words.before.search(between) is None
-    behind = " ".join(folded[hit.end :].split()[:2])
-    told = words.sides.search(behind) or words.closing.search(behind)
-    head = words.language == "en" and hit.concept in _HEADS and not told
-    return hit.concept != last.concept and not head
-
-
-def _listed(folded: str, hit: _Hit, words: Lexicon) -> bool:
-    """Whether a list goes on behind it, or it is itself denied there."""
-    rest = _MARK.split(folded[hit.end :])[0]
-    gone = any(m.lastgroup == "negated" for m in words.after.finditer(rest))
-    return gone or words.joins.search(rest) is not None
-
-
-def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> bool:
+def _is_old(folded: str, hits: Iterable[Hit], hit: Hit, words: Lexicon) -> bool:
     """Whether a finding is for certain said to be old: beside it, or as a granuloma of its
     sentence; "possibly old" and "not calcified" are not."""
     lesion = concepts()[hit.concept].finding == "lung_lesion"
@@ -246,13 +161,13 @@ def _is_old(folded: str, hits: Iterable[_Hit], hit: _Hit, words: Lexicon) -> boo
     )
 
 
-def _told_of(hit: _Hit, hits: Iterable[_Hit], folded: str) -> str:
+def _told_of(hit: Hit, hits: Iterable[Hit], folded: str) -> str:
     """The sentence as far as it may speak of what is well: "heart is normal and effusion resolved"
     turns no heart."""
     return folded[: min((h.start for h in hits if hit.turned and h.start >= hit.end), default=None)]
 
 
-def _state(folded: str, hit: _Hit, language: str, *, beside: bool) -> Assertion | None:
+def _state(folded: str, hit: Hit, language: str, *, beside: bool) -> Assertion | None:
     """beside: whether another thing is named before it, of which a denial may be."""
     state = assertion(folded, *hit.probe, language)
     if state is None or hit.denied:
@@ -267,7 +182,7 @@ def _state(folded: str, hit: _Hit, language: str, *, beside: bool) -> Assertion 
     return Assertion.UNCERTAIN if doubt and state is Assertion.PRESENT else state
 
 
-def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lexicon) -> list[_Hit]:
+def _said_of(structure: Structure, folded: str, hits: Iterable[Hit], words: Lexicon) -> list[Hit]:
     """What a sentence says of a structure: "the heart is enlarged", "clear lungs"."""
     found = []
     for name in structure.names.finditer(folded):
@@ -280,7 +195,7 @@ def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lex
                 kind = "borderline"
             low, high = min(start, name.start()), max(end, name.end())
             found.append(
-                _Hit(
+                Hit(
                     structure.concept,
                     low,
                     high,
@@ -292,7 +207,7 @@ def _said_of(structure: Structure, folded: str, hits: Iterable[_Hit], words: Lex
     return found
 
 
-def _is_excepted(folded: str, end: int, hits: Iterable[_Hit], words: Lexicon) -> bool:
+def _is_excepted(folded: str, end: int, hits: Iterable[Hit], words: Lexicon) -> bool:
     """Whether what is well is not well in a place, of which no more is said: "clear except on the
     left"."""
     rest = folded[end:].lstrip(" ,")
@@ -310,6 +225,8 @@ def _predicate(
     lead = max(0, name.start() - 30)
     for kind, pattern in kinds.items():
         for m in pattern.finditer(folded, lead, name.start()):
+            if _is_told_of_another(folded, m.start(), words):
+                continue
             between = words.of.sub("", folded[m.end() : name.start()])
             if _ADJACENT.fullmatch(between):
                 return kind, *m.span()
@@ -328,13 +245,23 @@ def _predicate(
     return kind, name.end() + m.start(), name.end() + m.end()
 
 
+def _is_told_of_another(folded: str, start: int, words: Lexicon) -> bool:
+    """Whether an adjective is said of a structure before it: "heart is big mediastinum normal"."""
+    verbs = [
+        v
+        for v in words.verbs.finditer(folded, 0, start)
+        if FEW.fullmatch(folded, v.end(), start) and not words.ties.search(folded, v.end(), start)
+    ]
+    return any(s.names.search(folded, 0, v.start()) for v in verbs for s in words.structures)
+
+
 def _alternative(between: str, words: Lexicon) -> bool:
     """Whether "X or Y" stands between two mentions: neither is then certain."""
     m = re.fullmatch(r"[\s,]*(\S+)\s*(?:[\w-]+\s+){0,3}", between)
     return bool(m and words.either.fullmatch(m[1])) or between.strip() == "/"
 
 
-def _around(folded: str, hits: list[_Hit], i: int, words: Lexicon) -> str:
+def _around(folded: str, hits: list[Hit], i: int, words: Lexicon) -> str:
     """The words that describe one mention: from what describes the one before to the next."""
     hit = hits[i]
     low, high = 0, len(folded)
@@ -352,7 +279,7 @@ def _around(folded: str, hits: list[_Hit], i: int, words: Lexicon) -> str:
     return folded[low:high]
 
 
-def _between(folded: str, hit: _Hit, after: _Hit, words: Lexicon) -> int:
+def _between(folded: str, hit: Hit, after: Hit, words: Lexicon) -> int:
     """Where one mention's words end; undivided ones are the next's in English, where adjectives
     stand before the noun, and the one's before in Spanish."""
     default = hit.end if words.language == "en" else after.start
@@ -361,7 +288,7 @@ def _between(folded: str, hit: _Hit, after: _Hit, words: Lexicon) -> int:
 
 def _border(folded: str, end: int, start: int, words: Lexicon, default: int) -> int:
     """Where the description of one mention ends and that of the next begins."""
-    marks = (p.search(folded, end, max(start, end)) for p in (_MARK, words.splits))
+    marks = (p.search(folded, end, max(start, end)) for p in (MARK, words.splits))
     return min((m.start() for m in marks if m), default=default)
 
 

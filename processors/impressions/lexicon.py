@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 LANGUAGES = ("en", "es")
+SCALE = frozenset({"mild", "moderate", "severe"})
 # CheXpert's thirteen observations (Irvin et al., AAAI 2019; "No Finding" follows) and adenopathy
 FINDINGS = (
     "enlarged_mediastinum",

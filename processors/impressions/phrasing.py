@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from processors.impressions.assertion import Assertion
-from processors.impressions.labeller import SCALE, Mention
-from processors.impressions.lexicon import compiled, table
+from processors.impressions.labeller import Mention
+from processors.impressions.lexicon import SCALE, compiled, table
 from processors.impressions.text import fold
 
 _MASK = re.compile(r"\b[Xx]{3,}\b(?:[-/][Xx]{3,}\b)*")

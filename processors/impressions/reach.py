@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from processors.impressions.lexicon import Lexicon, lexicon
+from processors.impressions.lexicon import SCALE, Lexicon, lexicon
 
 STOPS = re.compile(r"[;:]|\.\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
@@ -80,11 +80,16 @@ def is_over(sentence: str, cue: tuple[int, int], start: int, end: int, words: Le
 
 
 def is_whole(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
-    """Whether a denial had its own verb before the comma in front of the span: "no A seen, B"."""
+    """Whether a denial had its own verb in front of the span: "no A seen, B", "no A is seen B"."""
     between = sentence[cue[1] : start]
-    behind = [between[verb.end() :].lstrip() for verb in words.closing.finditer(between)]
-    ended = any(b.startswith(",") and not words.disjoined.search(b) for b in behind)
-    return ended and not _goes_on(sentence, end, words)
+    for verb in words.closing.finditer(between):
+        behind = between[verb.end() :].lstrip()
+        tied = words.ties.match(behind) or words.disjoined.search(behind)
+        ahead = between[: verb.start()].rstrip()
+        told = behind.startswith(",") or words.concepts.search(ahead)
+        if told and not tied and not _ends_joined(ahead, words):  # "no A or identified B"
+            return not _goes_on(sentence, end, words)
+    return False
 
 
 def is_loose(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
@@ -165,7 +170,7 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
     """Whether an item of a list has a degree or an age of its own, which things denied have not."""
     after = re.match(r"\s+(\w+)", rest)
     return any(
-        m.lastgroup in ("mild", "moderate", "severe")
+        m.lastgroup in SCALE
         for piece in (item, after[1] if after else "")
         for m in words.degrees.finditer(piece)
     ) or bool(words.lasts.match(item.lstrip()))
@@ -180,6 +185,11 @@ def _sided(sentence: str, end: int, words: Lexicon) -> bool:
         _PLACE.fullmatch(sentence, end, side.start()) is not None
         and words.joins.search(sentence, end, side.start()) is None
     )
+
+
+def is_measured(between: str, words: Lexicon) -> bool:
+    """Whether a size stands in front of a span, which things denied do not have: "no A 3 cm B"."""
+    return not words.limits.search(between) and _sized(between, "", words)
 
 
 def _sized(item: str, rest: str, words: Lexicon) -> bool:

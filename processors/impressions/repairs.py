@@ -16,8 +16,8 @@ from processors.impressions import numbers
 from processors.impressions.assertion import ASSERTED, Assertion
 from processors.impressions.facts import Facts
 from processors.impressions.faults import Fault
-from processors.impressions.labeller import SCALE, Mention, read
-from processors.impressions.lexicon import compiled, table
+from processors.impressions.labeller import Mention, read
+from processors.impressions.lexicon import SCALE, compiled, table
 from processors.impressions.text import fold
 
 _WORD = re.compile(r"\w+")

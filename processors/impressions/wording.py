@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from processors.impressions.assertion import ASSERTED, Assertion, assertion
 from processors.impressions.faults import Fault
-from processors.impressions.labeller import SCALE, Mention
-from processors.impressions.lexicon import Lexicon, lexicon
+from processors.impressions.labeller import Mention
+from processors.impressions.lexicon import SCALE, Lexicon, lexicon
 from processors.impressions.text import fold, sentences
 
 _WORD = re.compile(r"[a-z]+")

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_findings_and_states_of_the_hand_labelled_sentences(language: str) -> No
     f1 = 2 * precision * recall / (precision + recall)
     print(f"\n{language}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f} ({FLOOR})")
     assert f1 >= FLOOR
+
+
+def asserted(text: str) -> set[str]:
+    return {m.concept for m in read(text, "en") if m.state in ASSERTED}
+
+
+@pytest.mark.shared
+def test_two_sentences_dictated_without_stops_lose_and_make_next_to_nothing(shared: Path) -> None:
+    """Pairs of neighbours from Open-i's findings, run together: at most .01 lose."""
+    pairs: dict[str, set[str]] = {}
+    with (shared / "data/reports/openi.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            told = [s.text.strip(" .") for s in sentences(row["findings"]) if s.text.strip(" .")]
+            for first, then in pairwise(told):
+                both = f"{first} {then}".lower().replace(",", "")
+                if "xxxx" not in both and len(both) <= 200:
+                    pairs[both] = asserted(f"{first}.") | asserted(f"{then}.")
+    changed = [both for both, found in pairs.items() if asserted(both) != found]
+    lost = [both for both in changed if pairs[both] - asserted(both)]
+    print(f"\n{len(pairs)} pairs: {len(lost)} lose, {len(changed) - len(lost)} only make a finding")
+    assert len(pairs) > 4000
+    assert len(lost) <= 0.01 * len(pairs)
 
 
 @pytest.mark.shared
@@ -482,6 +505,21 @@ def test_a_report_is_read_in_less_than_a_millisecond() -> None:
         ("es", "Mínima cámara apical residual.", "pneumothorax+"),
         ("es", "Líquido en cisuras.", "effusion+"),
         ("es", "Síndrome intersticial.", "interstitial_pattern+"),
+        ("en", "No effusion or pneumothorax fractures of the 5th and 6th ribs.",
+         "effusion- pneumothorax- fracture?"),
+        ("en", "No pneumothorax a wedge-shaped opacity has developed.", "pneumothorax- opacity?"),
+        ("en", "No aspiration a 3.0 cm nodule is present.", "nodule?"),
+        ("en", "No pneumothorax left base opacity may represent atelectasis or pneumonia.",
+         "pneumothorax- opacity+L atelectasis? pneumonia?"),
+        ("en", "No pneumothorax is seen calcified granuloma is noted.",
+         "pneumothorax- calcification? granuloma?"),
+        ("en", "No effusion or visualized pneumothorax.", "effusion- pneumothorax-"),
+        ("es", "No pinzamiento de senos costofrénicos infiltrado en lóbulo inferior izquierdo.",
+         "blunted_angle- infiltrate+L"),
+        ("en", "Small effusions the heart is not grossly enlarged.", "effusion+ cardiomegaly-"),
+        ("en", "Heart is mildly enlarged mediastinal contour normal.",
+         "cardiomegaly+ enlarged_mediastinum-"),
+        ("en", "The heart is not enlarged lungs are clear.", "cardiomegaly- clear_lungs-"),
         # what is well is not turned by what is said of the next thing
         ("en", "Heart is normal and effusion has resolved.", "cardiomegaly- effusion-"),
         ("en", "Lungs clear effusion none.", "clear_lungs- effusion-"),
