@@ -19,6 +19,7 @@ from processors.impressions.reach import (
     STOPS,
     cues,
     has_none_of_its_own,
+    is_annexed,
     is_beyond,
     is_blocked,
     is_loose,
@@ -78,7 +79,8 @@ def _before(sentence: str, start: int, end: int, words: Lexicon) -> Assertion:
             if is_of_before(sentence, begin, stop, start, words):
                 return Assertion.PRESENT if words.lasts.match(rest) else Assertion.UNCERTAIN
             if (
-                is_measured(sentence[stop:start], words)
+                is_annexed(sentence, cue, start, end, words)
+                or is_measured(sentence[stop:start], words)
                 or is_over(sentence, cue, start, end, words)
                 or is_whole(sentence, cue, start, end, words)
                 or is_loose(sentence, cue, start, end, words)

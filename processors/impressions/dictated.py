@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from processors.impressions.lexicon import SCALE, Lexicon, concepts
 from processors.impressions.reach import ADJECTIVE
 
-MARK = re.compile(r"[,;:]")
+MARK = re.compile(r"[,;:]|\s[-–—]+\s")
 # what in English takes another finding's name before its own ("tuberculosis infection"), and whose
 _HEADS = frozenset({"consolidation", "infection", "infiltrate", "mass", "nodule", "opacity"})
 _LUNG = (

@@ -164,7 +164,8 @@ def _is_old(folded: str, hits: Iterable[Hit], hit: Hit, words: Lexicon) -> bool:
 def _told_of(hit: Hit, hits: Iterable[Hit], folded: str) -> str:
     """The sentence as far as it may speak of what is well: "heart is normal and effusion resolved"
     turns no heart."""
-    return folded[: min((h.start for h in hits if hit.turned and h.start >= hit.end), default=None)]
+    behind = [h.start for h in hits if hit.turned and h.start >= hit.end]
+    return f"{folded[: min(behind)]}~" if behind else folded  # the mark: no sentence ends there
 
 
 def _state(folded: str, hit: Hit, language: str, *, beside: bool) -> Assertion | None:

@@ -85,6 +85,8 @@ class Lexicon:
     verbs: re.Pattern[str]
     joins: re.Pattern[str]
     ties: re.Pattern[str]
+    articles: re.Pattern[str]
+    that: re.Pattern[str]
     either: re.Pattern[str]
     disjoined: re.Pattern[str]
     versus: re.Pattern[str]
@@ -150,6 +152,8 @@ _CUES = (
         "verbs",
         "joins",
         "ties",
+        "articles",
+        "that",
         "either",
         "disjoined",
         "versus",

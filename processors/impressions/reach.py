@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from processors.impressions.lexicon import SCALE, Lexicon, lexicon
 
-STOPS = re.compile(r"[;:]|\.\s")
+STOPS = re.compile(r"[;:]|\.\s|\s[-–—]+\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
@@ -59,6 +59,7 @@ def is_blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, 
         _graded(item, sentence[end : end + 20], words)
         or _sided(sentence, end, words)
         or _sized(item, sentence[end : end + _NEAR], words)
+        or words.articles.match(item.lstrip()) is not None
     )
 
 
@@ -185,6 +186,21 @@ def _sided(sentence: str, end: int, words: Lexicon) -> bool:
         _PLACE.fullmatch(sentence, end, side.start()) is not None
         and words.joins.search(sentence, end, side.start()) is None
     )
+
+
+def is_annexed(sentence: str, cue: tuple[int, int], start: int, end: int, words: Lexicon) -> bool:
+    """Whether an "and" leads to the span, which has words of its own: "no A and old B"."""
+    between = sentence[cue[1] : start]
+    joined = list(words.joins.finditer(between))
+    if (
+        not joined
+        or words.disjoined.fullmatch(joined[-1][0])
+        or words.brief.fullmatch(sentence, *cue)
+    ):
+        return False
+    own = words.qualities.sub("", between[joined[-1].end() :]).strip()
+    tied = words.ties.match(own) or words.that.search(own) or own.startswith(",")
+    return bool(own) and not tied and not _goes_on(sentence, end, words)
 
 
 def is_measured(between: str, words: Lexicon) -> bool:
