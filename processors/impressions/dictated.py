@@ -22,7 +22,7 @@ _LUNG = (
     *("tuberculosis", "interstitial_pattern"),
 )
 _POINT = re.compile(r"(?<=\d)[.,](?=\d)|(?<=\w)-(?=\w)")  # "3.0 cm", "wedge-shaped" are words too
-_SOME = re.compile(r"(?:\w+\s*){1,4}")
+_SOME = re.compile(r"\w+(?:\s+\w+){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _is_denied_itself(folded: str, hit: Hit, words: Lexicon) -> bool:
 def _doubted(folded: str, start: int, words: Lexicon) -> int:
     """Where a doubt begins: "no A left B may represent C or D" has its "or" behind it."""
     cues = words.before.finditer(folded, start)
-    return min((c.start() for c in cues if c.lastgroup == "uncertain"), default=len(folded))
+    return next((c.start() for c in cues if c.lastgroup == "uncertain"), len(folded))
 
 
 def unjoined(folded: str, hits: Sequence[Hit], i: int, words: Lexicon) -> bool:

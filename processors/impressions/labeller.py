@@ -250,10 +250,14 @@ def _is_told_of_another(folded: str, start: int, words: Lexicon) -> bool:
     """Whether an adjective is said of a structure before it: "heart is big mediastinum normal"."""
     verbs = [
         v
-        for v in words.verbs.finditer(folded, 0, start)
+        for v in words.verbs.finditer(folded, max(0, start - _NEAR), start)
         if FEW.fullmatch(folded, v.end(), start) and not words.ties.search(folded, v.end(), start)
     ]
-    return any(s.names.search(folded, 0, v.start()) for v in verbs for s in words.structures)
+    return any(
+        s.names.search(folded, max(0, v.start() - _NEAR), v.start())
+        for v in verbs
+        for s in words.structures
+    )
 
 
 def _alternative(between: str, words: Lexicon) -> bool:

@@ -145,20 +145,8 @@ def table(name: str) -> dict[str, Any]:
 
 # cues that are asked as they stand in the file, by name
 _CUES = (
-    *(
-        "swallowed",
-        "breaks",
-        "excepts",
-        "verbs",
-        "joins",
-        "ties",
-        "articles",
-        "that",
-        "either",
-        "disjoined",
-        "versus",
-        "instead",
-    ),
+    *("swallowed", "breaks", "excepts", "verbs", "joins", "ties", "articles", "that"),
+    *("either", "disjoined", "versus", "instead"),
     *("elsewhere", "undecided", "not_there", "unnamed", "all_well", "lasting", "lasts"),
     *("closing", "brief", "limits", "nowadays", "gone"),
     *("in_doubt", "plain", "parts"),

@@ -19,6 +19,7 @@ _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
 ADJECTIVE = re.compile(
     r"(?!infiltrad)\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)"
 )
+_FAR = 80  # characters before a verb in which the thing stands that it speaks of
 _NEAR = 25  # characters behind a span in which its side stands
 
 
@@ -133,7 +134,7 @@ def is_of_before(sentence: str, begin: int, stop: int, start: int, words: Lexico
         return False
     if words.meant.match(sentence[stop:].lstrip()):
         return False
-    named = [m.end() for m in words.concepts.finditer(sentence, 0, begin)]
+    named = [m.end() for m in words.concepts.finditer(sentence, max(0, begin - _FAR), begin)]
     return bool(named) and not words.sides.sub("", sentence[named[-1] : begin]).strip()
 
 
