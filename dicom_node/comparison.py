@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from dicom_node import metrics, narrative, pipeline
-from dicom_node.drafts import Scribe
+from dicom_node.drafts import LONGEST, Scribe
 from dicom_node.events import Event
 from processors.analysis import ProcessorError
 from processors.impressions.agreement import compare
@@ -21,6 +21,7 @@ from storage import AgreementRecord, DraftFound, Run, RunState, Storage
 
 NO_DRAFT = "no draft of this study was made here"
 NO_IMPRESSION = "the final report has no impression section"
+TOO_LONG = f"the final report's impression has more than {LONGEST} characters"
 _WAITS = "a draft of this study is still being made"
 
 log = structlog.get_logger()
@@ -41,6 +42,8 @@ def run(storage: Storage, claimed: Run, scribe: Scribe) -> RunState:
         return _end(storage, claimed, RunState.UNSUITABLE, NO_DRAFT)
     if not text.sections.impression:
         return _end(storage, claimed, RunState.UNSUITABLE, NO_IMPRESSION)
+    if len(text.sections.impression) > LONGEST:
+        return _end(storage, claimed, RunState.UNSUITABLE, TOO_LONG)
     draft = found.analysis["impression"]
     agreement = compare(draft["text"], text.sections.impression, draft["language"])
     figures = agreement.figures()

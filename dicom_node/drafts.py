@@ -46,9 +46,11 @@ from storage.records import IMPRESSIONS
 
 log = structlog.get_logger()
 _NO_IMAGE = ("SR", "PR", "KO", "DOC", "SEG", "REG")  # modalities that a text cannot refer to
+LONGEST = 20_000  # characters of findings; the longest of published collections have a tenth
 _WORDS = {
     "en": {
         "none": "no findings section",
+        "long": "findings of {} characters, more than {}: no draft is made of them",
         "empty": "no sentence of the draft passed its check against the findings",
         "withheld": "draft withheld: {}",
         "refused": "Left out of the draft: {}",
@@ -58,6 +60,7 @@ _WORDS = {
     },
     "es": {
         "none": "sin apartado de hallazgos",
+        "long": "hallazgos de {} caracteres, más de {}: de ellos no se hace borrador",
         "empty": "ninguna frase del borrador superó su comprobación frente a los hallazgos",
         "withheld": "borrador retenido: {}",
         "refused": "Fuera del borrador: {}",
@@ -151,6 +154,9 @@ def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> 
     base = Analysis(study_uid, IMPRESSIONS, scribe.algorithm, Status.UNSUITABLE, words["none"])
     if not findings:
         return replace(base, kind="no-findings")
+    if len(findings) > LONGEST:  # a document in the wrong field would keep the worker for minutes
+        reason = words["long"].format(len(findings), LONGEST)
+        return replace(base, reason=reason, kind="too-long")
     expected = text.language or node
     language = spoken(findings, expected)
     request = Request(findings, language, text.sections.indication)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -243,6 +244,17 @@ def test_a_draft_that_must_not_leave_is_answered_with_its_reason(
     assert reason in message
 
 
+def test_a_document_in_the_place_of_findings_is_answered_at_once(room: Room) -> None:
+    room.take(oru(findings("Sin " + "derrame " * 3000)))
+    began = time.monotonic()
+    run = room.run()
+    assert time.monotonic() - began < 5  # read, it would take minutes
+    assert run.state is RunState.UNSUITABLE
+    (message,) = room.sent(run)
+    assert "24003 caracteres" in message
+    assert "19005-8" not in message
+
+
 class Broken:
     """A Drafter with a bug."""
 
@@ -303,7 +315,11 @@ def test_a_reader_is_remembered_as_the_site_wants(room: Room, how: str, stored: 
 
 @pytest.mark.parametrize(
     ("final", "reason"),
-    [(oru(findings(TEXT), status="F"), comparison.NO_IMPRESSION)],
+    [
+        (oru(findings(TEXT), status="F"), comparison.NO_IMPRESSION),
+        (oru(impression("Sin " + "derrame " * 3000), status="F"), comparison.TOO_LONG),
+    ],
+    ids=["none", "a document"],
 )
 def test_a_final_report_that_says_no_impression(room: Room, final: str, reason: str) -> None:
     run = compared(room, final)
