@@ -16,6 +16,7 @@ STOPS = re.compile(r"[;:]|\.\s|\s[-–—]+\s")
 FEW = re.compile(r"\s*(?:\w+\s+){0,2}")
 _PLACE = re.compile(r"\s+(?:\w+\s+){0,3}")
 _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
+# by its ending; "infiltrado" names a thing
 ADJECTIVE = re.compile(
     r"(?!infiltrad)\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)"
 )
