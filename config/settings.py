@@ -311,6 +311,18 @@ class Stow(Part):
             raise ValueError("without certificate and key_file it may listen on this machine only")
         return self
 
+    @property
+    def tls(self) -> Tls | None:
+        """The same as the DICOM door's; None without a certificate."""
+        if not (self.certificate and self.key_file):
+            return None
+        return Tls(
+            listen=self.listen,
+            certificate=self.certificate,
+            key_file=self.key_file,
+            trusted=self.trusted,
+        )
+
 
 class Intake(Part):
     accept_from: tuple[Peer, ...] | Literal["anyone"] = Field(

@@ -81,9 +81,11 @@ def run(
     }
     if settings.intake.tls:
         plan["intake.tls.listen"] = partial(_tls_port, settings, settings.intake.tls)
-        plan["intake.tls.certificate"] = partial(_certificate, settings.intake.tls)
+        plan["intake.tls.certificate"] = partial(_certificate, settings.intake.tls, "intake.tls")
     if settings.intake.stow:
         plan["intake.stow"] = partial(_stow, settings, settings.intake.stow)
+        if secure := settings.intake.stow.tls:
+            plan["intake.stow.certificate"] = partial(_certificate, secure, "intake.stow")
     if settings.intake.mllp:
         plan["intake.mllp.listen"] = partial(_mllp_port, settings, settings.intake.mllp)
         plan["intake.mllp.accept_from"] = partial(_report_senders, settings.intake.mllp)
@@ -203,9 +205,10 @@ def _second_port(settings: Settings, address: str) -> str:
         return f"{address} is taken, presumably by this node, which runs"
 
 
-def _certificate(secure: Tls) -> str:
+def _certificate(secure: Tls, key: str) -> str:
+    """key: where it stands in node.yaml."""
     try:
-        tls.context(secure)
+        tls.context(secure, key)
         until = tls.valid_until(secure)
     except tls.TlsUnusable as error:
         raise _Wrong(str(error)) from error

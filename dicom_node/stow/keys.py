@@ -45,9 +45,7 @@ class Keys:
 def open_keys(stow: Stow) -> Keys:
     """Read what the settings name. Raises KeysError."""
     digests = _tokens(stow.token_file) if stow.token_file else None
-    if not (stow.certificate and stow.key_file):
-        return Keys(digests, None)
-    return Keys(digests, _tls(stow, stow.certificate, stow.key_file))
+    return Keys(digests, _context(stow.tls) if stow.tls else None)
 
 
 def _tokens(path: Path) -> dict[str, bytes]:
@@ -71,12 +69,9 @@ def _tokens(path: Path) -> dict[str, bytes]:
     return found
 
 
-def _tls(stow: Stow, certificate: Path, key_file: Path) -> ssl.SSLContext:
-    same = Tls(
-        listen=stow.listen, certificate=certificate, key_file=key_file, trusted=stow.trusted
-    )  # fmt: skip
+def _context(secure: Tls) -> ssl.SSLContext:
     try:
-        made = tls.context(same, "intake.stow")
+        made = tls.context(secure, "intake.stow")
     except tls.TlsUnusable as error:
         raise KeysError(str(error)) from error
     made.set_alpn_protocols(["http/1.1"])

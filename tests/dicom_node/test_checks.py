@@ -474,6 +474,31 @@ def test_the_certificate_of_the_tls_port(
     assert detail in found["intake.tls.certificate"].detail
 
 
+@pytest.mark.parametrize(
+    ("certificate", "ok", "detail"),
+    [
+        pytest.param("node", True, "is good until", id="good"),
+        pytest.param("soon", False, "renew it", id="ends soon"),
+        pytest.param("gone", False, "intake.stow.certificate", id="no such file"),
+    ],
+)
+def test_the_certificate_of_the_web_door(
+    make: Make, tmp_path: Path, certificate: str, ok: bool, detail: str
+) -> None:
+    ca = authority(tmp_path, "ca")
+    for name, days in (("node", 60), ("soon", 5)):
+        signed(tmp_path, name, ca, days=days)
+    stow = {
+        "listen": f"127.0.0.1:{free_port()}",
+        "certificate": str(tmp_path / f"{certificate}.pem"),
+        "key_file": str(tmp_path / f"{certificate}.key"),
+        "trusted": str(tmp_path / "ca.pem"),
+    }
+    found = run(make(intake={"stow": stow}), chest=fits)["intake.stow.certificate"]
+    assert found.ok is ok
+    assert detail in found.detail
+
+
 def test_a_certificate_that_nobody_asks_for_is_a_mistake(make: Make) -> None:
     peer = {"ae_title": "PACS", "certificate": "pacs.site"}
     with pytest.raises(ValueError, match=r"set intake\.tls\.trusted, too"):
