@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, func, insert, select, update
+from sqlalchemy import Row, and_, exists, false, func, insert, or_, select, update
 
 from storage import _finish, _matching, _planning, _rows
 from storage._fates import Again
@@ -40,6 +40,7 @@ from storage.records import (
 from storage.tables import agreements, messages, runs, studies
 
 NO_DRAFT = "no draft of this study was made here"
+_MOST = 20  # final reports of one study that are looked at
 _PROCESSORS = {MessageKind.FINDINGS: IMPRESSIONS, MessageKind.FINAL: AGREEMENT}
 
 
@@ -77,6 +78,34 @@ class Inbox:
     def of_run(self, run_id: int) -> MessageRecord | None:
         """The newest message that a run reads."""
         return next(iter(self._found(messages.c.run_id == run_id, limit=1)), None)
+
+    def finals(self, study_uid: str, of: NewMessage) -> tuple[MessageRecord, ...]:
+        """Final reports that may answer these findings, newest first: of their study, or matched
+        with none and from the same sender with one of their numbers.
+        """
+        numbers = {"accession": of.identity.accession, "filler": of.filler, "placer": of.placer}
+        alike = (messages.c[name] == text(said) for name, said in numbers.items() if said)
+        stray = (messages.c.study_uid.is_(None), messages.c.sender == text(of.sender))
+        return self._found(
+            messages.c.kind == MessageKind.FINAL,
+            messages.c.state != MessageState.HELD,
+            or_(messages.c.study_uid == study_uid, and_(*stray, or_(false(), *alike))),
+            limit=_MOST,
+        )
+
+    def answered(self, run_id: int) -> int | None:
+        """The final report of the study that came after the findings which the run reads."""
+        said, final = messages.alias("said"), messages.alias("final")
+        query = (
+            select(func.max(final.c.id))
+            .join_from(said, final, final.c.study_uid == said.c.study_uid)
+            .where(said.c.run_id == run_id, said.c.kind == MessageKind.FINDINGS)
+            .where(final.c.kind == MessageKind.FINAL, final.c.state == MessageState.TAKEN)
+            .where(final.c.id > said.c.id)
+        )
+        with self._database.read() as connection:
+            found: int | None = connection.scalar(query)
+            return found
 
     def list(
         self, *, state: MessageState | None = None, limit: int = 100

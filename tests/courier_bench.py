@@ -20,11 +20,14 @@ from storage import (
     Delivery,
     DeliveryState,
     Identity,
+    MessageKind,
     NewInstance,
+    NewMessage,
     NewReport,
     PlannedRun,
     RunState,
     Storage,
+    StudyRecord,
     open_storage,
     upgrade,
 )
@@ -82,6 +85,15 @@ def file_study(storage: Storage, number: int, wanted: Wanted = TO_BOTH) -> dict[
     reports = [report(storage, study, place, *each) for place, each in enumerate(wanted)]
     storage.runs.finish(run, state=RunState.COMPLETED, reason="", analysis={}, reports=reports)
     return {each.kind: each.uid for each in reports}
+
+
+def message(study: StudyRecord, kind: MessageKind) -> NewMessage:
+    """A dictated or signed report of a filed study, as the inbox takes it."""
+    patients = ((study.identity.patient_id, study.identity.issuer),)
+    return NewMessage(
+        "RIS|H", f"C-{kind}", kind.ljust(64, "0"), 100, f"messages/{kind}.hl7", kind,
+        study.identity, patients, str(kind), "", "", "127.0.0.1", datetime.now(UTC),
+    )  # fmt: skip
 
 
 def report(

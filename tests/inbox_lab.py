@@ -38,12 +38,19 @@ def oru(
     reader: str = "",
     **changes: str,
 ) -> str:
-    """One ORU^R01. texts: (OBX-3, text); changes: MSH9="...", MSH11="..."."""
-    msh = {9: "ORU^R01^ORU_R01", 11: "P", 12: "2.5.1", 18: charset, 19: f"{language}^x^ISO639"}
+    """One ORU^R01. texts: (OBX-3, text); changes: MSH7="...", MSH11="..."."""
+    msh = {
+        7: "20261120101530",
+        9: "ORU^R01^ORU_R01",
+        11: "P",
+        12: "2.5.1",
+        18: charset,
+        19: f"{language}^x^ISO639",
+    }
     msh |= {int(name[3:]): value for name, value in changes.items()}
     msh |= {10: control or f"C{next(_NUMBERS)}"}
-    head = ["MSH", "^~\\&", "RIS", "HOSPITAL", "DICTAMEN", "HOSPITAL", "20261120101530"]
-    head += [msh.get(number, "") for number in range(8, 20)]
+    head = ["MSH", "^~\\&", "RIS", "HOSPITAL", "DICTAMEN", "HOSPITAL"]
+    head += [msh.get(number, "") for number in range(7, 20)]
     obr = [""] * 33
     obr[0], obr[1], obr[2], obr[3] = "OBR", "1", "", filler
     obr[4], obr[18], obr[25] = "399208008^Plain X-ray of chest^SCT", accession, status

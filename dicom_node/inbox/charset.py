@@ -34,17 +34,17 @@ def decode(data: bytes, declared: str) -> str:
     codec = _CODECS.get(name)
     if codec is None:
         known = ", ".join(filter(None, _CODECS))
-        raise Undecodable(f"MSH-18: character set not known here; known are {known}", unknown=True)
+        raise Undecodable(f"character set not known here; known are {known}", unknown=True)
     try:
         text = data.decode(codec)
     except UnicodeDecodeError as error:
         said = f"not {name}" if name else "neither ASCII nor UTF-8, and MSH-18 names no set"
-        raise Undecodable(f"MSH-18: the bytes are {said} (at byte {error.start})") from None
+        raise Undecodable(f"the bytes are {said} (at byte {error.start})") from None
     if codec.startswith("iso8859") and not text.isascii():
         if _CONTROLS.search(text):
-            raise Undecodable(f"MSH-18: control characters that {name} does not use in texts")
+            raise Undecodable(f"control characters that {name} does not use in texts")
         if _is_utf8(data):
-            raise Undecodable(f"MSH-18 says {name}, but the bytes are UTF-8")
+            raise Undecodable(f"the bytes are UTF-8, not {name}")
     return text
 
 

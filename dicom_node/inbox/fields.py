@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from dicom_node.inbox import charset
 from reports import hl7_text
@@ -17,6 +18,7 @@ from reports import hl7_text
 _LINE = re.compile(r"\\\.br\\", re.IGNORECASE)
 _HEX = re.compile(r"(?:\\X(?:[0-9A-Fa-f]{2})+\\)+")  # one after the other are one row of bytes
 _FORMAT = re.compile(r"\\(?:H|N|\.[a-z]{2}[+-]?\d*)\\", re.IGNORECASE)
+_MOMENT = re.compile(r"(\d{8})(\d{4})(\d\d)?(?:\.\d{1,4})?([+-]\d{4})?")
 _MOST = 12  # components that are looked at; what is not there is ""
 
 
@@ -97,6 +99,19 @@ def person(field: Field) -> str:
         return name
     family, given, middle, suffix, prefix = field.leading[:5]
     return "^".join((family, given, middle, prefix, suffix)).rstrip("^")
+
+
+def moment(text: str) -> datetime | None:
+    """A time stamp (HL7 v2.5.1 2.A.79), aware where it names its offset; None if it does not tell
+    the minute: of two that tell the day alone nobody knows which came first.
+    """
+    fits = _MOMENT.fullmatch(text.split("^")[0].strip())
+    if fits is None:
+        return None
+    try:
+        return datetime.fromisoformat(f"{fits[1]}T{fits[2]}{fits[3] or '00'}{fits[4] or ''}")
+    except ValueError:
+        return None
 
 
 def reader(order: Segment, observed: Sequence[Segment]) -> str:

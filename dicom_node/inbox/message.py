@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from hl7apy.exceptions import HL7apyException, UnsupportedVersion
@@ -18,7 +19,7 @@ from hl7apy.parser import parse_message
 
 from dicom_node.admission import is_uid
 from dicom_node.inbox.charset import Undecodable, decode
-from dicom_node.inbox.fields import Field, Segment, person, plain, reader, segments
+from dicom_node.inbox.fields import Field, Segment, moment, person, plain, reader, segments
 from processors.impressions import sections
 from processors.impressions.sections import Sections
 from reports.identity import valid_date
@@ -75,6 +76,11 @@ class Dictation:
     procedure: tuple[str, str, str]
     urgent: bool
     reader: str
+
+    @property
+    def written(self) -> datetime | None:
+        """When the sender says that it wrote the message (MSH-7), to the minute at least."""
+        return moment(self.head[7])
 
     @property
     def sender(self) -> str:
@@ -204,7 +210,7 @@ def _order(
             (order, seen, texts) for order, seen in groups if (texts := list(_texts(seen, charset)))
         ]
     except Undecodable as error:
-        raise _no("AE", "102", "OBX-5", f"in an escape of bytes: {error}") from None
+        raise _no("AE", "102", "OBX-5", f"in an escape of bytes (MSH-18): {error}") from None
     if not telling:
         _kind(*groups[0])  # a cancelled order is refused as one
         raise _no("AE", "101", "OBX", "no findings section: no observation holds a text")

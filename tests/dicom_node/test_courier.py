@@ -48,6 +48,7 @@ from storage import (
     Delivery,
     DeliveryState,
     Identity,
+    MessageKind,
     NewReport,
     PlannedRun,
     ReportRecord,
@@ -333,6 +334,25 @@ def test_an_older_message_is_not_sent_after_the_newer_one(tmp_path: Path) -> Non
         assert found is not None
         assert found.answer == f"not sent: run {newer.id}, newer, has been delivered there already"
         assert len(office.messages) == 2
+
+
+def test_a_draft_is_not_sent_after_the_final_report(tmp_path: Path) -> None:
+    """The RIS was away while the report was signed: the draft would stand behind it."""
+    with storage_in(tmp_path) as storage, ris() as office:
+        file_study(storage, 1, [("overlay", [])])
+        (study,) = storage.studies.list()
+        dictated = courier_bench.message(study, MessageKind.FINDINGS)
+        assert storage.inbox.add(dictated).message.run_id
+        draft = storage.runs.claim("worker")
+        assert draft is not None
+        made = courier_bench.report(storage, study.uid, 1, "hl7_oru", ["ris"])
+        storage.runs.finish(draft, state=RunState.COMPLETED, reason="", analysis={}, reports=[made])
+        final = storage.inbox.add(courier_bench.message(study, MessageKind.FINAL)).message
+        peers = {"ris": to_ris(office.port)}
+        carry_until(storage, peers, lambda: states(storage)["rejected"])
+        assert office.messages == []
+        (refused,) = storage.outbox.list()
+        assert refused.answer == f"not sent: the final report (message {final.id}) came meanwhile"
 
 
 def test_a_writer_that_says_another_name_again_is_stopped(tmp_path: Path) -> None:

@@ -326,6 +326,49 @@ def test_a_final_report_that_says_no_impression(room: Room, final: str, reason: 
     assert (run.state, run.reason) == (RunState.UNSUITABLE, reason)
 
 
+EARLIER, LATER = "20261120101530", "20261120101931"
+
+
+@pytest.mark.parametrize(
+    ("final", "dictated", "drafted"),
+    [
+        pytest.param({"MSH7": LATER}, {}, False, id="the queue of an engine in another order"),
+        pytest.param({"MSH7": LATER, "study": ""}, {}, False, id="known by its order"),
+        pytest.param({"MSH7": f"{LATER}.02+0100"}, {"MSH7": f"{EARLIER}+0100"}, False, id="zones"),
+        pytest.param({"MSH7": "202611201015+0000"}, {"MSH7": "202611201115+0100"}, True, id="same"),
+        pytest.param({"MSH7": EARLIER}, {"MSH7": LATER}, True, id="an addendum"),
+        pytest.param({"MSH7": LATER, "filler": "F2"}, {}, True, id="of another order"),
+        pytest.param({"MSH7": LATER, "accession": "A2"}, {}, True, id="another accession number"),
+        pytest.param({"MSH7": LATER, "patient": "P2^^^HOSPITAL^MR"}, {}, True, id="of another"),
+        pytest.param({"MSH7": "20261121"}, {}, True, id="the day alone"),
+        pytest.param({"MSH7": f"{LATER}+0100"}, {}, True, id="one without its zone"),
+        pytest.param({"MSH7": ""}, {}, True, id="no time"),
+    ],
+)
+def test_findings_that_come_after_their_final_report_give_no_draft(
+    room: Room, final: dict[str, str], dictated: dict[str, str], drafted: bool
+) -> None:
+    """A preliminary text behind the signed one: some RIS would take it for what holds."""
+    room.take(oru(impression("Neumotórax izquierdo."), status="F", **final))
+    room.take(oru(findings(TEXT), **dictated))
+    run = room.run()
+    assert bool(room.sent(run)) is drafted
+    if not drafted:
+        assert run.state is RunState.UNSUITABLE
+        assert "el informe final (mensaje 1) es posterior" in run.reason
+
+
+def test_a_draft_that_still_waits_for_its_ris_is_overtaken_by_the_final_report(room: Room) -> None:
+    room.take(oru(findings(TEXT)))
+    draft = room.run()
+    assert room.storage.inbox.answered(draft.id) is None
+    room.take(oru(impression("Neumotórax izquierdo."), status="F"))
+    assert room.storage.inbox.answered(draft.id) == 2
+    room.run()
+    room.take(oru(findings(f"{TEXT} Añadido: fractura costal.")))
+    assert room.storage.inbox.answered(room.run().id) is None
+
+
 def test_a_final_report_waits_for_a_draft_under_way(room: Room) -> None:
     room.take(oru(findings(TEXT)))
     draft = room.storage.runs.claim("worker")
