@@ -253,6 +253,8 @@ class Lane:
             return Outcome(delivery.id, Fate.HELD, words, status=UNKNOWN_STUDY, alarm=True)
         if study.state is StudyState.HELD:  # since the claim; it waits until a person releases it
             return _untried(delivery)
+        if words := self._storage.outbox.stopped(delivery):  # a person's retry, or it was under way
+            return Outcome(delivery.id, Fate.REJECTED, words, status=OUTDATED)
         if report.kind == "hl7_oru" and (newer := self._storage.outbox.overtaken(delivery)):
             # a person's retry: a RIS shows what came last as the result that holds
             words = f"not sent: run {newer}, newer, has been delivered there already"

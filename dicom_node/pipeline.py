@@ -256,9 +256,8 @@ def _identity(storage: Storage, uid: str) -> SourceIdentity | None:
 
 
 def hold(storage: Storage, claimed: Run, reason: str) -> RunState:
-    """Nothing is sent; the study waits for a person; held first, so that no kill forgets it."""
-    storage.studies.hold(claimed.study_uid, f"{reason} {SENT_AGAIN}")
-    storage.runs.finish(claimed, state=RunState.SET_ASIDE, reason=reason, analysis=None, reports=())
+    """Nothing is sent; the study waits for a person. Raises LeaseLost."""
+    storage.runs.hold(claimed, reason, f"{reason} {SENT_AGAIN}")
     return RunState.SET_ASIDE
 
 

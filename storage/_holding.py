@@ -31,7 +31,9 @@ TWO_PATIENTS = (
     "the images name two patients: see which with `dictamen studies show`, leave those of the "
     "wrong one out with `dictamen studies retry STUDY --without SOP_UID`"
 )
+LEFT_OUT = "an instance was left out"  # of a run: nothing that it made may leave any more
 RESTS_ON_IT = "not sent: an image that it rests on was left out"
+_GONE = (DeliveryState.DELIVERED, DeliveryState.SENDING)
 _KEYWORDS = {
     "patient_id": "PatientID",
     "issuer": "IssuerOfPatientID",
@@ -94,22 +96,23 @@ def _stop_what_read(transaction: Transaction, uid: str, sop_uid: str) -> None:
     connection, at = transaction.connection, transaction.now
     rows = connection.execute(select(runs).where(runs.c.study_uid == uid).order_by(runs.c.id)).all()
     read = [row for row in rows if sop_uid in row.instances]
-    over = {"state": RunState.SUPERSEDED, "reason": "an instance was left out", "ended_at": at}
+    ids = [row.id for row in read]
+    connection.execute(update(runs).where(runs.c.id.in_(ids)).values(reason=LEFT_OUT))
+    over = {"state": RunState.SUPERSEDED, "ended_at": at}
     for row in read:
         going = update(runs).where(runs.c.id == row.id, runs.c.state.in_(UNFINISHED))
         if connection.execute(going.values(over)).rowcount == 1:
             details = {"run": row.id, "processor": row.processor}
             transaction.audit(AuditEntry("110100", "E", 0, "run.superseded", uid, details=details))
     stopped = {"state": DeliveryState.REJECTED, "answer": RESTS_ON_IT, "ended_at": at}
-    ids = connection.scalars(
+    ended = connection.scalars(
         update(deliveries)
-        .where(deliveries.c.run_id.in_([row.id for row in read]))
-        .where(deliveries.c.state == DeliveryState.WAITING)
+        .where(deliveries.c.run_id.in_(ids), deliveries.c.state.not_in(_GONE))
         .values(stopped)
         .returning(deliveries.c.id)
     ).all()
-    if ids:
-        details = {"deliveries": sorted(ids), "answer": RESTS_ON_IT}
+    if ended:
+        details = {"deliveries": sorted(ended), "answer": RESTS_ON_IT}
         transaction.audit(AuditEntry("110100", "E", 8, "delivery.rejected", uid, details=details))
 
 

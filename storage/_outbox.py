@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, update
 
 from storage import _commitments, _rows
+from storage._holding import LEFT_OUT, RESTS_ON_IT
 from storage._plain import text
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
@@ -186,6 +187,14 @@ class Outbox:
         with self._database.read() as connection:
             query = select(deliveries.c.id).where(deliveries.c.id == delivery_id)
             return next(iter(_load(connection, query)), None)
+
+    def stopped(self, delivery: Delivery) -> str:
+        """Why it may not leave although its study may, or "": its run read an image that a person
+        left out since.
+        """
+        mine = (runs.c.id == delivery.run_id, runs.c.reason == LEFT_OUT)
+        with self._database.read() as connection:
+            return RESTS_ON_IT if connection.scalar(select(exists().where(*mine))) else ""
 
     def overtaken(self, delivery: Delivery) -> int | None:
         """A newer run of the same processor over the same study whose report of that kind has been

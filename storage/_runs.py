@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
 
-from storage import _finish, _planning, _retention, _rows
+from storage import _finish, _intake, _planning, _retention, _rows
 from storage.database import Database, Transaction
 from storage.errors import LeaseLost
 from storage.records import (
@@ -212,6 +212,20 @@ class Runs:
         def work(transaction: Transaction) -> None:
             _finish.finish(transaction, run, result)
             transaction.audit(*audit)
+
+        self._database.write(work)
+
+    def hold(self, run: Run, reason: str, of_study: str) -> None:
+        """End a run set aside and keep its study for a person, in one transaction.
+
+        Raises LeaseLost, and then the study is not held: a person may have released it meanwhile,
+        and the run that is no longer ours knows nothing of that. of_study: the study's reason.
+        """
+
+        def work(transaction: Transaction) -> None:
+            _intake.lock(transaction, run.study_uid)
+            _finish.finish(transaction, run, _finish.Result(RunState.SET_ASIDE, reason, None, ()))
+            _intake.hold(transaction, run.study_uid, of_study)
 
         self._database.write(work)
 

@@ -336,6 +336,24 @@ def test_an_older_message_is_not_sent_after_the_newer_one(tmp_path: Path) -> Non
         assert len(office.messages) == 2
 
 
+def test_what_rests_on_an_image_that_was_left_out_stays_here(tmp_path: Path) -> None:
+    """Given up, its image another patient's, and then a person has it sent again."""
+    with storage_in(tmp_path) as storage, pacs() as archive:
+        file_study(storage, 1, [("overlay", ["pacs"])])
+        (waiting,) = storage.outbox.list()
+        (tried,) = storage.outbox.claim("pacs", datetime.now(UTC))
+        storage.outbox.record(tried, DeliveryState.GIVEN_UP, answer="no connection")
+        storage.studies.hold(waiting.study_uid, "an image of another patient")
+        assert storage.studies.exclude(waiting.study_uid, f"{waiting.study_uid}.1.1", "admin")
+        assert storage.studies.release(waiting.study_uid, "admin")
+        assert storage.outbox.retry(waiting.id, "admin")
+        peers = {"pacs": to_pacs(archive.port)}
+        carry_until(storage, peers, lambda: states(storage)["rejected"])
+        assert archive.stored == []
+        (refused,) = storage.outbox.list()
+        assert refused.answer == "not sent: an image that it rests on was left out"
+
+
 def test_a_draft_is_not_sent_after_the_final_report(tmp_path: Path) -> None:
     """The RIS was away while the report was signed: the draft would stand behind it."""
     with storage_in(tmp_path) as storage, ris() as office:

@@ -36,6 +36,7 @@ from storage import (
     Storage,
     StudyState,
 )
+from storage._holding import RESTS_ON_IT
 
 FIXTURES = (
     node_fixture,
@@ -319,6 +320,64 @@ def test_what_rests_on_an_instance_that_was_left_out_is_not_sent(node: Node, run
     ] * (run == "ended")
     (alone,) = plan(storage)
     assert alone.instances == (instance(1).sop_uid,)
+
+
+@pytest.mark.parametrize("ending", ["given_up", "held", "rejected", "sending"])
+def test_a_retry_sends_nothing_that_rests_on_what_was_left_out(node: Node, ending: str) -> None:
+    """Its PACS did not take it then; a person, or a courier's start, would send it now."""
+    storage = node.storage
+    add(storage, instance(1), instance(2))
+    plan(storage)
+    both = storage.runs.claim("worker")
+    assert both is not None
+    finish(storage, both)
+    (tried,) = storage.outbox.claim("pacs", node.clock.now)
+    if ending != "sending":
+        storage.outbox.record(tried, DeliveryState(ending), answer="no")
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    (known,) = storage.outbox.list()
+    if ending == "sending":
+        assert storage.outbox.recover() == 1
+    else:
+        assert (known.state, known.answer) == (DeliveryState.REJECTED, RESTS_ON_IT)
+        assert storage.outbox.retry(known.id, "admin")
+    (again,) = storage.outbox.claim("pacs", node.clock.now)
+    assert storage.outbox.stopped(again) == RESTS_ON_IT  # the courier asks, and says so
+    storage.outbox.record(again, DeliveryState.REJECTED, answer=RESTS_ON_IT)
+    plan(storage)
+    alone = storage.runs.claim("worker")
+    assert alone is not None
+    finish(storage, alone)
+    (good,) = storage.outbox.claim("pacs", node.clock.now)
+    assert storage.outbox.stopped(good) == ""
+
+
+def test_a_run_that_lost_its_lease_does_not_hold_the_study_that_a_person_released(
+    node: Node,
+) -> None:
+    """It read the image that was left out, and says so too late."""
+    storage = node.storage
+    add(storage, instance(1), instance(2))
+    plan(storage)
+    late = storage.runs.claim("worker")
+    assert late is not None
+    storage.studies.hold(STUDY, "why")
+    assert storage.studies.exclude(STUDY, instance(2).sop_uid, "admin")
+    assert storage.studies.release(STUDY, "admin")
+    with pytest.raises(LeaseLost):
+        storage.runs.hold(late, "the name cannot be decoded", "send it again")
+    assert state(storage) is StudyState.OPEN
+    (alone,) = plan(storage)
+    ours = storage.runs.claim("worker")
+    assert ours is not None
+    assert ours.id == alone.id
+    storage.runs.hold(ours, "the name cannot be decoded", "send it again")
+    assert state(storage) is StudyState.HELD
+    ended = storage.runs.get(ours.id)
+    assert ended is not None
+    assert ended.state is RunState.SET_ASIDE
 
 
 def test_two_contents_are_both_left_out(node: Node) -> None:
