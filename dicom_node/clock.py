@@ -23,6 +23,7 @@ from storage import AuditEntry, LeaseLost, PlannedRun, Run, Storage, StorageErro
 from storage.records import AGREEMENT
 
 _AGAIN = 60.0  # seconds until a study that could not be planned is looked at again
+_UNASKED = timedelta(seconds=5)  # without processors: its reports are read before it settles
 _UNFILED = timedelta(days=1)  # a report file without a row belongs to nobody by then
 
 log = structlog.get_logger()
@@ -87,7 +88,9 @@ def _settle_one(
         return Looked(0, None)
     choices = routing.choose(settings, instances, study.planned_instances, now, known)
     wait_more = min((choice.wait for choice in choices if choice.wait > 0), default=None)
-    if all(choice.wait > 0 for choice in choices):
+    if not choices and (left := study.last_received + _UNASKED - now) > timedelta():
+        return Looked(0, min(left, _UNASKED).total_seconds())
+    if choices and all(choice.wait > 0 for choice in choices):
         return Looked(0, wait_more)
     done, wanted = wait_more is None, routing.plan(choices)
     if not done and not _new(storage, study.uid, wanted):

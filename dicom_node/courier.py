@@ -259,9 +259,9 @@ class Lane:
             # a person's retry: a RIS shows what came last as the result that holds
             words = f"not sent: run {newer}, newer, has been delivered there already"
             return Outcome(delivery.id, Fate.REJECTED, words, status=OUTDATED)
-        if report.kind == "hl7_oru" and (final := self._storage.inbox.answered(delivery.run_id)):
+        if report.kind == "hl7_oru" and self._storage.inbox.answered(delivery.run_id):
             # a draft that waited for its RIS must not come after what was signed
-            words = f"not sent: the final report (message {final}) came meanwhile"
+            words = "not sent: the final report came meanwhile"
             return Outcome(delivery.id, Fate.REJECTED, words, status=OUTDATED)
         names = [field.name for field in fields(identity.SourceIdentity)]
         source = identity.SourceIdentity(**{name: getattr(study.identity, name) for name in names})

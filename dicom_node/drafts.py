@@ -51,7 +51,6 @@ _WORDS = {
     "en": {
         "none": "no findings section",
         "long": "findings of {} characters, more than {}: no draft is made of them",
-        "signed": "the final report (message {}) is newer than these findings: no draft is sent",
         "empty": "no sentence of the draft passed its check against the findings",
         "withheld": "draft withheld: {}",
         "refused": "Left out of the draft: {}",
@@ -62,8 +61,6 @@ _WORDS = {
     "es": {
         "none": "sin apartado de hallazgos",
         "long": "hallazgos de {} caracteres, más de {}: de ellos no se hace borrador",
-        "signed": "el informe final (mensaje {}) es posterior a estos hallazgos: no se envía "
-        "borrador",
         "empty": "ninguna frase del borrador superó su comprobación frente a los hallazgos",
         "withheld": "borrador retenido: {}",
         "refused": "Fuera del borrador: {}",
@@ -133,14 +130,13 @@ def _judge(storage: Storage, claimed: Run, scribe: Scribe) -> Judged:
     study, known = _study(storage, claimed.study_uid, text)
     options = pipeline.with_predecessor(storage, claimed, scribe.options)
     began = time.perf_counter()
-    final = narrative.signed(storage, claimed.study_uid, text, scribe.processing)
-    analysis = _analysis(claimed.study_uid, text, study, scribe, final)
+    analysis = _analysis(claimed.study_uid, text, study, scribe)
     drafted = time.perf_counter()
     kinds = scribe.kinds if known else tuple(k for k in scribe.kinds if k == "hl7_oru")
     if not known and "text_report" in scribe.kinds:
         note = _WORDS[options.language]["no_report"]
         analysis = replace(analysis, notes=(*analysis.notes, note))
-    if not text.sections.findings or final:
+    if not text.sections.findings:
         kinds = ()
     made_at = datetime.now(UTC).replace(microsecond=0)
     reports = pipeline.written(analysis, study, options, made_at, kinds)
@@ -151,17 +147,13 @@ def _judge(storage: Storage, claimed: Run, scribe: Scribe) -> Judged:
     return Judged(replace(analysis, timings_ms=timings), reports, made_at)
 
 
-def _analysis(
-    study_uid: str, text: Narrative, study: Study, scribe: Scribe, final: int | None = None
-) -> Analysis:
-    """What the drafter says of a text, and the last look at it. final: what answered it already."""
+def _analysis(study_uid: str, text: Narrative, study: Study, scribe: Scribe) -> Analysis:
+    """What the drafter says of a text, and the last look at it."""
     node = scribe.options.language
     words, findings = _WORDS[node], text.sections.findings
     base = Analysis(study_uid, IMPRESSIONS, scribe.algorithm, Status.UNSUITABLE, words["none"])
     if not findings:
         return replace(base, kind="no-findings")
-    if final:
-        return replace(base, reason=words["signed"].format(final), kind="signed")
     if len(findings) > LONGEST:  # a document in the wrong field would keep the worker for minutes
         reason = words["long"].format(len(findings), LONGEST)
         return replace(base, reason=reason, kind="too-long")

@@ -42,8 +42,7 @@ class Disowned(Exception):
 class Narrative:
     """source: control id or SOP Instance UID. language: en, es, or "" where the text says none.
 
-    message: as the inbox took it; None of an SR, whose patient its own instance names. written:
-    when its sender says so; None where it does not.
+    message: as the inbox took it; None of an SR, whose patient its own instance names.
     """
 
     source: str
@@ -53,7 +52,6 @@ class Narrative:
     header: Dataset
     received_at: datetime
     message: NewMessage | None = None
-    written: datetime | None = None
 
 
 def of_claimed(storage: Storage, claimed: Run, processing: str) -> Narrative:
@@ -78,40 +76,6 @@ def of_run(storage: Storage, run: Run, processing: str) -> Narrative:
     return _of_message(storage, run, message, processing)
 
 
-def signed(storage: Storage, study_uid: str, text: Narrative, processing: str) -> int | None:
-    """The final report of the same order that was written after these findings and yet came before
-    them (an engine sent its queue again, or in another order); None where nobody can say.
-    """
-    if text.message is None or text.written is None:
-        return None
-    for record in storage.inbox.finals(study_uid, text.message):
-        try:
-            final = dictation(storage, record, processing)
-        except ProcessorError:  # purged: too old to matter
-            continue
-        if _is_later(final.written, text.written) and _is_of_one_order(final, text.message):
-            return record.id
-    return None
-
-
-def _is_later(one: datetime | None, other: datetime) -> bool:
-    """Two times of which only one names its offset are not compared."""
-    if one is None or (one.tzinfo is None) != (other.tzinfo is None):
-        return False
-    return one > other
-
-
-def _is_of_one_order(final: Dictation, findings: NewMessage) -> bool:
-    """The same patient, and no number of theirs that differs."""
-    pairs = (
-        (final.identity.accession, findings.identity.accession),
-        (final.filler, findings.filler),
-        (final.placer, findings.placer),
-    )
-    same = {number for number, _ in final.patients} & {number for number, _ in findings.patients}
-    return bool(same) and all(one == other for one, other in pairs if one and other)
-
-
 def dictation(storage: Storage, message: MessageRecord, processing: str) -> Dictation:
     """A stored message, read once more. Raises InputMissing, UnreadableText."""
     try:
@@ -134,7 +98,6 @@ def _of_message(storage: Storage, run: Run, message: MessageRecord, processing: 
         header(said, run.study_uid),
         message.received_at,
         renewed(said, message),
-        said.written,
     )
 
 

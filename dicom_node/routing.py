@@ -139,12 +139,15 @@ def choose(
 def texts(instances: Sequence[StoredInstance], *, drafted: bool) -> tuple[PlannedRun, ...]:
     """The runs over the structured reports of a study: the newest findings, the newest final.
 
-    drafted: the study has a draft, or will have one; without it a final report has no use.
+    Findings that came before a final one are drafted no more: the draft would stand behind what was
+    signed. drafted: the study has a draft, or will have one; without it a final report has no use.
     """
     newest: dict[MessageKind, StoredInstance] = {}
     for stored in sorted(instances, key=lambda one: (one.received_at, one.sop_uid)):
         if stored.sop_class in TEXT_REPORTS and not _is_ours(stored.headers):
             verified = stored.headers.get("VerificationFlag") == "VERIFIED"
+            if verified:
+                newest.pop(MessageKind.FINDINGS, None)
             newest[MessageKind.FINAL if verified else MessageKind.FINDINGS] = stored
     found: list[PlannedRun] = []
     for kind, processor in _OVER_TEXTS.items():

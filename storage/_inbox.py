@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, false, func, insert, or_, select, update
+from sqlalchemy import Row, and_, exists, func, insert, select, update
 
 from storage import _finish, _matching, _planning, _rows
 from storage._fates import Again
@@ -40,7 +40,6 @@ from storage.records import (
 from storage.tables import agreements, messages, runs, studies
 
 NO_DRAFT = "no draft of this study was made here"
-_MOST = 20  # final reports of one study that are looked at
 _PROCESSORS = {MessageKind.FINDINGS: IMPRESSIONS, MessageKind.FINAL: AGREEMENT}
 
 
@@ -79,33 +78,10 @@ class Inbox:
         """The newest message that a run reads."""
         return next(iter(self._found(messages.c.run_id == run_id, limit=1)), None)
 
-    def finals(self, study_uid: str, of: NewMessage) -> tuple[MessageRecord, ...]:
-        """Final reports that may answer these findings, newest first: of their study, or matched
-        with none and from the same sender with one of their numbers.
-        """
-        numbers = {"accession": of.identity.accession, "filler": of.filler, "placer": of.placer}
-        alike = (messages.c[name] == text(said) for name, said in numbers.items() if said)
-        stray = (messages.c.study_uid.is_(None), messages.c.sender == text(of.sender))
-        return self._found(
-            messages.c.kind == MessageKind.FINAL,
-            messages.c.state != MessageState.HELD,
-            or_(messages.c.study_uid == study_uid, and_(*stray, or_(false(), *alike))),
-            limit=_MOST,
-        )
-
-    def answered(self, run_id: int) -> int | None:
-        """The final report of the study that came after the findings which the run reads."""
-        said, final = messages.alias("said"), messages.alias("final")
-        query = (
-            select(func.max(final.c.id))
-            .join_from(said, final, final.c.study_uid == said.c.study_uid)
-            .where(said.c.run_id == run_id, said.c.kind == MessageKind.FINDINGS)
-            .where(final.c.kind == MessageKind.FINAL, final.c.state == MessageState.TAKEN)
-            .where(final.c.id > said.c.id)
-        )
+    def answered(self, run_id: int) -> bool:
+        """Whether a final report came after the findings, a message or an SR, that the run read."""
         with self._database.read() as connection:
-            found: int | None = connection.scalar(query)
-            return found
+            return bool(connection.scalar(select(_matching.final_behind(run_id))))
 
     def list(
         self, *, state: MessageState | None = None, limit: int = 100
@@ -182,6 +158,7 @@ def _add(transaction: Transaction, new: NewMessage) -> Taken:
             accession=text(new.identity.accession),
             address=text(new.address),
             received_at=new.received_at,
+            written=new.written.isoformat() if new.written else None,
             repeats=0,
             **values,
         )
@@ -216,13 +193,16 @@ def _place(transaction: Transaction, new: NewMessage) -> dict[str, Any]:
     ):
         known = None if study is None else uid
         return _values(MessageState.UNMATCHED, NO_DRAFT, known, None)
-    if study is None:
-        study = _open(transaction, uid, new)
-    elif not any(getattr(study, name) for name in NAMING):
-        study = _name_again(transaction, uid, new)
-    elif reason := _matching.other_patient(study, new):
+    named = study is not None and any(getattr(study, name) for name in NAMING)
+    if study is not None and named and (reason := _matching.other_patient(study, new)):
         _alarm(transaction, study, new)
         return _values(MessageState.HELD, reason, uid, None)
+    if new.kind is MessageKind.FINDINGS and (reason := _matching.overtaken(transaction, uid, new)):
+        return _values(MessageState.OUTDATED, reason, None if study is None else uid, None)
+    if study is None:
+        study = _open(transaction, uid, new)
+    elif not named:
+        study = _name_again(transaction, uid, new)
     planned = PlannedRun(_PROCESSORS[new.kind], new.digest, (), urgent=new.urgent)
     run_id = _planning.plan_one(transaction, study, planned, new.received_at)
     return _values(MessageState.TAKEN, "", uid, run_id)

@@ -10,14 +10,22 @@ been made before the study was known. Never: a match by name, or across patients
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Row, and_, exists, false, or_, select
 
 from storage._intake import patient, same_patient
 from storage._plain import text
 from storage.database import Transaction
-from storage.records import AGREEMENT, ORDER, MessageKind, NewMessage
+from storage.records import (
+    AGREEMENT,
+    IMPRESSIONS,
+    ORDER,
+    MessageKind,
+    MessageState,
+    NewMessage,
+)
 from storage.tables import messages, runs, studies
 
 OTHER_PATIENT = "the message names another patient than its study"
@@ -38,24 +46,29 @@ def study_of(transaction: Transaction, new: NewMessage) -> str:
         return next((uid for uid in same_order if uid.startswith(ORDER)), otherwise)
     by_accession = _with_accession(transaction, new)
     found = [*same_order, *by_accession] if final else [*by_accession, *same_order]
-    return found[0] if found else _order_key(new)
+    own = (uid for uid in found if not _is_a_second_order(transaction, uid, new))
+    return next(own, _order_key(new))
 
 
 def _is_a_second_order(transaction: Transaction, named: str, new: NewMessage) -> bool:
-    """Whether the study was dictated under another accession number, its own, already.
+    """Whether the study was dictated under another accession number, its own, or another filler's
+    number already.
 
     One examination may be of two orders with a report each. The second is kept by its order: in
-    the study its draft would go out under the other's accession number, and say to replace it.
+    the study its draft would go out under the other's numbers, and say to replace it.
     """
     accession, connection = text(new.identity.accession).strip(), transaction.connection
     study = connection.execute(select(studies).where(studies.c.uid == named)).one_or_none()
     if study is None or not _is_one_of(study, new):
         return False
+    same = (messages.c.study_uid == named, messages.c.kind == MessageKind.FINDINGS)
+    fillers = set(connection.scalars(select(messages.c.filler).where(*same))) - {""}
+    if new.filler and fillers:
+        return text(new.filler) not in fillers
     if not accession or study.accession.strip() in ("", accession):
         return False
-    same = (messages.c.study_uid == named, messages.c.kind == MessageKind.FINDINGS)
     dictated = exists().where(*same, messages.c.accession == study.accession)
-    return bool(transaction.connection.scalar(select(dictated)))
+    return bool(connection.scalar(select(dictated)))
 
 
 def _of_same_order(transaction: Transaction, new: NewMessage) -> list[str]:
@@ -65,6 +78,8 @@ def _of_same_order(transaction: Transaction, new: NewMessage) -> list[str]:
     """
     own = {"filler": text(new.filler), "accession": text(new.identity.accession)}
     alike = [messages.c[name] == number for name, number in own.items() if number]
+    if new.filler:  # one accession number may be of several orders, each with its filler's number
+        alike = [and_(one, messages.c.filler.in_(("", own["filler"]))) for one in alike]
     if new.placer:
         silent = (messages.c[name] == "" for name, number in own.items() if number)
         alike.append(and_(messages.c.placer == text(new.placer), *silent))
@@ -78,6 +93,69 @@ def _of_same_order(transaction: Transaction, new: NewMessage) -> list[str]:
         .limit(_MOST)
     ).all()
     return list(dict.fromkeys(row.uid for row in rows if _is_one_of(row, new)))
+
+
+def overtaken(transaction: Transaction, uid: str, new: NewMessage) -> str:
+    """Why these findings come too late: what was written after them, about the same order, came
+    before (an engine sent its queue again, or in another order); "" where nobody can say.
+    """
+    if new.written is None:
+        return ""
+    numbers = {"accession": new.identity.accession, "filler": new.filler, "placer": new.placer}
+    column, alike = messages.c, [messages.c[name] == text(no) for name, no in numbers.items() if no]
+    stray = and_(  # a final report that found no study: its sender's numbers say of what it is
+        column.kind == MessageKind.FINAL,
+        column.study_uid.is_(None),
+        column.sender == text(new.sender),
+        or_(false(), *alike),
+    )
+    rows = transaction.connection.execute(
+        select(column.id, column.kind, column.written, *(column[name] for name in numbers))
+        .where(or_(column.study_uid == uid, stray), column.written.is_not(None))
+        .where(column.state.in_((MessageState.TAKEN, MessageState.UNMATCHED)))
+        .order_by(column.id.desc())
+        .limit(_MOST)
+    ).all()
+    for row in rows:
+        differs = any(
+            row._mapping[name] not in ("", text(no)) for name, no in numbers.items() if no
+        )
+        if not differs and _is_later(datetime.fromisoformat(row.written), new.written):
+            what = "the final report" if row.kind == MessageKind.FINAL else "newer findings"
+            return f"{what} came before (message {row.id}, written later)"
+    return ""
+
+
+def _is_later(one: datetime, other: datetime) -> bool:
+    """Two times of which only one names its offset are not compared."""
+    return (one.tzinfo is None) == (other.tzinfo is None) and one > other
+
+
+def final_behind(run_id: int) -> ColumnElement[bool]:
+    """In SQL: a final report of the same order came after the findings that the run read."""
+    said, final = messages.alias("said"), messages.alias("final")
+    names = ("accession", "filler", "placer")
+    alike = (or_(said.c[n] == "", final.c[n].in_(("", said.c[n]))) for n in names)
+    by_message = exists().where(
+        said.c.run_id == run_id,
+        said.c.kind == MessageKind.FINDINGS,
+        final.c.kind == MessageKind.FINAL,
+        final.c.state == MessageState.TAKEN,
+        final.c.study_uid == said.c.study_uid,
+        final.c.id > said.c.id,
+        *alike,
+    )
+    own, compared = runs.alias("own"), runs.alias("compared")
+    told, signed = (exists().where(messages.c.run_id == run.c.id) for run in (own, compared))
+    by_report = exists().where(  # one of the two is an SR, and has no number to be told apart by
+        own.c.id == run_id,
+        own.c.processor == IMPRESSIONS,
+        compared.c.processor == AGREEMENT,
+        compared.c.study_uid == own.c.study_uid,
+        compared.c.id > own.c.id,
+        ~and_(told, signed),
+    )
+    return or_(by_message, by_report)
 
 
 def _with_accession(transaction: Transaction, new: NewMessage) -> list[str]:

@@ -21,7 +21,7 @@ from storage import database
 from storage._fates import Again, fate
 from storage.errors import StorageError, StorageNewer, StorageOutdated, from_os
 
-HEAD = "0004"
+HEAD = "0005"
 _ADVISORY = 0x6469637461  # any constant of ours: names the lock in PostgreSQL
 
 

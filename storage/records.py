@@ -60,6 +60,7 @@ class MessageKind(StrEnum):
 class MessageState(StrEnum):
     TAKEN = "taken"
     UNMATCHED = "unmatched"  # a final report of a study without any draft: nothing to compare
+    OUTDATED = "outdated"  # findings that came after what was written later: no draft is made
     HELD = "held"
 
 
@@ -246,6 +247,7 @@ class NewMessage:
 
     sender: MSH-3 and MSH-4. identity: as the message says it, study_uid empty where it names none.
     patients: every (number, issuer) that it gives the patient. digest: of what a run would read.
+    written: when its sender says that it was; None where it does not tell the minute.
     """
 
     sender: str
@@ -262,6 +264,7 @@ class NewMessage:
     address: str
     received_at: datetime
     urgent: bool = False
+    written: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,7 @@ messages = Table(
     Column("received_at", Moment, nullable=False),
     Column("repeats", Integer, nullable=False),
     Column("forgotten_at", Moment),
+    Column("written", String(32)),  # ISO 8601, as told: with an offset or without
     UniqueConstraint("sender", "control_id", "sha256"),
     Index(None, "run_id"),
     Index(None, "placer"),

@@ -28,6 +28,7 @@ from storage import (
     MessageRecord,
     MessageState,
     NewMessage,
+    Spool,
     Storage,
     StorageError,
     Taken,
@@ -36,7 +37,11 @@ from storage import (
 
 FOLDER, QUARANTINE = "messages", "quarantine"
 _EVENTS = {TakenAs.REPEAT: EventName.REPEATED, TakenAs.CONFLICT: EventName.CONFLICT}
-_STATES = {MessageState.HELD: EventName.HELD, MessageState.UNMATCHED: EventName.UNMATCHED}
+_STATES = {
+    MessageState.HELD: EventName.HELD,
+    MessageState.OUTDATED: EventName.OUTDATED,
+    MessageState.UNMATCHED: EventName.UNMATCHED,
+}
 
 log = structlog.get_logger()
 
@@ -116,6 +121,7 @@ def new_message(said: Dictation, data: bytes, path: str, address: str, at: datet
         address=address,
         received_at=at,
         urgent=said.urgent,
+        written=said.written,
     )
 
 
@@ -141,9 +147,17 @@ def _store(desk: Desk, data: bytes, said: Dictation, address: str) -> Answer:
     new = new_message(said, data, path, address, datetime.now(UTC))
     taken = desk.storage.inbox.add(new)
     if taken.kind is TakenAs.REPEAT:
-        spool.remove(path)
+        _drop_repeat(spool, path, taken.message.path)
     _tell(desk, taken)
     return Answer(said.head)
+
+
+def _drop_repeat(spool: Spool, path: str, first: str) -> None:
+    """The first copy counts; should its file be gone, the repeat takes its place, for a retry."""
+    if first and not spool.path(first).is_file():
+        spool.move(path, FOLDER, first.removeprefix(f"{FOLDER}/"))
+    else:
+        spool.remove(path)
 
 
 def _tell(desk: Desk, taken: Taken) -> None:

@@ -17,6 +17,7 @@ class EventName(StrEnum):
     REPEATED = "message.repeated"
     CONFLICT = "message.conflict"
     UNMATCHED = "message.unmatched"
+    OUTDATED = "message.outdated"
     HELD = "message.held"
     REFUSED = "message.refused"
     POSTPONED = "message.postponed"

@@ -198,6 +198,17 @@ def test_a_study_that_no_rule_picks_is_settled_and_says_why(node: Node):
     assert choice["skipped"] == {"Modality is CT, wanted DX": 1}
 
 
+def test_a_node_that_only_drafts_settles_its_images_too(node: Node):
+    """Open for ever, they would never be purged, and the disk would close the door."""
+    add(node.storage, instance())
+    nobody = settings().model_copy(update={"processors": ()})
+    assert settle(node.storage, nobody, after(1)).wait == 4
+    assert settle(node.storage, nobody, after(6)).wait is None
+    assert node.storage.studies.get(STUDY).state is StudyState.SETTLED
+    books = node.storage.studies.books(None, None)
+    assert (books.columns["not_selected"], books.difference) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "state"), [("chest", RunState.READY), ("chest-next", RunState.SET_ASIDE)]
 )

@@ -339,7 +339,6 @@ EARLIER, LATER = "20261120101530", "20261120101931"
         pytest.param({"MSH7": EARLIER}, {"MSH7": LATER}, True, id="an addendum"),
         pytest.param({"MSH7": LATER, "filler": "F2"}, {}, True, id="of another order"),
         pytest.param({"MSH7": LATER, "accession": "A2"}, {}, True, id="another accession number"),
-        pytest.param({"MSH7": LATER, "patient": "P2^^^HOSPITAL^MR"}, {}, True, id="of another"),
         pytest.param({"MSH7": "20261121"}, {}, True, id="the day alone"),
         pytest.param({"MSH7": f"{LATER}+0100"}, {}, True, id="one without its zone"),
         pytest.param({"MSH7": ""}, {}, True, id="no time"),
@@ -351,22 +350,55 @@ def test_findings_that_come_after_their_final_report_give_no_draft(
     """A preliminary text behind the signed one: some RIS would take it for what holds."""
     room.take(oru(impression("Neumotórax izquierdo."), status="F", **final))
     room.take(oru(findings(TEXT), **dictated))
-    run = room.run()
-    assert bool(room.sent(run)) is drafted
+    assert [run.processor for run in room.storage.runs.list()] == ["impressions"] * drafted
     if not drafted:
-        assert run.state is RunState.UNSUITABLE
-        assert "el informe final (mensaje 1) es posterior" in run.reason
+        (late, _) = room.storage.inbox.list()
+        assert late.state is MessageState.OUTDATED
+        assert late.reason == "the final report came before (message 1, written later)"
+
+
+@pytest.mark.parametrize("drafted", [True, False], ids=["drafted already", "before it is read"])
+def test_older_findings_replace_no_newer_ones(room: Room, drafted: bool) -> None:
+    """A correction, and then what it corrects."""
+    room.take(oru(findings("Neumotórax izquierdo."), MSH7=LATER))
+    if drafted:
+        room.run()
+    room.take(oru(findings("Sin neumotórax."), MSH7=EARLIER))
+    (late, _) = room.storage.inbox.list()
+    assert (late.state, late.run_id) == (MessageState.OUTDATED, None)
+    assert late.reason == "newer findings came before (message 1, written later)"
+    (run,) = room.storage.runs.list()
+    assert run.state is (RunState.COMPLETED if drafted else RunState.READY)
+    room.take(oru(findings("Neumotórax derecho."), MSH7=f"{LATER[:-2]}59"))
+    assert room.storage.inbox.list()[0].state is MessageState.TAKEN
+
+
+def test_a_message_that_comes_again_takes_the_place_of_its_lost_file(room: Room) -> None:
+    """What a failed run asks for: send the report again, then retry."""
+    said = oru(findings(TEXT), control="C-lost")
+    room.take(said)
+    (message,) = room.storage.inbox.list()
+    room.storage.spool.remove(message.path)
+    lost = room.run()
+    assert lost.state is RunState.FAILED
+    room.take(said)
+    assert room.storage.runs.retry(lost.id, "admin")
+    assert room.run().state is RunState.COMPLETED
+    room.take(said)  # and once more: the first copy counts
+    assert list(room.storage.spool.listing("messages")) == [message.path]
 
 
 def test_a_draft_that_still_waits_for_its_ris_is_overtaken_by_the_final_report(room: Room) -> None:
     room.take(oru(findings(TEXT)))
     draft = room.run()
-    assert room.storage.inbox.answered(draft.id) is None
+    assert not room.storage.inbox.answered(draft.id)
+    room.take(oru(impression("Abdomen normal."), status="F", filler="F2"))  # of another order
+    assert not room.storage.inbox.answered(draft.id)
     room.take(oru(impression("Neumotórax izquierdo."), status="F"))
-    assert room.storage.inbox.answered(draft.id) == 2
+    assert room.storage.inbox.answered(draft.id)
     room.run()
     room.take(oru(findings(f"{TEXT} Añadido: fractura costal.")))
-    assert room.storage.inbox.answered(room.run().id) is None
+    assert not room.storage.inbox.answered(room.run().id)
 
 
 def test_a_final_report_waits_for_a_draft_under_way(room: Room) -> None:

@@ -253,11 +253,15 @@ def test_a_final_report_finds_its_draft(
     assert {run.processor for run in node.storage.runs.list()} == {"impressions", "agreement"}
 
 
-def test_two_orders_of_one_study_are_drafted_apart(node: Node) -> None:
+@pytest.mark.parametrize("accession", ["A2", "A1", ""])
+@pytest.mark.parametrize("study", [STUDY, ""], ids=["study named", "not named"])
+def test_two_orders_of_one_study_are_drafted_apart(node: Node, study: str, accession: str) -> None:
     """Chest and abdomen in one examination: the second neither ends nor replaces the first."""
-    first = taken(node, message("C1", filler="F1")).message
-    second = taken(node, message("C2", filler="F2", accession="A2")).message
-    again = taken(node, message("C3", filler="F2", accession="A2")).message
+    own = {"filler": "F2", "accession": accession, "study": study}
+    add(node.storage, instance())
+    first = taken(node, message("C1", filler="F1", study=study)).message
+    second = taken(node, message("C2", **own)).message
+    again = taken(node, message("C3", **own)).message
     assert first.study_uid == STUDY
     assert second.study_uid == again.study_uid != STUDY
     states = {run.id: run.state for run in node.storage.runs.list()}
@@ -266,11 +270,13 @@ def test_two_orders_of_one_study_are_drafted_apart(node: Node) -> None:
         second.run_id: RunState.SUPERSEDED,
         again.run_id: RunState.READY,
     }
-    study = node.storage.studies.get(second.study_uid or "")
-    assert study is not None
-    assert study.identity.accession == "A2"
-    final = taken(node, message("C4", FINAL, filler="F2", accession="A2")).message
+    of_order = node.storage.studies.get(second.study_uid or "")
+    assert of_order is not None
+    assert of_order.identity.accession == accession
+    final = taken(node, message("C4", FINAL, **own)).message
     assert final.study_uid == second.study_uid
+    third = taken(node, message("C6", FINAL, **{**own, "filler": "F9"})).message
+    assert third.state is MessageState.UNMATCHED
     foreign = taken(node, message("C5", filler="F3", accession="A3", patient="P2")).message
     assert (foreign.state, foreign.study_uid) == (MessageState.HELD, STUDY)
 
