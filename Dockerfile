@@ -23,7 +23,7 @@ FROM debian:bookworm-slim
 # tini is process 1: it reaps what a killed worker leaves behind and passes signals on
 # postgresql-client: `dictamen db backup` and `restore` call its pg_dump, pg_restore and psql
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 tini ca-certificates postgresql-client \
+ && apt-get install -y --no-install-recommends python3 tini tzdata ca-certificates postgresql-client \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --no-create-home --home-dir /var/lib/dictamen --shell /usr/sbin/nologin dictamen \
  && install -d -o dictamen -g dictamen -m 0750 /var/lib/dictamen /etc/dictamen

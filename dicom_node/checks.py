@@ -78,6 +78,7 @@ def run(
         "node.database": partial(_database, settings),
         "intake.accept_from": partial(_senders, settings),
         "intake.disk_reserve": partial(_disk, settings),
+        "TZ": _time_zone,
     }
     if settings.intake.tls:
         plan["intake.tls.listen"] = partial(_tls_port, settings, settings.intake.tls)
@@ -240,6 +241,14 @@ def _answers_as(ae_title: str, address: str) -> bool:
     if association.is_established:
         association.release()
     return known
+
+
+def _time_zone() -> str:
+    """Images name no offset, as a rule, so that a wrong one shows only in the reports' dates."""
+    now = datetime.now(UTC).astimezone()
+    return (
+        f"reports are dated {now:%H:%M} now ({now:%Z}, {now:%z}); set TZ if the hospital's differs"
+    )
 
 
 def _folder(path: Path) -> str:

@@ -138,7 +138,7 @@ def _judge(storage: Storage, claimed: Run, scribe: Scribe) -> Judged:
         analysis = replace(analysis, notes=(*analysis.notes, note))
     if not text.sections.findings:
         kinds = ()
-    made_at = datetime.now(UTC).replace(microsecond=0)
+    made_at = pipeline.wall_clock()
     reports = pipeline.written(analysis, study, options, made_at, kinds)
     timings = {
         "draft": round((drafted - began) * 1e3, 1),

@@ -20,6 +20,12 @@ def split(address: str) -> tuple[socket.AddressFamily, str, int]:
     return family, host.strip("[]"), int(port)
 
 
+def addresses(host: str) -> frozenset[str]:
+    """The IP addresses of a host, IPv4 ones as such. Raises OSError if it does not resolve."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return frozenset(str(entry[4][0]).removeprefix("::ffff:") for entry in found)
+
+
 def why_taken(address: str, running: str = "") -> str:
     """Why nobody can listen there now, in the system's words, or "".
 

@@ -59,7 +59,7 @@ class Answerer:
             return
         held = self.storage.studies.held([uid for _, uid in asked.instances])
         report = words.judged(asked, held, lambda path: self.storage.spool.path(path).is_file())
-        where = address_of(letter.calling, self.accept_from)
+        where = address_of(letter.calling, letter.address, self.accept_from)
         trouble: Trouble | None = Trouble(NO_PORT, reached=True)
         if where:
             trouble = line.tell(Party(self.us, letter.calling, *where, TIMEOUT), report)

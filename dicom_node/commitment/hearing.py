@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 
 from config.settings import Peer
+from dicom_node import ports
 from dicom_node.commitment import box, words
 from dicom_node.commitment.events import EventName
 from dicom_node.commitment.words import BadWords
@@ -51,7 +52,7 @@ def hear(
         return RESOURCE_LIMITATION, "a storage commitment longer than we take"
     if sop_uid != words.INSTANCE:
         return NO_SUCH_INSTANCE, "not the well-known instance of storage commitment"
-    if kind == N_ACTION and address_of(who[0], accept_from) is None:
+    if kind == N_ACTION and address_of(*who, accept_from) is None:
         return NOT_AUTHORISED, NO_PORT
     try:
         source = words.decoded(bytes(paper.raw), transfer_syntax)
@@ -66,10 +67,25 @@ def hear(
     return SUCCESS, ""
 
 
-def address_of(calling: str, accept_from: Sequence[Peer] | str) -> tuple[str, int] | None:
-    """Where that peer hears reports, or None."""
+def address_of(
+    calling: str, address: str, accept_from: Sequence[Peer] | str
+) -> tuple[str, int] | None:
+    """Where that peer hears reports, or None. address: whence it asked, which tells peers of one
+    title apart.
+    """
     peers = () if isinstance(accept_from, str) else accept_from
-    for peer in peers:
-        if peer.ae_title == calling and peer.host and peer.port:
-            return peer.host, peer.port
-    return None
+    named = [
+        (peer.host, peer.port)
+        for peer in peers
+        if peer.ae_title == calling and peer.host and peer.port
+    ]
+    if len(named) > 1:
+        named = [one for one in named if _is_at(one[0], address)]
+    return next(iter(named), None)
+
+
+def _is_at(host: str, address: str) -> bool:
+    try:
+        return address in ports.addresses(host)
+    except OSError:
+        return False

@@ -122,11 +122,10 @@ class _Known:
 def addresses(host: str) -> Collection[str]:
     """The IP addresses of a host; none if it does not resolve."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return ports.addresses(host)
     except OSError as error:
         log.warning(EventName.TURNED_AWAY, host=host, why=f"does not resolve: {error}")
         return ()
-    return {_plain(str(entry[4][0])) for entry in found}
 
 
 def _let_in(

@@ -21,7 +21,7 @@ import structlog
 from pynetdicom import AE, _config
 
 from config.settings import Settings
-from dicom_node import admission
+from dicom_node import admission, ports
 from dicom_node.admission import Offer, Rejection
 from dicom_node.intake import contract, crew, ledger, tls
 from dicom_node.intake.association import Guest
@@ -253,11 +253,10 @@ def _swift() -> bool:
 
 def _addresses(host: str) -> frozenset[str]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return ports.addresses(host)
     except OSError as error:
         log.warning(EventName.CONNECTION_REFUSED, host=host, why=f"does not resolve: {error}")
         return frozenset()
-    return frozenset(str(entry[4][0]).removeprefix("::ffff:") for entry in found)
 
 
 def _application_entity(settings: Settings) -> AE:

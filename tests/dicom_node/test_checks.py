@@ -120,6 +120,7 @@ def test_all_is_well(make: Make) -> None:
         "node.database",
         "intake.accept_from",
         "intake.disk_reserve",
+        "TZ",
         "processors.chest",
         "destinations.disk",
         "destinations.pacs",

@@ -123,29 +123,3 @@ def test_another_machines_clock_a_little_ahead_settles_nothing_early():
     rule = settings().processors[0].settle
     ahead = [NOW + timedelta(seconds=2)]
     assert routing.waiting(rule, ahead, 0, 1, NOW) == 10
-
-
-SPOKEN = "1.2.840.10008.5.1.4.1.1.88.11"
-
-
-@pytest.mark.parametrize(
-    ("reports", "drafted", "planned"),
-    [
-        pytest.param("p", False, ["impressions"], id="findings"),
-        pytest.param("pp", False, ["impressions"], id="the newest findings"),
-        pytest.param("pf", True, ["agreement"], id="final, drafted before"),
-        pytest.param("pf", False, [], id="both at once: no draft behind what was signed"),
-        pytest.param("fp", False, ["impressions", "agreement"], id="an addendum"),
-        pytest.param("f", False, [], id="final without a draft"),
-    ],
-)
-def test_which_structured_reports_are_read(reports, drafted, planned):
-    flags = {"p": "UNVERIFIED", "f": "VERIFIED"}
-    came = [
-        instance(f"1.{n}", SPOKEN, NOW + timedelta(seconds=n), VerificationFlag=flags[kind])
-        for n, kind in enumerate(reports)
-    ]
-    found = routing.texts(came, drafted=drafted)
-    assert [run.processor for run in found] == planned
-    if reports.endswith("p"):
-        assert found[0].instances == (f"1.{len(reports) - 1}",)

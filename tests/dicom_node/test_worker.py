@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
+import pydicom
 import pytest
 from destination_peers import dicom_bytes
 from storage_fixtures import (  # noqa: F401 - the fixtures that `node` asks for
@@ -73,6 +76,29 @@ def film(storage: Storage, charset: str, content: str = "") -> NewInstance:
     path = storage.spool.write("objects", f"film{content}.dcm", data)
     whose = Identity(STUDY, "P-1", "", "Peña^José", "19700101", "A-1")
     return instance(path=path, identity=whose, content=content)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Madrid", "America/Bogota", "UTC"])
+def test_a_report_is_dated_as_the_images_are_in_the_hospitals_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """Neither names an offset, and both are read as local (PS3.3 C.12.1.1.8)."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        node.storage.studies.add(film(node.storage, "ISO_IR 192"), on_conflict="keep_first")
+        plan(node.storage)
+        before = datetime.now(UTC).replace(microsecond=0)
+        run = one_run(node.storage, judges("chest"))
+        (report,) = node.storage.runs.reports(run.id)
+        made = pydicom.dcmread(node.storage.spool.path(report.path))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    said = datetime.strptime(made.ContentDate + made.ContentTime, "%Y%m%d%H%M%S")
+    told = said.replace(tzinfo=ZoneInfo(zone))
+    assert before <= told <= datetime.now(UTC)
+    assert "TimezoneOffsetFromUTC" not in made
 
 
 def test_the_way_out_of_a_name_that_does_not_decode(node: Node) -> None:

@@ -92,15 +92,23 @@ def test_a_paper_is_not_endless() -> None:
     assert len(paper.raw) <= 1 << 20
 
 
+def test_of_two_peers_with_one_title_the_one_that_asked_hears() -> None:
+    peers = [Peer(ae_title="CT", host=f"10.0.0.{n}", port=104) for n in (1, 2)]
+    assert address_of("CT", "10.0.0.2", peers) == ("10.0.0.2", 104)
+    assert address_of("CT", "10.0.0.1", peers) == ("10.0.0.1", 104)
+    assert address_of("CT", "10.0.0.3", peers) is None
+
+
 def test_reports_go_where_the_peer_says() -> None:
     peers = [
         Peer(ae_title="CT", host="10.0.0.1"),
         Peer(ae_title="PACS", host="10.0.0.2", port=104),
         Peer(ae_title="ANY"),
     ]
-    assert address_of("PACS", peers) == ("10.0.0.2", 104)
-    assert address_of("CT", peers) is None
-    assert address_of("ANY", peers) is None
-    assert address_of("PACS", "anyone") is None
+    asked = "10.0.0.9"  # behind a router, say
+    assert address_of("PACS", asked, peers) == ("10.0.0.2", 104)
+    assert address_of("CT", asked, peers) is None
+    assert address_of("ANY", asked, peers) is None
+    assert address_of("PACS", asked, "anyone") is None
     with pytest.raises(ValueError, match="port needs host"):
         Peer(ae_title="PACS", port=104)

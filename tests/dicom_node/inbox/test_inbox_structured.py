@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -98,6 +99,7 @@ def stored(number: int, **more: Any) -> StoredInstance:
     return replace(one, **more)
 
 
+LATER = NOON + timedelta(seconds=1)
 VERIFIED = {"VerificationFlag": "VERIFIED"}
 OURS = {"ContributingEquipment": ["dictamen project"]}
 
@@ -109,8 +111,15 @@ OURS = {"ContributingEquipment": ["dictamen project"]}
         pytest.param([stored(1, headers=VERIFIED)], False, [], id="a final without a draft"),
         pytest.param([stored(1, headers=VERIFIED)], True, ["agreement"], id="a final"),
         pytest.param(
-            [stored(1), stored(2, headers=VERIFIED)], False, ["impressions", "agreement"],
-            id="both at once",
+            [stored(1), stored(2, headers=VERIFIED)], False, [],
+            id="both at once: no draft behind what was signed",
+        ),
+        pytest.param(
+            [stored(1), stored(2, headers=VERIFIED)], True, ["agreement"], id="drafted before"
+        ),
+        pytest.param(
+            [stored(1, headers=VERIFIED), stored(2, received_at=LATER)], False,
+            ["impressions", "agreement"], id="an addendum",
         ),
         pytest.param([stored(1, headers=OURS)], True, [], id="our own"),
         pytest.param([stored(1, sop_class="1.2.840.10008.5.1.4.1.1.7")], True, [], id="an image"),
