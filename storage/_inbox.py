@@ -62,6 +62,21 @@ class Inbox:
             lambda transaction: _reconsider(transaction, message_id, again, who)
         )
 
+    def close(self, message_id: int, who: str, why: str) -> bool:
+        """A person decided that nothing becomes of a held message. False if it is not held."""
+
+        def work(transaction: Transaction) -> bool:
+            mine = (messages.c.id == message_id, messages.c.state == MessageState.HELD)
+            values = {"state": MessageState.CLOSED, "reason": text(f"closed by {who}: {why}")}
+            row = transaction.connection.execute(
+                update(messages).where(*mine).values(values).returning(messages)
+            ).one_or_none()
+            if row is not None:
+                transaction.audit(_event(_rows.message(row), "U", "message.closed", who))
+            return row is not None
+
+        return self._database.write(work)
+
     def disowned(self, run: Run, again: NewMessage) -> str:
         """Why the text of a claimed run is not of the run's study any more, or "".
 

@@ -160,6 +160,35 @@ class Outbox:
 
         return self._database.write(work)
 
+    def close(self, delivery_id: int, who: str, why: str) -> bool:
+        """A person gives up what waits for a peer that is gone, or for a decision; it may be
+        retried. False for one that is neither waiting nor held.
+        """
+
+        def work(transaction: Transaction) -> bool:
+            answer = text(f"given up by {who}: {why}")[:_MOST]
+            over = {
+                "state": DeliveryState.GIVEN_UP,
+                "answer": answer,
+                "ended_at": transaction.now,
+            }
+            open_ = (DeliveryState.WAITING, DeliveryState.HELD)
+            row = transaction.connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id, deliveries.c.state.in_(open_))
+                .values(over)
+                .returning(deliveries)
+            ).one_or_none()
+            if row is None:
+                return False
+            details = {"delivery": row.id, "destination": row.destination, "why": why}
+            transaction.audit(
+                AuditEntry("110100", "E", 4, "delivery.closed", row.study_uid, who, details)
+            )
+            return True
+
+        return self._database.write(work)
+
     def list(
         self,
         *,

@@ -62,6 +62,7 @@ class MessageState(StrEnum):
     UNMATCHED = "unmatched"  # a final report of a study without any draft: nothing to compare
     OUTDATED = "outdated"  # findings that came after what was written later: no draft is made
     HELD = "held"
+    CLOSED = "closed"  # held, and a person decided that nothing becomes of it
 
 
 class TakenAs(StrEnum):

@@ -44,6 +44,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 MOST = 2**63 - 1  # what a database takes for a whole number
 NumberArgument = Annotated[int, typer.Argument(min=0, max=MOST, help="Its number.")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, max=MOST, help="At most this many, newest first.")
 ]

@@ -1,4 +1,4 @@
-"""studies, runs and deliveries: list, show, retry."""
+"""studies, runs and deliveries: list, show, retry, close."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dicom_node.cli.common import (
     JsonOption,
     LimitOption,
     NumberArgument,
+    WhyOption,
     fail,
     memory,
     out,
@@ -214,6 +215,19 @@ def retry_delivery(
         if not storage.outbox.retry(delivery, person()):
             raise fail(f"delivery {delivery} is not held, rejected, given up or uncommitted")
         out.print("waiting to be sent")
+
+
+@deliveries.command("close")
+def close_delivery(
+    delivery: NumberArgument,
+    why: WhyOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Give up a waiting or held report: nobody will take it. Its study can then be purged."""
+    with memory(config) as (_, storage):
+        if not storage.outbox.close(delivery, person(), why):
+            raise fail(f"delivery {delivery} is neither waiting nor held")
+        out.print("given up")
 
 
 def _study_row(study: StudyRecord) -> dict[str, Any]:

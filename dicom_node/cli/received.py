@@ -1,4 +1,4 @@
-"""impressions: messages, retry, agreement, corrections; what came from the readers."""
+"""impressions: messages, retry, close, agreement, corrections; what came from the readers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from dicom_node.cli.common import (
     JsonOption,
     LimitOption,
     NumberArgument,
+    WhyOption,
     fail,
     memory,
     out,
@@ -46,7 +47,7 @@ class Language(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (messages, retry, agreement, corrections):
+    for command in (messages, retry, close, agreement, corrections):
         app.command()(command)
 
 
@@ -77,6 +78,18 @@ def retry(
         if found is None or found.state is MessageState.HELD:
             raise fail(f"message {message} stays held: {found.reason if found else ''}")
         out.print(f"{found.state.value}" + (f", run {found.run_id}" if found.run_id else ""))
+
+
+def close(
+    message: NumberArgument,
+    why: WhyOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """End a held message: nothing becomes of it, and retention takes its text."""
+    with memory(config) as (_, storage):
+        if not storage.inbox.close(message, person(), why):
+            raise fail(f"message {message} is not held")
+        out.print(MessageState.CLOSED.value)
 
 
 def agreement(

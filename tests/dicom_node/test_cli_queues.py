@@ -105,6 +105,25 @@ def test_what_a_peer_did_not_commit_to_is_listed_and_sent_again(dictamen, sqlite
     assert storage.outbox.get(delivery.id).state is DeliveryState.WAITING
 
 
+@pytest.mark.parametrize("ending", [None, DeliveryState.HELD], ids=["waiting", "held"])
+def test_what_nobody_will_take_is_closed_and_can_be_purged(dictamen, sqlite_node: Node, ending):
+    """Its destination was taken out of node.yaml, or a person saw to it by hand."""
+    storage = sqlite_node.storage
+    completed(storage)
+    (known,) = storage.outbox.list()
+    if ending:
+        (tried,) = storage.outbox.claim("pacs", NOON + timedelta(hours=1))
+        storage.outbox.record(tried, ending, answer="AR")
+    assert storage.studies.forget(STUDY) == ()
+    words = ("deliveries", "close", str(known.id), "--why", "the PACS was replaced")
+    assert dictamen(*words).exit_code == 0
+    closed = storage.outbox.get(known.id)
+    assert closed.state is DeliveryState.GIVEN_UP
+    assert closed.answer.endswith(": the PACS was replaced")
+    assert len(storage.studies.forget(STUDY)) == 1
+    assert dictamen(*words).exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("language", "words"),
     [

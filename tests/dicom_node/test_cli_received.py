@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def test_a_held_message_is_listed_and_taken_once_the_study_is_right(
     assert "taken" in dictamen("impressions", "retry", number).output
     assert sqlite_node.storage.inbox.list()[0].state is MessageState.TAKEN
     assert dictamen("impressions", "retry", number).exit_code == 1
+
+
+def test_a_held_message_that_was_sent_right_since_is_closed(
+    dictamen: Any, sqlite_node: Node
+) -> None:
+    image(sqlite_node, "19800101")
+    take(sqlite_node, oru(findings("Cardiomegalia."), study=STUDY))
+    (held,) = sqlite_node.storage.inbox.list(state=MessageState.HELD)
+    words = ("impressions", "close", str(held.id), "--why", "sent again with its birth date")
+    assert dictamen(*words).exit_code == 0
+    (closed,) = sqlite_node.storage.inbox.list()
+    assert closed.state is MessageState.CLOSED
+    assert closed.reason.endswith(": sent again with its birth date")
+    later = held.received_at + timedelta(days=1)
+    assert sqlite_node.storage.inbox.forget(later) == (held.path,)
+    assert dictamen(*words).exit_code == 1
+    assert dictamen("impressions", "retry", str(held.id)).exit_code == 1
 
 
 def test_agreement_and_corrections(dictamen: Any, sqlite_node: Node, tmp_path: Path) -> None:
