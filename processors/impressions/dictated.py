@@ -8,7 +8,7 @@ cardiomegaly"). Never: a state of its own; `labeller` puts these over what `asse
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from processors.impressions.lexicon import SCALE, Lexicon, concepts
@@ -22,6 +22,8 @@ _LUNG = (
     *("tuberculosis", "interstitial_pattern"),
 )
 _POINT = re.compile(r"(?<=\d)[.,](?=\d)|(?<=\w)-(?=\w)")  # "3.0 cm", "wedge-shaped" are words too
+_LEAD = re.compile(r"[\s,;:]*(?:\w+\s+){0,3}")
+_DENIALS = frozenset({"absent", "no"})
 _SOME = re.compile(r"\w+(?:\s+\w+){0,3}")
 
 
@@ -37,6 +39,35 @@ class Hit:
     doubt: bool = False
     denied: bool = False  # the denial stands within its words: "mediastinum not widened"
     again: bool = False  # meant, not named: its words are all that describes it
+
+
+def in_rows(folded: str, hits: Sequence[Hit], words: Lexicon) -> Mapping[int, bool]:
+    """Whether each hit is denied, where the whole sentence is a row of things each with its word
+    behind it, one of them a denial: "effusion absent pneumothorax present". Of any other sentence
+    nothing.
+    """
+    told: dict[int, str] = {}
+    position, said = 0, None
+    for i, hit in enumerate(hits):
+        if hit.turned or hit.again or hit.doubt:
+            return {}
+        if said is None or hit.start >= position:
+            said = words.row.search(folded, hit.end)
+            parts = ((position, hit.start), (hit.end, said.start() if said else len(folded)))
+            if said is None or not all(_is_bare(folded[a:b], words) for a, b in parts):
+                return {}
+            position = said.end()
+        told[i] = said.lastgroup or ""
+    kinds = set(told.values())
+    if folded[position:].strip(" .,;") or ("no" in kinds and kinds - {"no", "yes"}):
+        return {}  # "opacity no effusion seen" is no row
+    return {i: kind in _DENIALS for i, kind in told.items()} if kinds & _DENIALS else {}
+
+
+def _is_bare(part: str, words: Lexicon) -> bool:
+    """Whether these few words neither deny nor doubt nor name a thing."""
+    few = _LEAD.fullmatch(f"{part.strip()} ") is not None
+    return few and not words.before.search(part) and not words.concepts.search(part)
 
 
 def _beside_a_list(denied: str, own: str, words: Lexicon) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from processors.impressions.assertion import Assertion, assertion
-from processors.impressions.dictated import MARK, Hit, describes, runs_on, unjoined
+from processors.impressions.dictated import MARK, Hit, describes, in_rows, runs_on, unjoined
 from processors.impressions.lexicon import FINDINGS, Lexicon, Structure, concepts, lexicon
 from processors.impressions.reach import FEW
 from processors.impressions.text import fold, sentences
@@ -96,6 +96,8 @@ def _sentence(text: str, language: str) -> tuple[Mention, ...]:
             or (states[i - 1] is Assertion.UNCERTAIN and describes(folded, hits, i, words))
         ):
             states[i] = Assertion.UNCERTAIN
+    for i, denied in in_rows(folded, hits, words).items():
+        states[i] = Assertion.ABSENT if denied else Assertion.PRESENT
     for i in range(len(hits) - 1):
         pair = states[i : i + 2]
         between = folded[hits[i].end : hits[i + 1].start]

@@ -78,6 +78,7 @@ class Lexicon:
     before: re.Pattern[str]
     after: re.Pattern[str]
     nowadays: re.Pattern[str]
+    row: re.Pattern[str]
     gone: re.Pattern[str]
     swallowed: re.Pattern[str]
     breaks: re.Pattern[str]
@@ -216,6 +217,7 @@ def lexicon(language: str) -> Lexicon:
         ),
         before=_named(before),
         after=_named(after),
+        row=_named(cues["row"]),
         **{name: compiled(cues[name]) for name in _CUES},
         sides=_named(data["sides"]),
         degrees=_named(data["degrees"]),

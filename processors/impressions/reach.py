@@ -20,6 +20,7 @@ _AFTER_COMMA = re.compile(r",\s*(?:and |y |e )?$")
 ADJECTIVE = re.compile(
     r"(?!infiltrad)\w+(?:ed|ar|ic|al|ous|ant|ive|ary|ad[oa]s?|ic[oa]s?|os[oa]s?)"
 )
+_WORD = re.compile(r"\w+")
 _FAR = 80  # characters before a verb in which the thing stands that it speaks of
 _NEAR = 25  # characters behind a span in which its side stands
 
@@ -55,7 +56,9 @@ def is_blocked(sentence: str, begin: int, start: int, end: int, words: Lexicon, 
         if not joined:
             return False
         item = between[joined[-1].end() :]
-        return not words.disjoined.fullmatch(joined[-1][0]) and _graded(item, "", words)
+        return not words.disjoined.fullmatch(joined[-1][0]) and (
+            _graded(item, "", words) or _described(sentence[end:], words)
+        )
     listed = words.disjoined.search(rest, comma + 1, ended.start() if ended else len(rest))
     return not listed and (
         _graded(item, sentence[end : end + 20], words)
@@ -177,6 +180,20 @@ def _graded(item: str, rest: str, words: Lexicon) -> bool:
         for piece in (item, after[1] if after else "")
         for m in words.degrees.finditer(piece)
     ) or bool(words.lasts.match(item.lstrip()))
+
+
+def _described(rest: str, words: Lexicon) -> bool:
+    """Whether in Spanish a degree or an age stands behind the span, where adjectives do: "sin
+    derrame y fracturas costales antiguas"."""
+    if words.language != "es":
+        return False
+    first, second = (*_WORD.findall(rest.partition(",")[0])[:2], "", "")[:2]
+    told = [first] if words.ties.fullmatch(first) else [first, second]
+    return any(
+        words.lasts.fullmatch(word)
+        or any(m.lastgroup in SCALE for m in words.degrees.finditer(word))
+        for word in told
+    )
 
 
 def _sided(sentence: str, end: int, words: Lexicon) -> bool:
