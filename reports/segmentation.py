@@ -27,9 +27,10 @@ KIND = "segmentation"
 _PLACED = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber"),
     *("Rows", "Columns", "FrameOfReferenceUID", "PositionReferenceIndicator"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("ImagePositionPatient", "PixelSpacing", "SliceThickness"),
 )
-_SAME = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "ImageOrientationPatient")
+_SAME = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
+TURNED = 1e-3  # difference of direction cosines that is rounding, as where the series was judged
 # L, a, b of segments by number: orange, sky blue, green, yellow (as the outlines), then again
 _COLOURS = ((70.0, 35.0, 70.0), (75.0, -20.0, -30.0), (70.0, -60.0, 55.0), (92.0, -10.0, 80.0))
 
@@ -48,7 +49,7 @@ def write(
     language = words(options.language)
     with quiet():
         made: Dataset = hd.seg.Segmentation(
-            source_images=[_placed(patient, one) for one in sources],
+            source_images=[_placed(patient, one, sources[0]) for one in sources],
             pixel_array=_pixels(analysis.masks, sources),
             segmentation_type="BINARY",
             segment_descriptions=[
@@ -83,16 +84,18 @@ def _sources(masks: Sequence[Mask], study: Study) -> list[Dataset]:
     """All slices of the masks' series on the same grid, in order of position."""
     named = {uid for mask in masks for uid in mask.planes}
     first = study.header(min(named))
-    if any(not first.get(keyword) for keyword in (*_SAME, "ImagePositionPatient", "PixelSpacing")):
+    geometry = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    if any(not first.get(keyword) for keyword in (*_SAME, *geometry)):
         raise ReportError("The segmented images do not say where they lie: no SEG can be written.")
+    cosines = _cosines(first)
     alike = [
         one.header
         for one in study.instances
         if all(one.header.get(keyword) == first.get(keyword) for keyword in _SAME)
+        and np.allclose(_cosines(one.header), cosines, rtol=0, atol=TURNED)
     ]
     if named - {str(one.SOPInstanceUID) for one in alike}:
         raise ReportError("The masks are not of one series: no SEG can be written of them.")
-    cosines = np.array([float(one) for one in first.ImageOrientationPatient])
     normal = np.cross(cosines[:3], cosines[3:])
 
     def along(one: Dataset) -> tuple[float, str]:
@@ -102,13 +105,22 @@ def _sources(masks: Sequence[Mask], study: Study) -> list[Dataset]:
     return sorted(alike, key=along)
 
 
-def _placed(patient: Dataset, source: Dataset) -> Dataset:
-    """What highdicom needs to know of a source slice, and no more."""
+def _cosines(header: Dataset) -> NDArray[np.float64]:
+    """Direction cosines of row and column; not numbers where the header has none."""
+    said = [float(one) for one in header.get("ImageOrientationPatient") or ()]
+    return np.array(said if len(said) == 6 else [np.nan] * 6)
+
+
+def _placed(patient: Dataset, source: Dataset, first: Dataset) -> Dataset:
+    """What highdicom needs to know of a source slice, and no more; turned as the first one is,
+    since it takes slices that differ by rounding for turned ones.
+    """
     made = Dataset()
     made.update(patient)
     for keyword in _PLACED:
         if keyword in source:
             setattr(made, keyword, source[keyword].value)
+    made.ImageOrientationPatient = first.ImageOrientationPatient
     made.SliceThickness = source.get("SliceThickness") or None
     return made
 

@@ -13,14 +13,17 @@ import pytest
 from pydicom.filebase import DicomBytesIO
 from report_cases import MADE_AT, OPTIONS
 
+from processors.adapters.series import TURNED as JUDGED_AS_TURNED
 from processors.analysis import Algorithm, Analysis, Code, Finding, Mask, Region, State, Status
 from reports import ReportError, write_all
 from reports.result import result
+from reports.segmentation import TURNED
 
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 NODULE = Code("27925004", "SCT", "Nodule")
 SERIES = foreign.ct_series()
 STUDY = foreign.study(*SERIES)
+TILTED = [1, 0, 0, 0, 0.9998, 0.02]
 UIDS = [str(one.SOPInstanceUID) for one in SERIES]
 
 
@@ -118,13 +121,26 @@ def test_a_kind_that_is_not_written_changes_no_uid() -> None:
     assert [one.uid for one in with_it] == [one.uid for one in without]
 
 
+def test_slices_that_are_turned_by_rounding_are_one_series() -> None:
+    """As accepted and judged: a SEG that failed here took the other reports with it."""
+    series = foreign.ct_series()
+    for number, one in enumerate(series):
+        a = 1e-6 * (number % 3)
+        turned = (np.cos(a), np.sin(a), 0, -np.sin(a), np.cos(a), 0)
+        one.ImageOrientationPatient = [f"{cosine:.8f}" for cosine in turned]
+    made = written(study=foreign.study(*series))
+    assert made.NumberOfFrames == written().NumberOfFrames
+    assert TURNED == JUDGED_AS_TURNED
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda series: [delattr(d, "ImageOrientationPatient") for d in series], "where they lie"),
         (lambda series: setattr(series[5], "SeriesInstanceUID", "2.25.8"), "one series"),
+        (lambda series: setattr(series[5], "ImageOrientationPatient", TILTED), "one series"),
     ],
-    ids=["projection image", "two series"],
+    ids=["projection image", "two series", "a slice at an angle"],
 )
 def test_no_seg_without_a_place_in_space(
     spoil: Callable[[list[Any]], object], message: str
