@@ -26,6 +26,8 @@ PRIVATE_SCHEME = "99DICTAMEN"
 _SCHEMES = {"SCT", "DCM", "LN", "UCUM", "RADLEX", "UMLS"}
 _LENGTHS = {"value": 16, "scheme": 16, "meaning": 64}
 _SECTIONS = ("version", "concepts", "modalities", "procedures", "sites", "labels")
+# Anatomic Region Sequence of a chest film (PS3.16 CID 4031): Thorax, Chest, and the older codes
+_CHEST = frozenset({"51185008", "816094009", "43799004", "T-D3000"})
 _PERMUTATION = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
@@ -183,10 +185,20 @@ def display(label: str, code: Code | None, language: str) -> str:
     return readable[:1].upper() + readable[1:]
 
 
+def _region(header: Dataset) -> str:
+    """CHEST, OTHER, or "" where Anatomic Region Sequence, which DX images must have, says none."""
+    named = [
+        str(item.get("CodeValue") or "") for item in header.get("AnatomicRegionSequence") or ()
+    ]
+    if not any(named):
+        return ""
+    return "CHEST" if _CHEST.issuperset(filter(None, named)) else "OTHER"
+
+
 def procedure(header: Dataset) -> Code:
     """The procedure of a study by modality and body part, for studies that name none."""
     modality = str(header.get("Modality") or "").strip()
-    part = str(header.get("BodyPartExamined") or "").strip().upper()
+    part = str(header.get("BodyPartExamined") or "").strip().upper() or _region(header)
     for row in table().procedures:
         if (not row.modalities or modality in row.modalities) and (
             not row.body_parts or part in row.body_parts

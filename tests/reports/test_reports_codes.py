@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 import pytest
+from pydicom.dataset import Dataset
 from report_cases import source
 
 from processors.analysis import Code
@@ -108,3 +109,20 @@ def test_display(label: str, code: Code | None, language: str, name: str):
 )
 def test_procedure(modality: str, part: str, value: str):
     assert codes.procedure(source(Modality=modality, BodyPartExamined=part)).value == value
+
+
+@pytest.mark.parametrize(
+    ("region", "part", "value"),
+    [
+        pytest.param("51185008", "", "399208008", id="chest"),
+        pytest.param("T-D3000", "", "399208008", id="chest, as older devices say"),
+        pytest.param("72696002", "", "363679005", id="knee"),
+        pytest.param("72696002", "CHEST", "399208008", id="the plain word goes first"),
+    ],
+)
+def test_procedure_of_a_film_that_names_its_region_by_code(region: str, part: str, value: str):
+    """Body Part Examined is optional in DX, Anatomic Region Sequence is not."""
+    film, item = source(Modality="DX", BodyPartExamined=part), Dataset()
+    item.CodeValue = region
+    film.AnatomicRegionSequence = [item]
+    assert codes.procedure(film).value == value
