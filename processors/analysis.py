@@ -75,7 +75,7 @@ class Region:
     """A closed polygon on one source image.
 
     points: (column, row) with (0, 0) the top left corner of the top left pixel, in the pixel grid
-    of the stored source frame (PS3.3 C.18.6); the last point equals the first; at least 7 points.
+    of the stored source frame (PS3.3 C.18.6); the last point equals the first; at least 4 points.
     shows: what the answer rests on (evidence), or how far the thing reaches as the model drew it
     (extent).
     """

@@ -155,6 +155,15 @@ def numbers(finding: Finding, language: Words) -> tuple[str, str, str, str]:
     )
 
 
+def band_decided(finding: Finding) -> bool:
+    """Whether the band says why the state is what it is. Where two calibrations of one model
+    disagree (an unknown age), a finding is undetermined whatever the band of one of them says.
+    """
+    low, high = finding.band
+    inside = low <= finding.probability <= high
+    return low != high and inside is (finding.state is State.UNDETERMINED)
+
+
 def why_undetermined(finding: Finding, options: Options) -> str:
     """The reason of an undetermined finding, in one sentence."""
     language = words(options.language)
@@ -172,7 +181,7 @@ def finding_line(finding: Finding, options: Options) -> str:
     probability, low, high, threshold = numbers(finding, language)
     state = language.states[finding.state]
     said = [language.certainty.format(probability), language.threshold.format(threshold)]
-    if low != high:
+    if band_decided(finding):
         said.append(language.band.format(low, high))
     return f"{name_of(finding, options)}: {state} ({', '.join(said)})"
 
@@ -206,13 +215,21 @@ def method_name(found: Explanation, language: Words) -> str:
     return language.methods.get(found.method, found.method)
 
 
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with two decimals, or with as many as show which is larger."""
+    digits = 2
+    while digits < 6 and one != other and f"{one:.{digits}f}" == f"{other:.{digits}f}":
+        digits += 1
+    return f"{one:.{digits}f}", f"{other:.{digits}f}"
+
+
 def map_lines(found: Explanation, language: Words) -> list[str]:
     """Of a map: how it was made, and each number that was asked of it with its pass mark."""
     numbers = []
     for check in found.faithfulness:
         mark = language.at_least if check.at_least else language.at_most
         value, limit = (
-            f"{number:.2f}".replace(".", language.decimal) for number in (check.value, check.limit)
+            one.replace(".", language.decimal) for one in told_apart(check.value, check.limit)
         )
         name = language.checks.get(check.name, check.name)
         said = f"{name} {value} ({mark.format(limit)})"

@@ -116,13 +116,16 @@ def _caption(
     if len(findings) > MOST_LARGE:
         lines = _compact(lines)
     hidden = len(findings) - MOST_FINDINGS
+    elsewhere = "text_report" in content.written(options, analysis)
     if hidden > 0:
-        lines.append(Line(language.more_findings.format(hidden), colour=GREY))
+        said = language.more_findings if elsewhere else language.more_findings_alone
+        lines.append(Line(said.format(hidden), colour=GREY))
     shown = analysis.notes[:MOST_NOTES]
     lines += [Line(note, 1 / 40, GREY, most=2, yields=True) for note in shown]
     if len(analysis.notes) > MOST_NOTES:
         left = len(analysis.notes) - MOST_NOTES
-        lines.append(Line(language.more_notes.format(left), 1 / 40, GREY))
+        said = language.more_notes if elsewhere else language.more_notes_alone
+        lines.append(Line(said.format(left), 1 / 40, GREY))
     model = Line(content.model_line(analysis, options), 1 / 42, GREY, most=2)
     return [*lines, *_label(options), model]
 
@@ -137,7 +140,7 @@ def _finding_lines(
     probability, low, high, threshold = content.numbers(finding, language)
     said = f"{content.name_of(finding, options)}: {language.states[finding.state]}  {probability}"
     limits = language.threshold.format(threshold)
-    if finding.state is State.UNDETERMINED and low != high:
+    if finding.state is State.UNDETERMINED and content.band_decided(finding):
         limits = language.band.format(low, high)
     found = content.explanations(analysis, finding)
     proven = bool(found) and all(one.shown and one.faithfulness for one in found)

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import numpy as np
 from highdicom.sr import ContentItem, ScoordContentItem, UIDRefContentItem
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
@@ -21,6 +22,8 @@ from processors.analysis import Analysis, Finding, Region, State, Study
 from reports import codes, content, sr_document, sr_items, uids
 from reports.model import Options, Report
 from reports.wording import words
+
+LEAST = 7  # points of a polygon that no viewer takes for a measurement of its own
 
 
 def write(
@@ -119,12 +122,21 @@ def _region(region: Region, study: Study) -> ContentItem:
     """The closed polygon, in the grid of the source image, (0, 0) its top left corner (C.18.6)."""
     source = study.header(region.instance_uid)
     limit = np.array([float(source.get("Columns") or np.inf), float(source.get("Rows") or np.inf)])
-    points = np.clip(np.array(region.points, dtype=np.float64), 0, limit)
+    points = np.clip(_divided(np.array(region.points, dtype=np.float64)), 0, limit)
     item = ScoordContentItem(
         sr_items.named("image_region"), "POLYLINE", points, relationship_type="CONTAINS"
     )
     shown = sr_items.image("source", source, "SELECTED FROM", region.frame)
     return sr_items.with_children(item, [shown])
+
+
+def _divided(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same closed polygon in LEAST points or more: a model's box has five."""
+    while len(points) < LEAST:
+        middles = (points[:-1] + points[1:]) / 2
+        edges = np.stack([points[:-1], middles], axis=1).reshape(-1, 2)
+        points = np.concatenate([edges, points[-1:]])
+    return points
 
 
 def _evaluations(analysis: Analysis, options: Options) -> ContentItem:

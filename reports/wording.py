@@ -52,7 +52,9 @@ class Words:
     at_most: str
     failed: str
     more_findings: str
+    more_findings_alone: str
     more_notes: str
+    more_notes_alone: str
     not_assessed: str
     no_findings: str
     dictated: str
@@ -121,7 +123,9 @@ EN = Words(
     at_most="at most {}",
     failed="FAILED",
     more_findings="{} more in the text report",
+    more_findings_alone="{} more, not shown here",
     more_notes="Further notes in the text report: {}",
+    more_notes_alone="Further notes, not shown here: {}",
     not_assessed="Not assessed because: {}",
     no_findings="The model names no finding.",
     dictated="Findings as they were dictated; no image was judged:",
@@ -204,7 +208,9 @@ ES = Words(
     at_most="como mucho {}",
     failed="NO SUPERADA",
     more_findings="{} más en el informe de texto",
+    more_findings_alone="{} más que no se muestran aquí",
     more_notes="Otras notas en el informe de texto: {}",
+    more_notes_alone="Otras notas que no se muestran aquí: {}",
     not_assessed="No valorado porque: {}",
     no_findings="El modelo no nombra ningún hallazgo.",
     dictated="Hallazgos tal como se dictaron; no se valoró ninguna imagen:",

@@ -96,17 +96,23 @@ def _parts(
 
 
 def _reachable(read: card.Card, network: Network) -> None:
-    """Of two channels the higher one has half or more: a lower threshold would find nothing more,
-    and a report would call absent what lies above the threshold that it names.
+    """Refuse what a report would say and the network does not do: of channels under softmax a place
+    belongs to the highest, so that a lower threshold would call absent what lies above it; and a
+    segmented thing is undetermined by its amount (`least`), never by a band.
     """
-    if not (network.segments and network.outputs == 2 and read.block.activation == "softmax"):
+    if not network.segments:
         return
     for label in read.block.labels:
-        if label.threshold < 0.5:
+        if read.block.activation == "softmax" and network.outputs > 1 and label.threshold < 0.5:
             raise WeightsShape(
-                f"{label.label} has threshold {label.threshold:g}, and of two channels under "
-                "softmax a place belongs to the one with 0.5 or more.",
+                f"{label.label} has threshold {label.threshold:g}, and of several channels under "
+                "softmax a place belongs to the highest.",
                 then="Say 0.5 or more.",
+            )
+        if label.band is not None:
+            raise WeightsShape(
+                f"{label.label} has a band, and a segmented thing is undetermined by its amount.",
+                then="Say `least` instead.",
             )
 
 

@@ -46,8 +46,8 @@ NOTES: dict[str, Pair] = {
         "the probability that the finding exists.",
     ),
     "one-series": (
-        "Solo se ha valorado la serie más larga ({count} cortes); otras {others} no.",
-        "Only the longest series ({count} slices) has been judged; {others} others have not.",
+        "Solo se ha valorado la serie más larga ({count} cortes); series sin valorar: {others}.",
+        "Only the longest series ({count} slices) has been judged; series not judged: {others}.",
     ),
 }
 REASONS: dict[str, Pair] = {

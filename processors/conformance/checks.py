@@ -214,7 +214,8 @@ def _old(subject: Subject) -> Any:
     outside = [years for years in range(121) if not any(a <= years <= b for a, b in allowed)]
     if not allowed or not outside:
         raise Skipped("the card allows every age, or leaves them to its organ")
-    return changed(subject.example, PatientAge=f"{max(1, outside[0]):03d}Y")
+    years = next((one for one in outside if one), 0)
+    return changed(subject.example, PatientAge=f"{years:03d}Y" if years else "006M")
 
 
 def _raising(

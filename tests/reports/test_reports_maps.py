@@ -92,6 +92,21 @@ def test_each_method_has_its_picture(methods: list[str], kinds: list[str]) -> No
     assert len({report.uid for report in made}) == len(kinds)
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "said"),
+    [
+        (0.1234, 0.31, ("0.12", "0.31")),
+        (0.0034, 0.0021, ("0.003", "0.002")),
+        (0.29996, 0.3, ("0.29996", "0.30000")),
+        (0.5, 0.5, ("0.50", "0.50")),
+    ],
+)
+def test_a_number_and_its_limit_are_told_apart(
+    value: float, limit: float, said: tuple[str, str]
+) -> None:
+    assert content.told_apart(value, limit) == said
+
+
 def test_the_picture_of_a_map_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     image = source()
     said = captions(monkeypatch, of(map_of(image), image=image), image)["map"]

@@ -32,7 +32,7 @@ from report_cases import (
     written,
 )
 
-from processors.analysis import Code, Finding, Impression, Sentence, State
+from processors.analysis import Code, Finding, Impression, Region, Sentence, State
 from reports import Report, ReportError, structured_report, text_report, uids, write_all
 from reports.content import finding_line
 
@@ -365,8 +365,40 @@ def test_no_certainty_is_said_as_none_or_all(probability: float, shown: str):
 def test_no_number_hides_on_which_side_of_a_mark_it_lies(
     probability: float, threshold: float, band: tuple[float, float], said: str
 ):
-    found = replace(present(source()), probability=probability, threshold=threshold, band=band)
+    state = State.UNDETERMINED if band[0] <= probability < band[1] else State.PRESENT
+    found = replace(
+        present(source()), probability=probability, threshold=threshold, band=band, state=state
+    )
     assert f"certainty {said}" in finding_line(found, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("state", "probability", "told"),
+    [
+        pytest.param(State.UNDETERMINED, 0.5, True, id="within: the band says why"),
+        pytest.param(State.UNDETERMINED, 0.83, False, id="two calibrations disagree"),
+        pytest.param(State.PRESENT, 0.83, True, id="above"),
+        pytest.param(State.PRESENT, 0.55, False, id="a model that looks at no band"),
+    ],
+)
+def test_a_band_is_told_only_where_it_decided(state: State, probability: float, told: bool):
+    found = replace(present(source()), probability=probability, state=state)
+    assert ("undetermined from 40 % to 60 %" in finding_line(found, OPTIONS)) is told
+
+
+def test_a_box_goes_out_in_points_that_no_viewer_takes_for_its_own():
+    """A detector's box has five, and some viewers offer to make a measurement of it."""
+    image = source()
+    one = study(image)
+    corners = ((10.0, 20.0), (40.0, 20.0), (40.0, 60.0), (10.0, 60.0), (10.0, 20.0))
+    box = present(image, regions=(Region(str(image.SOPInstanceUID), corners, shows="extent"),))
+    (report,) = structured_report.write(analysis(one, (box,)), one, OPTIONS, MADE_AT)
+    (shape,) = [item for item in items(read(report)) if item.ValueType == "SCOORD"]
+    drawn = list(zip(shape.GraphicData[::2], shape.GraphicData[1::2], strict=True))
+    assert len(drawn) >= 7
+    assert drawn[0] == drawn[-1]
+    assert set(corners) <= set(drawn)
+    assert all(x in (10, 40) or y in (20, 60) for x, y in drawn)  # on its edges, all of them
 
 
 def test_frame_is_named_in_a_multi_frame_source():

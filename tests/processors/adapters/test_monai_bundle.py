@@ -195,10 +195,19 @@ def test_an_orientation_that_means_other_letters_is_refused(
         opened(folder)
 
 
-def test_a_threshold_that_would_find_nothing_is_refused(copied: Folders) -> None:
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"threshold": 0.3}, r"nodule has threshold 0\.3"),
+        ({"band": [0.4, 0.7]}, "nodule has a band"),
+    ],
+)
+def test_what_a_segmenting_network_does_not_do_is_refused(
+    copied: Folders, said: dict[str, Any], why: str
+) -> None:
     folder = copied("segmenter2d")
-    edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(threshold=0.3))
-    with pytest.raises(WeightsShape, match=r"nodule has threshold 0\.3"):
+    edit(folder, "metadata", lambda m: m["dictamen"]["labels"][0].update(said))
+    with pytest.raises(WeightsShape, match=why):
         opened(folder)
 
 
